@@ -1,0 +1,356 @@
+/*
+ * The layout of a segment: the shared-memory file that holds everything
+ * memtrack knows about one process. The injected libraries write it, the
+ * memtrack command reads it, at any time and also after the process is gone.
+ *
+ * Everything is addressed by offsets from the start of the file, so that each
+ * reader maps it where it likes. Writers use relaxed atomics unless a field
+ * says otherwise. A change of anything here must change MT_LAYOUT_VERSION.
+ */
+#ifndef MT_LAYOUT_H
+#define MT_LAYOUT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define MT_SEGMENT_MAGIC   "MEMTRACK"
+#define MT_LAYOUT_VERSION  1u
+
+enum {
+    MT_NAME_BYTES     = 64,  /* names of heaps, tags, threads, events' sources */
+    MT_CLASS_COUNT    = 337, /* size classes, see mt_class_of() */
+    MT_TAG_MAX        = 64,
+    MT_HEAP_MAX       = 128,
+    MT_SHARD_MAX      = 1024, /* shard 0 is shared by threads that have none */
+    MT_THREAD_MAX     = 512, /* rows of the table of ended threads, by name */
+    MT_EVENT_MAX      = 256,
+    MT_FRAME_RING     = 4096,
+    MT_WORST_FRAMES   = 16,
+    MT_HISTOGRAM_MAX  = 128,
+    MT_HISTOGRAM_BUCKETS = 976, /* 16 per doubling: at most 6.25 % wide */
+    MT_OBJECT_CHUNK   = 1024, /* objects in one chunk */
+    MT_OBJECT_CHUNKS  = 4096, /* chunks in one segment: 4 Mi objects */
+    MT_OPTIONS_BYTES  = 8192,
+};
+
+/* ---- who the process is ------------------------------------------------ */
+
+enum mt_process_state {
+    MT_STATE_STARTING = 0, /* the header is not complete yet */
+    MT_STATE_RUNNING  = 1,
+    MT_STATE_EXITED   = 2, /* exit_code is valid; late frees may still come */
+    MT_STATE_EXECED   = 3, /* the image was replaced by exec */
+};
+
+enum mt_client { MT_CLIENT_PRELOAD = 1, MT_CLIENT_LAYER = 2 };
+
+struct mt_process {
+    int32_t pid;
+    int32_t parent_pid;
+    uint64_t start_ticks;       /* field 22 of /proc/PID/stat: tells a reused pid */
+    uint64_t start_realtime_ns; /* when the segment was made, CLOCK_REALTIME */
+    uint64_t start_ns;          /* the same moment, CLOCK_MONOTONIC */
+    _Atomic uint32_t clients;   /* bits of enum mt_client */
+    _Atomic uint32_t state;     /* enum mt_process_state; release after the header is complete */
+    _Atomic int32_t exit_code;
+    uint32_t is_fork;           /* 1: made by fork from a tracked process */
+    _Atomic uint64_t end_ns;    /* CLOCK_MONOTONIC when state left RUNNING */
+    uint32_t command_line_bytes; /* valid bytes of command_line, NUL-separated */
+    uint32_t options_bytes;
+    char executable[512];
+    char command_line[4096];
+    char output_directory[1024]; /* absolute */
+    char options[MT_OPTIONS_BYTES]; /* "NAME=value\n" for every option in force */
+    char next_allocator[256];   /* path of the object that serves malloc below memtrack */
+    char foreign_allocator[256]; /* an allocator bundled in the program, or empty */
+};
+
+/* ---- counters ---------------------------------------------------------- */
+
+struct mt_class_counter {
+    _Atomic uint64_t allocation_count;
+    _Atomic uint64_t free_count;
+};
+
+struct mt_tag_counter {
+    _Atomic uint64_t allocation_count;
+    _Atomic uint64_t free_count;
+    _Atomic uint64_t requested_bytes; /* cumulative */
+    _Atomic int64_t live_bytes;       /* usable; negative where this thread freed others' blocks */
+};
+
+enum mt_shard_state { MT_SHARD_FREE = 0, MT_SHARD_LIVE = 1 };
+
+/*
+ * One thread's counters. Only the owning thread writes them (shard 0 is
+ * written by many with atomic read-modify-write). They never go down but for
+ * live_bytes, and a shard that is claimed again by a new thread counts on:
+ * the process's totals are always the sum over all shards. The thread's own
+ * share is what was added since the base_ values were taken.
+ */
+struct mt_shard {
+    /* identity */
+    _Alignas(64) _Atomic uint32_t state; /* enum mt_shard_state */
+    _Atomic int32_t tid;
+    _Atomic uint32_t generation; /* times claimed */
+    _Atomic uint32_t tag;        /* tag in force for this thread */
+    uint64_t start_ns;
+    uint64_t base_allocation_count, base_free_count, base_requested_bytes;
+    int64_t base_live_bytes;
+    char name[MT_NAME_BYTES];
+    /* the hot line; see shard.h for how the fields work together */
+    _Alignas(64) _Atomic uint64_t allocation_count;
+    _Atomic uint64_t free_count;
+    _Atomic uint64_t requested_bytes; /* cumulative bytes asked for */
+    _Atomic int64_t live_bytes;       /* usable bytes allocated minus freed by this thread */
+    _Atomic int64_t high_bytes;       /* highest live_bytes since the last flush */
+    _Atomic int64_t low_limit_bytes;  /* live_bytes below this flushes */
+    _Atomic int64_t flushed_bytes;    /* live_bytes that the shared total already has */
+    _Atomic int64_t sample_countdown_bytes; /* reserved for the stack sampler */
+    /* warm */
+    _Alignas(64) _Atomic uint64_t realloc_count;
+    _Atomic uint64_t failed_count;
+    _Atomic uint64_t foreign_free_count;
+    _Atomic uint64_t flush_count;
+    _Atomic uint64_t requested_freed_bytes; /* pools only: requested bytes of freed blocks */
+    _Atomic uint64_t reserved[3];
+    struct mt_class_counter classes[MT_CLASS_COUNT];
+    struct mt_tag_counter tags[MT_TAG_MAX];
+};
+
+/* What ended threads did, summed by thread name. A row is taken by a CAS of key. */
+struct mt_ended_threads {
+    _Atomic uint64_t key; /* hash of the name; 0 = unused row */
+    char name[MT_NAME_BYTES];
+    _Atomic uint64_t thread_count;
+    _Atomic uint64_t allocation_count, free_count, requested_bytes;
+    _Atomic int64_t live_bytes;
+};
+
+struct mt_globals {
+    _Alignas(64) _Atomic int64_t current_bytes; /* sum of all flushed_bytes */
+    _Alignas(64) _Atomic int64_t peak_bytes;
+    _Atomic uint64_t peak_ns;     /* CLOCK_MONOTONIC of the peak */
+    _Atomic uint64_t peak_frame;
+    _Alignas(64) uint64_t batch_bytes;    /* MEMTRACK_PEAK_BATCH; 0 = exact */
+    uint64_t inherited_bytes, inherited_count; /* live at fork, from the parent */
+    _Atomic uint32_t live_shards, live_shards_max;
+    _Atomic uint64_t thread_count;  /* threads ever seen */
+    /* mappings made by the program's own mmap, mremap, brk and by pthread_create */
+    _Alignas(64) _Atomic uint64_t mapped_bytes, mapped_peak_bytes, mapped_count;
+    _Atomic uint64_t map_count, unmap_count;      /* cumulative calls that changed something */
+    _Atomic uint64_t stack_bytes, stack_peak_bytes, stack_count; /* live thread stacks */
+    _Atomic int64_t brk_bytes;
+    /* memtrack's own */
+    _Atomic uint64_t private_bytes;  /* memtrack's own anonymous mappings in the process */
+    _Atomic uint64_t dump_requested, dump_done; /* memtrack dump: asks by adding one */
+};
+
+enum mt_dropped {
+    MT_DROPPED_OBJECTS,       /* objects that found no room */
+    MT_DROPPED_EVENTS,        /* events overwritten before they were read, or lost */
+    MT_DROPPED_MAPPINGS,      /* mapping changes not recorded */
+    MT_DROPPED_THREAD_NAMES,  /* ended threads counted under "(other)" */
+    MT_DROPPED_SHARDS,        /* threads that had to share shard 0 */
+    MT_DROPPED_HEAPS,         /* heaps, histograms or tags beyond the tables */
+    MT_DROPPED_NAMES,         /* names cut at their field's length */
+    MT_DROPPED_FRAMES,        /* frame marks that met another one in progress */
+    MT_DROPPED_MEMORY,        /* times the segment could not grow */
+    MT_DROPPED_COUNT
+};
+
+/* ---- heaps: named pots of bytes that are counted with shared atomics ----- */
+
+enum mt_heap_kind {
+    MT_HEAP_UNUSED = 0,
+    MT_HEAP_DEVICE_HEAP = 1,   /* one memory heap of one device; index, owner = device object */
+    MT_HEAP_DEVICE_TYPE = 2,   /* one memory type of one device; heap_index = its heap */
+    MT_HEAP_DEVICE_IMPORT = 3, /* imported memory of one device */
+    MT_HEAP_HOST = 4,          /* host memory through VkAllocationCallbacks, by scope */
+};
+
+struct mt_heap {
+    _Alignas(64) _Atomic uint32_t kind; /* enum mt_heap_kind; written last, release */
+    uint32_t index;      /* the owner's index of it */
+    uint32_t heap_index; /* DEVICE_TYPE: the heap it lies in */
+    uint32_t flags;      /* the owner's flags as they are */
+    uint32_t owner;      /* object id */
+    uint32_t reserved;
+    uint64_t size_bytes;
+    _Alignas(64) _Atomic int64_t current_bytes;
+    _Atomic int64_t current_count;
+    _Atomic int64_t peak_bytes;
+    _Atomic uint64_t peak_ns, peak_frame;
+    _Atomic uint64_t total_bytes;
+    _Atomic uint64_t allocation_count, free_count;
+    _Alignas(64) _Atomic uint64_t failed_count;
+    _Atomic uint64_t budget_bytes, usage_bytes; /* 0 = not known */
+    _Atomic uint64_t budget_ns;                 /* when they were read */
+    _Atomic uint64_t budget_rejected_count;     /* readings that could not be true */
+    char name[MT_NAME_BYTES];
+};
+
+/* ---- tags, events, histograms ------------------------------------------- */
+
+struct mt_tag {
+    _Atomic uint32_t used; /* release after the name */
+    uint32_t reserved;
+    char name[MT_NAME_BYTES];
+    _Atomic uint64_t budget_bytes; /* 0 = none */
+    _Atomic int64_t peak_bytes;
+};
+
+struct mt_event {
+    _Atomic uint64_t sequence; /* 1-based; 0 while being written; release */
+    uint64_t time_ns;          /* CLOCK_MONOTONIC */
+    char kind[32];
+    char text[216];
+};
+
+/* Log-linear: value v lies in bucket mt_histogram_bucket(v). */
+struct mt_histogram {
+    _Atomic uint32_t used; /* release after the name */
+    uint32_t owner;        /* object id, 0 = the process */
+    char name[MT_NAME_BYTES];
+    char unit[16];
+    _Atomic uint64_t count, sum, max;
+    _Atomic uint64_t buckets[MT_HISTOGRAM_BUCKETS];
+};
+
+/* ---- frames -------------------------------------------------------------- */
+
+enum mt_frame_source {
+    MT_FRAME_NONE = 0,
+    MT_FRAME_VULKAN = 1, /* vkQueuePresentKHR */
+    MT_FRAME_EGL = 2,
+    MT_FRAME_GLX = 3,
+    MT_FRAME_SDL = 4,
+    MT_FRAME_GLFW = 5,
+    MT_FRAME_API = 6,
+};
+
+struct mt_frame {
+    _Atomic uint64_t index; /* 1-based frame number; 0 while being written; release */
+    uint64_t end_ns;        /* CLOCK_MONOTONIC */
+    uint64_t duration_ns;
+    uint64_t allocation_count, free_count, requested_bytes; /* CPU heap, all threads, this frame */
+    uint64_t device_allocation_count, device_bytes;         /* device memory, this frame */
+    int64_t current_bytes;                                  /* CPU heap at the end of the frame */
+};
+
+struct mt_frames {
+    _Atomic uint32_t source; /* enum mt_frame_source in force: the outermost seen */
+    _Atomic uint32_t busy;   /* taken by the thread that writes a frame */
+    _Atomic uint64_t count;
+    _Atomic uint64_t zero_allocation_frames;
+    _Atomic uint64_t ignored_presents; /* presentation calls inside or beside the source */
+    _Atomic uint64_t first_ns, last_ns;
+    uint64_t last_allocation_count, last_free_count, last_requested_bytes;
+    uint64_t last_device_allocation_count, last_device_bytes;
+    struct mt_frame worst[MT_WORST_FRAMES]; /* most allocations first; index 0 = unused */
+    struct mt_frame ring[MT_FRAME_RING];    /* frame n at (n - 1) % MT_FRAME_RING */
+    struct mt_histogram allocations, frees, bytes, duration;
+};
+
+/* ---- objects: records of a few kinds, made and dropped by a client -------- */
+
+/*
+ * A record of something that lives for a while: a device, a memory
+ * allocation, a buffer. The core knows integers and names; what attr[] means
+ * for each kind stands in vulkan_records.h. seq is odd while the owner writes
+ * (a reader tries again); kind 0 means the slot is free.
+ */
+struct mt_object {
+    _Alignas(64) _Atomic uint32_t seq;
+    uint16_t kind;      /* 0 = free slot */
+    uint16_t flags;
+    uint32_t owner;     /* object id of what it belongs to, 0 = none */
+    uint32_t link;      /* object id, meaning by kind (what it is bound to) */
+    uint64_t handle;
+    uint64_t size_bytes;
+    uint64_t offset;
+    uint64_t create_ns; /* CLOCK_MONOTONIC */
+    uint64_t create_frame;
+    int32_t create_tid;
+    uint32_t stack;     /* stack id, 0 = none */
+    uint32_t next_free; /* free slots: id of the next one */
+    uint16_t tag;
+    uint16_t heap;      /* index into heaps + 1, 0 = none */
+    uint64_t attr[12];
+    char name[MT_NAME_BYTES];
+    char text[80];      /* a second string, meaning by kind */
+};
+
+struct mt_objects {
+    _Atomic uint64_t free_head;   /* id in the low 32 bits, a changing tag above */
+    _Atomic uint32_t used_slots;  /* ids 1 .. used_slots have been handed out at least once */
+    _Atomic uint32_t live_count;
+    _Atomic uint32_t growing;     /* taken by the thread that adds a chunk */
+    _Atomic uint64_t chunks[MT_OBJECT_CHUNKS]; /* offset of the chunk; 0 = none; release */
+};
+
+/* ---- the whole ------------------------------------------------------------ */
+
+struct mt_segment {
+    char magic[8];
+    uint32_t layout_version;
+    uint32_t header_bytes;       /* sizeof(struct mt_segment) of the writer */
+    uint64_t virtual_bytes;      /* size of the file and of the mapping */
+    char build[64];              /* version string of the writer */
+    _Atomic uint64_t used_bytes; /* bump pointer for chunks behind the fixed part */
+    _Atomic uint64_t dropped[MT_DROPPED_COUNT];
+    struct mt_process process;
+    struct mt_globals globals;
+    _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64]; /* 1 = may be claimed */
+    _Atomic uint32_t shard_limit; /* shards below this have been claimed at least once */
+    _Atomic uint64_t event_count; /* events ever written; row = (n - 1) % MT_EVENT_MAX */
+    struct mt_tag tags[MT_TAG_MAX];
+    struct mt_heap heaps[MT_HEAP_MAX];
+    struct mt_objects objects;
+    /* the large tables, taken from the system as they are touched */
+    _Alignas(4096) struct mt_event events[MT_EVENT_MAX];
+    _Alignas(4096) struct mt_ended_threads ended_threads[MT_THREAD_MAX];
+    _Alignas(4096) struct mt_frames frames;
+    _Alignas(4096) struct mt_histogram histograms[MT_HISTOGRAM_MAX];
+    _Alignas(4096) struct mt_shard shards[MT_SHARD_MAX];
+};
+
+/* A histogram's bucket: exact to 16, then 16 buckets per doubling. */
+static inline unsigned mt_histogram_bucket(uint64_t value)
+{
+    if (value < 16) return (unsigned)value;
+    unsigned exponent = 63u - (unsigned)__builtin_clzll(value);
+    return (exponent - 3u) * 16u + (unsigned)((value >> (exponent - 4u)) & 15u);
+}
+
+/* The lowest value that lies in a bucket. */
+static inline uint64_t mt_histogram_bucket_low(unsigned bucket)
+{
+    if (bucket < 16) return bucket;
+    unsigned exponent = bucket / 16u + 3u;
+    return (UINT64_C(1) << exponent) | ((uint64_t)(bucket % 16u) << (exponent - 4u));
+}
+
+/*
+ * The size class of a block: class 0 holds 1 to 16 bytes, then steps of 16
+ * bytes to 128, then 8 classes per doubling (steps of at most 12.5 %).
+ */
+static inline unsigned mt_class_of(uint64_t bytes)
+{
+    uint64_t last = bytes - (bytes != 0);
+    if (last < 128) return (unsigned)(last >> 4);
+    unsigned exponent = 63u - (unsigned)__builtin_clzll(last);
+    unsigned index = (exponent - 7u) * 8u + (unsigned)((last >> (exponent - 3u)) & 7u) + 8u;
+    return index < MT_CLASS_COUNT ? index : MT_CLASS_COUNT - 1u;
+}
+
+/* The largest size that lies in a class; UINT64_MAX for the last one. */
+static inline uint64_t mt_class_bytes(unsigned index)
+{
+    if (index < 8) return (uint64_t)(index + 1u) * 16u;
+    if (index >= MT_CLASS_COUNT - 1u) return UINT64_MAX;
+    unsigned exponent = (index - 8u) / 8u + 7u;
+    return (UINT64_C(1) << exponent) + (((uint64_t)((index - 8u) % 8u) + 1u) << (exponent - 3u));
+}
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * Options: one table (options.def) read from the environment. Used by the
+ * injected libraries at start, on one thread, and by the command. Allocates nothing.
+ */
+#ifndef MT_OPTIONS_H
+#define MT_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum mt_option {
+#define MT_OPTION(id, name, type, def, min, max, choices, help) MT_OPT_##id,
+#include "options.def"
+#undef MT_OPTION
+    MT_OPT_COUNT
+};
+
+enum mt_option_type { MT_TYPE_BOOL, MT_TYPE_INT, MT_TYPE_SIZE, MT_TYPE_SECONDS, MT_TYPE_CHOICE, MT_TYPE_TEXT };
+
+struct mt_option_info {
+    const char *id;            /* "OUTPUT" */
+    const char *name;          /* "MEMTRACK_OUTPUT" */
+    enum mt_option_type type;
+    const char *default_text;
+    double min, max;
+    const char *choices;
+    const char *help;
+};
+
+extern const struct mt_option_info mt_option_table[MT_OPT_COUNT];
+
+struct mt_option_values {
+    uint64_t number[MT_OPT_COUNT];  /* BOOL 0/1, INT, SIZE in bytes, SECONDS in nanoseconds, CHOICE index */
+    const char *text[MT_OPT_COUNT]; /* the text in force; points into the environment or the table */
+};
+
+/* How many problems mt_options_read() found. Each is told to `complain` as one whole line. */
+typedef void mt_option_complaint(const char *line);
+
+/*
+ * Fills values from the environment; a bad value keeps the default. Variables
+ * that start with MEMTRACK_ and are not in the table are complained of too.
+ * complain may be NULL. environment is a NULL-ended array as `environ`, or
+ * NULL for defaults only.
+ */
+unsigned mt_options_read(struct mt_option_values *values, char *const *environment, mt_option_complaint *complain);
+
+/* Sets one option from a text. Returns 0, or -EINVAL with one line in message. */
+int mt_option_set(struct mt_option_values *values, enum mt_option option, const char *text, char *message,
+                  size_t message_bytes);
+
+/* Writes "NAME=value\n" for all options; returns the bytes written, without the NUL. */
+size_t mt_options_print(const struct mt_option_values *values, char *buffer, size_t bytes);
+
+#endif

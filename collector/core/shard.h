@@ -1,0 +1,82 @@
+/*
+ * Shards: the per-thread counters and the way they add up to the process's
+ * current and peak bytes. The inline functions are the whole cost of counting
+ * on the allocation path: plain loads and stores of one thread's own lines,
+ * and one branch that is rarely taken.
+ *
+ * Words: live_bytes is what this thread allocated minus what it freed, in
+ * usable bytes, and can be negative. The thread hands the change since the
+ * last time to the shared total (a flush) when it grew or shrank by
+ * batch_bytes, so that the total is never off by more than batch_bytes per
+ * thread. high_bytes remembers the highest point in between; with one thread
+ * the peak is therefore exact. With batch_bytes 0 every call flushes.
+ */
+#ifndef MT_SHARD_H
+#define MT_SHARD_H
+
+#include "core.h"
+
+/*
+ * A shard for the calling thread; shard 0 when all are taken (counted). name
+ * may be NULL. The caller keeps the pointer and gives it back at thread end.
+ * The address stays valid across fork; in a fork's child all shards are free again.
+ */
+struct mt_shard *mt_shard_claim(struct mt_core *core, int32_t tid, const char *name);
+/* Flushes, adds the thread's own share to the table of ended threads, frees the shard. */
+void mt_shard_retire(struct mt_core *core, struct mt_shard *shard);
+/* Sets the thread's name in its shard. Only the owner calls it. */
+void mt_shard_rename(struct mt_core *core, struct mt_shard *shard, const char *name);
+/* Hands the change since the last flush to the shared total and raises the peak. */
+void mt_shard_flush(struct mt_core *core, struct mt_shard *shard);
+
+static inline bool mt_shard_is_shared(const struct mt_core *core, const struct mt_shard *shard)
+{
+    return shard == &core->segment->shards[0];
+}
+
+/* The same counting with atomic read-modify-write, for shard 0. */
+void mt_shard_allocated_shared(struct mt_core *core, uint64_t requested_bytes, uint64_t usable_bytes);
+void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes);
+
+#define MT_ADD(field, value)                                                                   \
+    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (value), \
+                          memory_order_relaxed)
+
+/* Counts one allocation by the owner of the shard, which must not be shard 0. */
+static inline void mt_shard_allocated(struct mt_core *core, struct mt_shard *shard, uint64_t requested_bytes,
+                                      uint64_t usable_bytes)
+{
+    MT_ADD(shard->allocation_count, 1);
+    MT_ADD(shard->requested_bytes, requested_bytes);
+    MT_ADD(shard->classes[mt_class_of(usable_bytes)].allocation_count, 1);
+    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable_bytes;
+    atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
+    if (__builtin_expect(live > atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 0)) {
+        atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
+        if (live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
+            (int64_t)core->segment->globals.batch_bytes)
+            mt_shard_flush(core, shard);
+    }
+}
+
+/* Counts one free by the owner of the shard, which must not be shard 0. */
+static inline void mt_shard_freed(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
+{
+    MT_ADD(shard->free_count, 1);
+    MT_ADD(shard->classes[mt_class_of(usable_bytes)].free_count, 1);
+    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable_bytes;
+    atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
+    if (__builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0))
+        mt_shard_flush(core, shard);
+}
+
+/* What all shards add up to now. Consistent when no thread allocates. */
+struct mt_shard_sum {
+    uint64_t allocation_count, free_count, requested_bytes;
+    uint64_t realloc_count, failed_count, foreign_free_count;
+    int64_t live_bytes;
+    int64_t peak_bytes; /* the recorded peak, raised by what is not flushed yet */
+};
+void mt_shards_sum(const struct mt_segment *segment, struct mt_shard_sum *sum);
+
+#endif

@@ -1,0 +1,108 @@
+/*
+ * What the fields of struct mt_object mean for each kind of record that the
+ * Vulkan layer writes and the report reads. Integers only, as in the Vulkan
+ * headers, so that neither the core nor the report needs those headers.
+ */
+#ifndef MT_VULKAN_RECORDS_H
+#define MT_VULKAN_RECORDS_H
+
+enum mt_vulkan_kind {
+    /* name: device name; text: driver name and version; owner: 0 */
+    MT_VK_DEVICE = 1,
+    /* size_bytes: allocationSize; owner: device; heap: the memory type's heap row; name: debug name */
+    MT_VK_MEMORY = 2,
+    /* size_bytes: VkBufferCreateInfo.size; owner: device; link, offset: memory it is bound to */
+    MT_VK_BUFFER = 3,
+    /* size_bytes: size of its memory requirements, 0 until known; owner, link, offset as a buffer */
+    MT_VK_IMAGE = 4,
+    /* size_bytes: estimate (images x extent x texel size); owner: device */
+    MT_VK_SWAPCHAIN = 5,
+};
+
+/* Indexes into attr[]. */
+enum {
+    MT_VK_DEVICE_API_VERSION = 0, /* VkPhysicalDeviceProperties.apiVersion */
+    MT_VK_DEVICE_DRIVER_VERSION = 1,
+    MT_VK_DEVICE_IDS = 2,         /* vendorID << 32 | deviceID */
+    MT_VK_DEVICE_TYPE = 3,        /* VkPhysicalDeviceType */
+    MT_VK_DEVICE_FLAGS = 4,       /* bits below */
+    MT_VK_DEVICE_DESTROY_NS = 5,  /* CLOCK_MONOTONIC; 0 while it lives */
+    MT_VK_DEVICE_LIMITS = 6,      /* bufferImageGranularity << 32 | nonCoherentAtomSize */
+    MT_VK_DEVICE_MAX_ALLOCATIONS = 7,
+    MT_VK_DEVICE_DRIVER_ID = 8,   /* VkDriverId, 0 unknown */
+    MT_VK_DEVICE_LEAKED = 9,      /* memory objects alive at vkDestroyDevice: count << 0 */
+    MT_VK_DEVICE_LEAKED_BYTES = 10,
+    MT_VK_DEVICE_UNKNOWN_FREES = 11, /* handles freed or bound that the layer never saw */
+};
+enum {
+    MT_VK_DEVICE_IN_PROCESS = 1 << 0,  /* a software driver: device memory is the process's own */
+    MT_VK_DEVICE_HAS_BUDGET = 1 << 1,  /* VK_EXT_memory_budget can be asked */
+    MT_VK_DEVICE_DESTROYED = 1 << 2,
+};
+
+enum {
+    MT_VK_MEMORY_TYPE = 0,        /* memory type index */
+    MT_VK_MEMORY_HEAP = 1,        /* memory heap index */
+    MT_VK_MEMORY_PROPERTIES = 2,  /* VkMemoryPropertyFlags */
+    MT_VK_MEMORY_FLAGS = 3,       /* bits below */
+    MT_VK_MEMORY_IMPORT_TYPE = 4, /* VkExternalMemoryHandleTypeFlagBits it was imported from */
+    MT_VK_MEMORY_EXPORT_TYPES = 5,
+    MT_VK_MEMORY_PRIORITY = 6,    /* the float's bits, valid with HAS_PRIORITY */
+    MT_VK_MEMORY_MAP_OFFSET = 7,
+    MT_VK_MEMORY_MAP_BYTES = 8,   /* 0 = not mapped */
+    MT_VK_MEMORY_DEDICATED = 9,   /* handle of the image or buffer it is dedicated to */
+    MT_VK_MEMORY_BOUND = 10,      /* resources bound to it now: count */
+    MT_VK_MEMORY_CALL_NS = 11,    /* duration of vkAllocateMemory below the layer */
+};
+enum {
+    MT_VK_MEMORY_IS_DEDICATED = 1 << 0,
+    MT_VK_MEMORY_IS_IMPORT = 1 << 1,  /* not new memory: counted under the device's imports */
+    MT_VK_MEMORY_IS_EXPORT = 1 << 2,
+    MT_VK_MEMORY_IS_MAPPED = 1 << 3,
+    MT_VK_MEMORY_HAS_PRIORITY = 1 << 4,
+    MT_VK_MEMORY_HAS_ADDRESS = 1 << 5, /* VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT */
+    MT_VK_MEMORY_LEAKED = 1 << 6,      /* alive when its device was destroyed */
+    MT_VK_MEMORY_FOR_BUFFER = 1 << 7,  /* dedicated to a buffer rather than an image */
+};
+
+enum {
+    MT_VK_RESOURCE_USAGE = 0,        /* VkBufferUsageFlags / VkImageUsageFlags */
+    MT_VK_RESOURCE_CREATE_FLAGS = 1,
+    MT_VK_RESOURCE_REQUIRED_BYTES = 2, /* VkMemoryRequirements.size, 0 until known */
+    MT_VK_RESOURCE_ALIGNMENT = 3,
+    MT_VK_RESOURCE_TYPE_BITS = 4,
+    MT_VK_RESOURCE_FLAGS = 5,        /* bits below */
+    MT_VK_RESOURCE_BIND_NS = 6,      /* CLOCK_MONOTONIC of the bind, 0 = unbound */
+    /* images only */
+    MT_VK_IMAGE_EXTENT = 7,          /* width | height << 32 */
+    MT_VK_IMAGE_DEPTH_LAYERS = 8,    /* depth | arrayLayers << 32 */
+    MT_VK_IMAGE_MIPS_SAMPLES = 9,    /* mipLevels | samples << 32 */
+    MT_VK_IMAGE_FORMAT = 10,         /* VkFormat | VkImageTiling << 32 */
+    MT_VK_IMAGE_TYPE = 11,           /* VkImageType */
+};
+enum {
+    MT_VK_RESOURCE_BOUND = 1 << 0,
+    MT_VK_RESOURCE_SPARSE = 1 << 1,
+    MT_VK_RESOURCE_MEMORY_FREED = 1 << 2, /* its memory was freed before it */
+    MT_VK_RESOURCE_SWAPCHAIN = 1 << 3,    /* an image of a swapchain bound through bind info */
+    MT_VK_RESOURCE_LEAKED = 1 << 4,       /* alive when its device was destroyed */
+    MT_VK_RESOURCE_DISJOINT = 1 << 5,     /* planes bound apart; link is the last one */
+};
+
+enum {
+    MT_VK_SWAPCHAIN_IMAGES = 0,       /* image count, from vkGetSwapchainImagesKHR or the minimum asked */
+    MT_VK_SWAPCHAIN_EXTENT = 1,       /* width | height << 32 */
+    MT_VK_SWAPCHAIN_FORMAT = 2,
+    MT_VK_SWAPCHAIN_USAGE = 3,
+    MT_VK_SWAPCHAIN_PRESENT_MODE = 4,
+    MT_VK_SWAPCHAIN_LAYERS = 5,
+    MT_VK_SWAPCHAIN_PRESENTS = 6,     /* vkQueuePresentKHR that named it */
+    MT_VK_SWAPCHAIN_RETIRED = 7,      /* 1: replaced through oldSwapchain, not destroyed yet */
+};
+
+/* Names of histograms that the layer registers (owner = device object), unit "ns". */
+#define MT_VK_HISTOGRAM_ALLOCATE "vkAllocateMemory" /* followed by " type N" */
+#define MT_VK_HISTOGRAM_FREE     "vkFreeMemory"     /* followed by " type N" */
+#define MT_VK_HISTOGRAM_MAP      "vkMapMemory"      /* followed by " type N" */
+
+#endif
