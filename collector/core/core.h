@@ -146,6 +146,7 @@ void mt_histogram_add(struct mt_histogram *histogram, uint64_t value);
  */
 unsigned mt_heap_new(struct mt_core *core, enum mt_heap_kind kind, uint32_t owner, uint32_t index,
                      uint32_t heap_index, uint32_t flags, uint64_t size_bytes, const char *name);
+void mt_heap_release(struct mt_core *core, unsigned heap);
 void mt_heap_allocated(struct mt_core *core, unsigned heap, uint64_t bytes);
 void mt_heap_freed(struct mt_core *core, unsigned heap, uint64_t bytes);
 void mt_heap_failed(struct mt_core *core, unsigned heap);

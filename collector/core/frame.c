@@ -1,0 +1,165 @@
+/*
+ * Frames: the thread that ends a frame reads what all threads counted, writes
+ * one row of the ring and the histograms. Any thread may present; one at a
+ * time writes.
+ */
+#include "segment.h"
+#include "shard.h"
+
+#include <string.h>
+
+#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
+
+enum { FRAMES_AUTO, FRAMES_VULKAN, FRAMES_GL, FRAMES_API, FRAMES_OFF }; /* the choices of MEMTRACK_FRAMES */
+
+static bool is_source_allowed(const struct mt_core *core, enum mt_frame_source source)
+{
+    switch (core->options.number[MT_OPT_FRAMES]) {
+    case FRAMES_AUTO: return true;
+    case FRAMES_VULKAN: return source == MT_FRAME_VULKAN;
+    case FRAMES_GL: return source > MT_FRAME_VULKAN && source < MT_FRAME_API;
+    case FRAMES_API: return source == MT_FRAME_API;
+    default: return false;
+    }
+}
+
+static void mark_start(struct mt_core *core);
+
+bool mt_frame_begin(struct mt_core *core, enum mt_frame_source source)
+{
+    if (!mt_core_ready(core) || !is_source_allowed(core, source)) return false;
+    struct mt_frames *frames = &core->segment->frames;
+    uint32_t seen = LOAD(frames->source);
+    if (seen == MT_FRAME_NONE && !mt_segment_commit(core, frames, sizeof *frames)) return false;
+    while (seen < (uint32_t)source) {
+        if (!atomic_compare_exchange_weak_explicit(&frames->source, &seen, source, memory_order_acq_rel,
+                                                   memory_order_relaxed))
+            continue;
+        if (seen == MT_FRAME_NONE) mark_start(core);
+        seen = source;
+    }
+    if (seen == (uint32_t)source) return true;
+    FETCH_ADD(frames->ignored_presents, 1);
+    return false;
+}
+
+static void sum_cpu(const struct mt_segment *segment, struct mt_frame *now)
+{
+    unsigned limit = LOAD(segment->shard_limit);
+    now->current_bytes = (int64_t)segment->globals.inherited_bytes;
+    for (unsigned i = 0; i < limit && i < MT_SHARD_MAX; i++) {
+        const struct mt_shard *shard = &segment->shards[i];
+        now->allocation_count += LOAD(shard->allocation_count);
+        now->free_count += LOAD(shard->free_count);
+        now->requested_bytes += LOAD(shard->requested_bytes);
+        now->current_bytes += LOAD(shard->live_bytes);
+    }
+}
+
+static void sum_devices(const struct mt_segment *segment, struct mt_frame *now)
+{
+    for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
+        const struct mt_heap *heap = &segment->heaps[i];
+        uint32_t kind = atomic_load_explicit(&heap->kind, memory_order_acquire);
+        if (kind == MT_HEAP_UNUSED) continue;
+        if (kind != MT_HEAP_DEVICE_HEAP) continue;
+        now->device_allocation_count += LOAD(heap->allocation_count);
+        now->device_bytes += LOAD(heap->total_bytes);
+    }
+}
+
+/* Turns the totals in *now into what came since the last frame, and remembers the totals. */
+static void subtract_last(struct mt_frames *frames, struct mt_frame *now)
+{
+    struct mt_frame total = *now;
+    now->allocation_count -= frames->last_allocation_count;
+    now->free_count -= frames->last_free_count;
+    now->requested_bytes -= frames->last_requested_bytes;
+    now->device_allocation_count -= frames->last_device_allocation_count;
+    now->device_bytes -= frames->last_device_bytes;
+    now->duration_ns = now->end_ns - LOAD(frames->last_ns);
+    frames->last_allocation_count = total.allocation_count;
+    frames->last_free_count = total.free_count;
+    frames->last_requested_bytes = total.requested_bytes;
+    frames->last_device_allocation_count = total.device_allocation_count;
+    frames->last_device_bytes = total.device_bytes;
+    STORE(frames->last_ns, now->end_ns);
+}
+
+static void take_totals(struct mt_core *core, struct mt_frame *now)
+{
+    memset(now, 0, sizeof *now);
+    now->end_ns = mt_now_ns();
+    sum_cpu(core->segment, now);
+    sum_devices(core->segment, now);
+}
+
+/* What was allocated before the first presentation call is loading, not a frame. */
+static void mark_start(struct mt_core *core)
+{
+    struct mt_frames *frames = &core->segment->frames;
+    struct mt_frame now;
+    take_totals(core, &now);
+    STORE(frames->last_ns, now.end_ns);
+    STORE(frames->first_ns, now.end_ns);
+    subtract_last(frames, &now);
+}
+
+static void write_row(struct mt_frame *row, const struct mt_frame *frame, uint64_t index)
+{
+    atomic_store_explicit(&row->index, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* pairs with the reader's acquire of index, before and after */
+    memcpy((char *)row + sizeof row->index, (const char *)frame + sizeof frame->index, sizeof *row - sizeof row->index);
+    atomic_store_explicit(&row->index, index, memory_order_release);
+}
+
+static bool is_worse(const struct mt_frame *a, const struct mt_frame *b)
+{
+    if (a->allocation_count != b->allocation_count) return a->allocation_count > b->allocation_count;
+    return a->duration_ns > b->duration_ns;
+}
+
+/* The worst frames are kept in order, the worst first. */
+static void note_worst(struct mt_frames *frames, const struct mt_frame *frame, uint64_t index)
+{
+    int at = MT_WORST_FRAMES - 1;
+    if (LOAD(frames->worst[at].index) && !is_worse(frame, &frames->worst[at])) return;
+    for (; at > 0; at--) {
+        const struct mt_frame *above = &frames->worst[at - 1];
+        if (LOAD(above->index) && !is_worse(frame, above)) break;
+        if (LOAD(above->index)) write_row(&frames->worst[at], above, LOAD(above->index));
+    }
+    write_row(&frames->worst[at], frame, index);
+}
+
+static void record(struct mt_frames *frames, const struct mt_frame *frame)
+{
+    uint64_t index = LOAD(frames->count) + 1;
+    write_row(&frames->ring[(index - 1) % MT_FRAME_RING], frame, index);
+    note_worst(frames, frame, index);
+    if (!frame->allocation_count) FETCH_ADD(frames->zero_allocation_frames, 1);
+    mt_histogram_add(&frames->allocations, frame->allocation_count);
+    mt_histogram_add(&frames->frees, frame->free_count);
+    mt_histogram_add(&frames->bytes, frame->requested_bytes);
+    mt_histogram_add(&frames->duration, frame->duration_ns);
+    atomic_store_explicit(&frames->count, index, memory_order_release);
+}
+
+void mt_frame_end(struct mt_core *core, enum mt_frame_source source)
+{
+    if (!mt_core_ready(core)) return;
+    struct mt_frames *frames = &core->segment->frames;
+    if (LOAD(frames->source) != (uint32_t)source) return; /* an outer source appeared meanwhile */
+    uint32_t idle = 0;
+    if (!atomic_compare_exchange_strong_explicit(&frames->busy, &idle, 1, memory_order_acquire, memory_order_relaxed)) {
+        mt_core_drop(core, MT_DROPPED_FRAMES);
+        return;
+    }
+    struct mt_frame now;
+    take_totals(core, &now);
+    subtract_last(frames, &now);
+    record(frames, &now);
+    atomic_store_explicit(&frames->busy, 0, memory_order_release); /* pairs with the acquire above */
+}

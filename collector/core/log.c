@@ -1,0 +1,158 @@
+/*
+ * Lines on stderr, a formatter that needs no stdio, clocks and the thread id.
+ * Callable from any thread at any time, also inside a signal handler; keeps errno.
+ */
+#include "segment.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+struct sink {
+    char *buffer;
+    size_t bytes, at;
+};
+
+static void put(struct sink *sink, char c)
+{
+    if (sink->at + 1 < sink->bytes) sink->buffer[sink->at++] = c;
+}
+
+static void put_text(struct sink *sink, const char *text)
+{
+    for (text = text ? text : "(null)"; *text; text++) put(sink, *text);
+}
+
+static void put_number(struct sink *sink, uint64_t value, unsigned base)
+{
+    char digits[24];
+    int count = 0;
+    do digits[count++] = "0123456789abcdef"[value % base];
+    while (value /= base);
+    while (count) put(sink, digits[--count]);
+}
+
+static void put_signed(struct sink *sink, int64_t value)
+{
+    if (value < 0) put(sink, '-');
+    put_number(sink, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 10);
+}
+
+static void put_formatted(struct sink *sink, const char *format, va_list arguments)
+{
+    for (; *format; format++) {
+        if (*format != '%') {
+            put(sink, *format);
+            continue;
+        }
+        bool wide = false;
+        for (format++; *format == 'l' || *format == 'z'; format++) wide = true;
+        switch (*format) {
+        case 's': put_text(sink, va_arg(arguments, const char *)); break;
+        case 'd': put_signed(sink, wide ? va_arg(arguments, long) : va_arg(arguments, int)); break;
+        case 'u': put_number(sink, wide ? va_arg(arguments, unsigned long) : va_arg(arguments, unsigned), 10); break;
+        case 'x': put_number(sink, wide ? va_arg(arguments, unsigned long) : va_arg(arguments, unsigned), 16); break;
+        case '%': put(sink, '%'); break;
+        default: return; /* a format that this function does not know */
+        }
+    }
+}
+
+size_t mt_format(char *buffer, size_t bytes, const char *format, ...)
+{
+    struct sink sink = {buffer, bytes, 0};
+    va_list arguments;
+    va_start(arguments, format);
+    put_formatted(&sink, format, arguments);
+    va_end(arguments);
+    if (bytes) buffer[sink.at] = 0;
+    return sink.at;
+}
+
+static void write_line(const char *format, va_list arguments)
+{
+    int saved = errno;
+    char line[512];
+    struct sink sink = {line, sizeof line - 1, 0};
+    put_text(&sink, "memtrack: ");
+    put_formatted(&sink, format, arguments);
+    line[sink.at++] = '\n';
+    ssize_t ignored = write(STDERR_FILENO, line, sink.at);
+    (void)ignored;
+    errno = saved;
+}
+
+void mt_say(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_line(format, arguments);
+    va_end(arguments);
+}
+
+void mt_verbose(struct mt_core *core, const char *format, ...)
+{
+    if (!core->options.number[MT_OPT_VERBOSE]) return;
+    va_list arguments;
+    va_start(arguments, format);
+    write_line(format, arguments);
+    va_end(arguments);
+}
+
+static void put_event(struct mt_event *row, const char *kind, const char *format, va_list arguments)
+{
+    struct sink kind_sink = {row->kind, sizeof row->kind, 0};
+    put_text(&kind_sink, kind);
+    row->kind[kind_sink.at] = 0;
+    struct sink text_sink = {row->text, sizeof row->text, 0};
+    put_formatted(&text_sink, format, arguments);
+    row->text[text_sink.at] = 0;
+}
+
+void mt_event(struct mt_core *core, const char *kind, const char *format, ...)
+{
+    if (!mt_core_ready(core)) return;
+    struct mt_segment *segment = core->segment;
+    uint64_t number = atomic_fetch_add_explicit(&segment->event_count, 1, memory_order_relaxed) + 1;
+    struct mt_event *row = &segment->events[(number - 1) % MT_EVENT_MAX];
+    if (number <= MT_EVENT_MAX && !mt_segment_commit(core, row, sizeof *row)) {
+        mt_core_drop(core, MT_DROPPED_EVENTS);
+        return;
+    }
+    if (number > MT_EVENT_MAX) mt_core_drop(core, MT_DROPPED_EVENTS);
+    atomic_store_explicit(&row->sequence, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* pairs with the reader's acquire of sequence */
+    row->time_ns = mt_now_ns();
+    va_list arguments;
+    va_start(arguments, format);
+    put_event(row, kind, format, arguments);
+    va_end(arguments);
+    atomic_store_explicit(&row->sequence, number, memory_order_release);
+}
+
+static uint64_t read_clock(clockid_t clock)
+{
+    struct timespec now;
+    int saved = errno;
+    clock_gettime(clock, &now);
+    errno = saved;
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+uint64_t mt_now_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t mt_now_coarse_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC_COARSE);
+}
+
+int32_t mt_gettid(void)
+{
+    return (int32_t)syscall(SYS_gettid);
+}
