@@ -1,0 +1,51 @@
+#!/bin/bash
+# timeout: 240
+# 1,000 forks: the parent's counts are not disturbed, each child has a report, nothing is left behind.
+. "$(dirname "$0")/lib/common.sh"
+compile forker <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void)
+{
+    int right = 0;
+    for (int n = 0; n < 1000; n++) {
+        void *volatile block = malloc(100);
+        pid_t child = fork();
+        if (child == 0) {
+            for (int k = 0; k < 10; k++) {
+                void *volatile mine = malloc(50);
+                free(mine);
+            }
+            free(block);
+            _exit(n % 7);
+        }
+        int status = 0;
+        if (child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == n % 7) right++;
+        free(block);
+    }
+    printf("%d\n", right);
+    return right == 1000 ? 0 : 1;
+}
+C
+same_as_plain "$TEST_TMP/forker"
+expect "children that ended as they should" "$(cat "$TEST_TMP/tracked.out")" 1000
+"$PYTHON" - "$OUT" <<'P' || problem "reports of the children"
+import collections, glob, json, sys
+reports = [json.load(open(path)) for path in glob.glob(sys.argv[1] + "/memtrack.forker.*.json")]
+parents = [r for r in reports if r["cpu"]["allocation_count"] >= 1000]
+children = [r for r in reports if r["cpu"]["allocation_count"] < 1000]
+print(len(reports), "reports")
+assert len(parents) == 1 and len(children) == 1000, (len(parents), len(children))
+states = collections.Counter((r["process"]["exit"]["state"], r["process"]["exit"]["code"]) for r in children)
+assert set(states) == {("exited", n) for n in range(7)}, states
+counts = collections.Counter((r["cpu"]["allocation_count"], r["cpu"]["free_count"]) for r in children)
+assert set(counts) == {(10, 11)}, counts
+assert len({r["process"]["pid"] for r in reports}) == 1001
+P
+main=$(grep -l '"allocation_count": 10[0-9][0-9],' "$OUT"/memtrack.forker.*.json | head -n 1)
+[ -z "$main" ] || check_report "$main" 'process.exit.code == 0' '1000 <= cpu.allocation_count <= 1010'
+check_report "$(report_of forker 500)" 'process.exit.state == "exited"'
+no_leftovers
+verdict

@@ -1,0 +1,56 @@
+#!/bin/bash
+# Bad options: one clear line each, the default in force, the program unharmed.
+. "$(dirname "$0")/lib/common.sh"
+program=(sh -c 'echo working; exit 3')
+try() { # try NAME=VALUE WORD: stderr has exactly one line that names the option
+    local status=0 output
+    output=$(env "$1" MEMTRACK_SESSION="$TEST_TMP/s" MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" "${program[@]}" 2>"$TEST_TMP/err") || status=$?
+    expect "$1" "$status $output" "3 working"
+    expect "lines about $1" "$(grep -c "^memtrack: .*${1%%=*}" "$TEST_TMP/err")/$(wc -l <"$TEST_TMP/err")" 1/1
+}
+mkdir -m 700 "$TEST_TMP/s"
+try MEMTRACK_INTERVAL=soon
+try MEMTRACK_INTERVAL=-1
+try MEMTRACK_INTERVAL=1e99
+try MEMTRACK_PEAK=sometimes
+try MEMTRACK_PEAK_BATCH=1Q
+try MEMTRACK_SEGMENT_SIZE=1
+try MEMTRACK_SEGMENT_SIZE=99999999999999999999
+try MEMTRACK_CPU=perhaps
+try MEMTRACK_NO_SUCH_OPTION=1
+try "MEMTRACK_FRAMES=$(printf '%%s%%n%.0s' $(seq 50))"
+try "MEMTRACK_PEAK=$(head -c 5000 /dev/zero | tr '\0' x)"
+for segment in "$TEST_TMP"/s/*.seg; do
+    "$MEMTRACK" report --json "$segment" >"$TEST_TMP/json" 2>"$TEST_TMP/err" || problem "report: $(cat "$TEST_TMP/err")"
+done
+check_report "$TEST_TMP/json" 'config["MEMTRACK_PEAK"] == "batched"'
+# An empty value is as good as none.
+LINES_EMPTY=$(env MEMTRACK_INTERVAL= MEMTRACK_SESSION="$TEST_TMP/s" MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" true 2>&1 | wc -l)
+expect "lines about an empty value" "$LINES_EMPTY" 0
+# The command's own arguments.
+for bad in --no-such-option --interval=never --vulkan=maybe --interval; do
+    status=0
+    "$MEMTRACK" run "$bad" -- touch "$TEST_TMP/ran" >"$TEST_TMP/out" 2>"$TEST_TMP/err" || status=$?
+    expect "status of run $bad" "$status" 2
+    [ "$(grep -c . "$TEST_TMP/err")" -ge 1 ] || problem "run $bad says nothing"
+    [ ! -e "$TEST_TMP/ran" ] || problem "run $bad ran the program"
+done
+status=0; "$MEMTRACK" no-such-command 2>"$TEST_TMP/err" >/dev/null || status=$?
+expect "status of an unknown command" "$status" 2
+status=0; "$MEMTRACK" run 2>/dev/null >/dev/null || status=$?
+expect "status of run without a program" "$status" 2
+"$MEMTRACK" --help >"$TEST_TMP/help" || problem "--help fails"
+"$MEMTRACK" --version | grep -q '[0-9]' || problem "--version"
+for word in run collect report top dump env; do grep -qw "$word" "$TEST_TMP/help" || problem "--help lacks $word"; done
+# Every option of the table is in `memtrack env`, in the man page and in docs/options.md, with its default.
+sed -n 's/^MT_OPTION([A-Z_]*, *"\(MEMTRACK_[A-Z_]*\)".*/\1/p' "$TEST_SOURCE/collector/core/options.def" >"$TEST_TMP/names"
+[ "$(wc -l <"$TEST_TMP/names")" -ge 10 ] || problem "the option table was not understood"
+"$MEMTRACK" env >"$TEST_TMP/env" || problem "memtrack env fails"
+while read -r name; do
+    grep -qw "$name" "$TEST_TMP/env" || problem "memtrack env lacks $name"
+    sed 's/\\//g' "$TEST_SOURCE/man/memtrack.1" | grep -qw "$name" || problem "the man page lacks $name"
+    grep -qw "$name" "$TEST_SOURCE/docs/options.md" || problem "docs/options.md lacks $name"
+done <"$TEST_TMP/names"
+MEMTRACK_INTERVAL=7 "$MEMTRACK" env | grep -w MEMTRACK_INTERVAL | grep -qw 7 || problem "memtrack env does not show the value in force"
+"$MEMTRACK" env --json | "$PYTHON" -m json.tool >/dev/null || problem "env --json is no JSON"
+verdict
