@@ -32,7 +32,7 @@ bool mt_frame_begin(struct mt_core *core, enum mt_frame_source source)
     if (!mt_core_ready(core) || !is_source_allowed(core, source)) return false;
     struct mt_frames *frames = &core->segment->frames;
     uint32_t seen = LOAD(frames->source);
-    if (seen == MT_FRAME_NONE && !mt_segment_commit(core, frames, sizeof *frames)) return false;
+    if (!mt_segment_commit_table(core, MT_TABLE_FRAMES)) return false;
     while (seen < (uint32_t)source) {
         if (!atomic_compare_exchange_weak_explicit(&frames->source, &seen, source, memory_order_acq_rel,
                                                    memory_order_relaxed))

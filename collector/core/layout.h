@@ -299,6 +299,7 @@ struct mt_segment {
     char build[64];              /* version string of the writer */
     _Atomic uint64_t used_bytes; /* bump pointer for chunks behind the fixed part */
     _Atomic uint64_t dropped[MT_DROPPED_COUNT];
+    _Atomic uint32_t committed_tables; /* bits: tables below that have memory behind them */
     struct mt_process process;
     struct mt_globals globals;
     _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64]; /* 1 = may be claimed */

@@ -118,7 +118,7 @@ void mt_event(struct mt_core *core, const char *kind, const char *format, ...)
     struct mt_segment *segment = core->segment;
     uint64_t number = atomic_fetch_add_explicit(&segment->event_count, 1, memory_order_relaxed) + 1;
     struct mt_event *row = &segment->events[(number - 1) % MT_EVENT_MAX];
-    if (number <= MT_EVENT_MAX && !mt_segment_commit(core, row, sizeof *row)) {
+    if (!mt_segment_commit_table(core, MT_TABLE_EVENTS)) {
         mt_core_drop(core, MT_DROPPED_EVENTS);
         return;
     }

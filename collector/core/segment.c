@@ -179,10 +179,26 @@ bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes)
     return done;
 }
 
+bool mt_segment_commit_table(struct mt_core *core, enum mt_table table)
+{
+    struct mt_segment *segment = core->segment;
+    if (atomic_load_explicit(&segment->committed_tables, memory_order_acquire) & (1u << table)) return true;
+    const void *from = table == MT_TABLE_EVENTS ? (const void *)segment->events
+                       : table == MT_TABLE_ENDED_THREADS ? (const void *)segment->ended_threads
+                                                         : (const void *)&segment->frames;
+    size_t bytes = table == MT_TABLE_EVENTS ? sizeof segment->events
+                   : table == MT_TABLE_ENDED_THREADS ? sizeof segment->ended_threads : sizeof segment->frames;
+    if (!mt_segment_commit(core, from, bytes)) return false;
+    atomic_fetch_or_explicit(&segment->committed_tables, 1u << table, memory_order_release);
+    return true;
+}
+
 static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
 {
     struct mt_segment *segment = core->segment;
     if (!mt_segment_commit(core, segment, offsetof(struct mt_segment, events))) return false;
+    /* The frame number is read everywhere; a page that is only read can raise SIGBUS too. */
+    if (!mt_segment_commit(core, &segment->frames, offsetof(struct mt_frames, ring))) return false;
     if (!mt_segment_commit(core, &segment->shards[0], 2 * sizeof(struct mt_shard))) return false;
     memcpy(segment->magic, MT_SEGMENT_MAGIC, sizeof segment->magic);
     segment->layout_version = MT_LAYOUT_VERSION;

@@ -93,8 +93,7 @@ static uint64_t name_key(const char *name)
 static struct mt_ended_threads *ended_row(struct mt_core *core, const char *name)
 {
     struct mt_ended_threads *rows = core->segment->ended_threads;
-    if (!LOAD(rows[MT_THREAD_MAX - 1].key) && !mt_segment_commit(core, rows, sizeof core->segment->ended_threads))
-        return NULL;
+    if (!mt_segment_commit_table(core, MT_TABLE_ENDED_THREADS)) return NULL;
     uint64_t key = name_key(name);
     for (unsigned step = 0; step < 16; step++) {
         struct mt_ended_threads *row = &rows[(key + step) % (MT_THREAD_MAX - 1)];
