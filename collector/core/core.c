@@ -24,8 +24,8 @@
 #define MADV_DONTDUMP 16
 #endif
 
-#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
-#define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define LOAD(field)             atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
 extern char **environ;
@@ -52,7 +52,8 @@ static void choose_directory(struct mt_core *core)
     const char *session = core->options.text[MT_OPT_SESSION];
     if (session[0] == '/' && access(session, W_OK | X_OK) == 0 && strlen(session) < sizeof core->directory)
         mt_format(core->directory, sizeof core->directory, "%s", session);
-    else if (mt_segment_base_directory(core->directory, sizeof core->directory)) core->directory[0] = 0;
+    else if (mt_segment_base_directory(core->directory, sizeof core->directory))
+        core->directory[0] = 0;
 }
 
 static void make_fork_mark(struct mt_core *core)
@@ -71,8 +72,9 @@ static void make_fork_mark(struct mt_core *core)
 static void fill_executable(struct mt_process *process)
 {
     ssize_t length = readlink("/proc/self/exe", process->executable, sizeof process->executable - 1);
-    if (length < 0) length = (ssize_t)mt_format(process->executable, sizeof process->executable, "%s",
-                                                program_invocation_name ? program_invocation_name : "unknown");
+    if (length < 0)
+        length = (ssize_t)mt_format(process->executable, sizeof process->executable, "%s",
+                                    program_invocation_name ? program_invocation_name : "unknown");
     process->executable[length] = 0;
     long bytes = mt_read_file("/proc/self/cmdline", process->command_line, sizeof process->command_line);
     process->command_line_bytes = bytes > 0 ? (uint32_t)bytes : 0;
@@ -84,9 +86,12 @@ static void fill_output_directory(struct mt_core *core)
     const char *output = core->options.text[MT_OPT_OUTPUT];
     char *field = core->segment->process.output_directory;
     size_t bytes = sizeof core->segment->process.output_directory;
-    if (output[0] == '/') mt_format(field, bytes, "%s", output);
-    else if (!getcwd(here, sizeof here)) mt_format(field, bytes, "/tmp");
-    else mt_format(field, bytes, strcmp(output, ".") ? "%s/%s" : "%s", here, output);
+    if (output[0] == '/')
+        mt_format(field, bytes, "%s", output);
+    else if (!getcwd(here, sizeof here))
+        mt_format(field, bytes, "/tmp");
+    else
+        mt_format(field, bytes, strcmp(output, ".") ? "%s/%s" : "%s", here, output);
 }
 
 static void fill_process(struct mt_core *core, enum mt_client client)
@@ -101,8 +106,9 @@ static void fill_process(struct mt_core *core, enum mt_client client)
     fill_output_directory(core);
     process->options_bytes = (uint32_t)mt_options_print(&core->options, process->options, sizeof process->options);
     atomic_fetch_or_explicit(&process->clients, client, memory_order_relaxed);
-    core->segment->globals.batch_bytes =
-        core->options.number[MT_OPT_PEAK] ? 0 : core->options.number[MT_OPT_PEAK_BATCH];
+    core->segment->globals.batch_bytes = core->options.number[MT_OPT_PEAK]
+                                             ? 0
+                                             : core->options.number[MT_OPT_PEAK_BATCH];
 }
 
 static bool is_wanted(void)
@@ -118,7 +124,9 @@ static bool make_segment(struct mt_core *core, enum mt_client client)
     choose_directory(core);
     if (!core->segment) core->mapped_bytes = core->options.number[MT_OPT_SEGMENT_SIZE];
     int error = mt_segment_create(core);
-    if (error) mt_say("no memory for the statistics (%s): memtrack is off in process %d", strerrordesc_np(-error), core->pid);
+    if (error)
+        mt_say("no memory for the statistics (%s): memtrack is off in process %d", strerrordesc_np(-error),
+               core->pid);
     else {
         madvise(core->segment, core->mapped_bytes, MADV_DONTDUMP);
         make_fork_mark(core);
@@ -228,8 +236,10 @@ void mt_core_after_fork_in_child(struct mt_core *core)
         mt_sys_munmap((void *)core->fork_mark, 4096);
         core->fork_mark = NULL;
     }
-    if (state == MT_CORE_ON) STORE(core->state, MT_CORE_FORKED);
-    else if (state == MT_CORE_STARTING) STORE(core->state, core->segment ? MT_CORE_FORKED : MT_CORE_NEW);
+    if (state == MT_CORE_ON)
+        STORE(core->state, MT_CORE_FORKED);
+    else if (state == MT_CORE_STARTING)
+        STORE(core->state, core->segment ? MT_CORE_FORKED : MT_CORE_NEW);
 }
 
 /* False in a vfork's child, which shares this memory but is another process. */

@@ -28,26 +28,26 @@ enum mt_core_state {
     MT_CORE_NEW = 0,      /* not started yet */
     MT_CORE_STARTING = 1, /* one thread is inside mt_core_start() */
     MT_CORE_ON = 2,
-    MT_CORE_OFF = 3,      /* memtrack passes through: MEMTRACK_DISABLE, set-user-id, no memory */
-    MT_CORE_FORKED = 4,   /* a fork's child that has not made its own segment yet */
+    MT_CORE_OFF = 3,    /* memtrack passes through: MEMTRACK_DISABLE, set-user-id, no memory */
+    MT_CORE_FORKED = 4, /* a fork's child that has not made its own segment yet */
 };
 
 struct mt_core {
-    uint32_t version;               /* MT_LAYOUT_VERSION of the owner */
-    uint32_t size;                  /* sizeof(struct mt_core) of the owner */
+    uint32_t version; /* MT_LAYOUT_VERSION of the owner */
+    uint32_t size;    /* sizeof(struct mt_core) of the owner */
     char build[64];
-    _Atomic uint32_t state;         /* enum mt_core_state; ON is stored with release */
-    _Atomic uint32_t epoch;         /* grows by one in every fork's child: ids of older epochs are void */
-    struct mt_segment *segment;     /* keeps its address for the life of the process */
-    uint64_t mapped_bytes;          /* size of the mapping */
+    _Atomic uint32_t state;           /* enum mt_core_state; ON is stored with release */
+    _Atomic uint32_t epoch;           /* grows by one in every fork's child: ids of older epochs are void */
+    struct mt_segment *segment;       /* keeps its address for the life of the process */
+    uint64_t mapped_bytes;            /* size of the mapping */
     _Atomic uint64_t committed_bytes; /* offsets below this are backed by memory */
-    bool is_file;                   /* false: anonymous memory, nobody else can read it */
-    bool is_private;                /* options came from a set-user-id program's owner: ignored */
+    bool is_file;                     /* false: anonymous memory, nobody else can read it */
+    bool is_private;                  /* options came from a set-user-id program's owner: ignored */
     int32_t pid;
-    volatile uint32_t *fork_mark;   /* 1; reads 0 in a child that no handler was told of */
+    volatile uint32_t *fork_mark; /* 1; reads 0 in a child that no handler was told of */
     struct mt_option_values options;
-    char directory[1024];           /* of the segment */
-    char path[1200];                /* of the segment's file; "" when anonymous */
+    char directory[1024]; /* of the segment */
+    char path[1200];      /* of the segment's file; "" when anonymous */
     /* taken by fork's parent just before the fork, used by the child */
     uint64_t fork_live_bytes, fork_live_count;
 };

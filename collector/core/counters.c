@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
-#define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define LOAD(field)             atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
 enum { ROW_TAKEN = UINT32_MAX }; /* being filled in; readers skip it */
@@ -17,14 +17,16 @@ enum { ROW_TAKEN = UINT32_MAX }; /* being filled in; readers skip it */
 static bool take_row(_Atomic uint32_t *word)
 {
     uint32_t unused = 0;
-    return atomic_compare_exchange_strong_explicit(word, &unused, ROW_TAKEN, memory_order_acquire, memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(word, &unused, ROW_TAKEN, memory_order_acquire,
+                                                   memory_order_relaxed);
 }
 
 void mt_copy_name(struct mt_core *core, char *field, size_t field_bytes, const char *name)
 {
     if (strlen(name) >= field_bytes) mt_core_drop(core, MT_DROPPED_NAMES);
     size_t length = mt_format(field, field_bytes, "%s", name);
-    while (length && ((unsigned char)field[length - 1] & 0xc0) == 0x80 && strlen(name) >= field_bytes) length--; /* keep UTF-8 whole */
+    while (length && ((unsigned char)field[length - 1] & 0xc0) == 0x80 && strlen(name) >= field_bytes)
+        length--; /* keep UTF-8 whole */
     if (strlen(name) >= field_bytes && length && ((unsigned char)field[length - 1] & 0x80)) field[length - 1] = 0;
 }
 
@@ -38,7 +40,8 @@ unsigned mt_tag_find(struct mt_core *core, const char *name)
             atomic_store_explicit(&tags[i].used, 1, memory_order_release); /* readers see the name */
             return i;
         }
-        while (atomic_load_explicit(&tags[i].used, memory_order_acquire) == ROW_TAKEN) {} /* a few stores long */
+        while (atomic_load_explicit(&tags[i].used, memory_order_acquire) == ROW_TAKEN) {
+        } /* a few stores long */
         if (!strncmp(tags[i].name, name, sizeof tags[i].name - 1)) return i;
     }
     mt_core_drop(core, MT_DROPPED_HEAPS);
@@ -66,7 +69,8 @@ static void raise_u64(_Atomic uint64_t *field, uint64_t value)
 {
     uint64_t seen = LOAD(*field);
     while (seen < value && !atomic_compare_exchange_weak_explicit(field, &seen, value, memory_order_relaxed,
-                                                                  memory_order_relaxed)) {}
+                                                                  memory_order_relaxed)) {
+    }
 }
 
 void mt_histogram_add(struct mt_histogram *histogram, uint64_t value)

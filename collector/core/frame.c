@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
-#define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define LOAD(field)             atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
 enum { FRAMES_AUTO, FRAMES_VULKAN, FRAMES_GL, FRAMES_API, FRAMES_OFF }; /* the choices of MEMTRACK_FRAMES */
@@ -111,7 +111,8 @@ static void write_row(struct mt_frame *row, const struct mt_frame *frame, uint64
 {
     atomic_store_explicit(&row->index, 0, memory_order_relaxed);
     atomic_thread_fence(memory_order_release); /* pairs with the reader's acquire of index, before and after */
-    memcpy((char *)row + sizeof row->index, (const char *)frame + sizeof frame->index, sizeof *row - sizeof row->index);
+    memcpy((char *)row + sizeof row->index, (const char *)frame + sizeof frame->index,
+           sizeof *row - sizeof row->index);
     atomic_store_explicit(&row->index, index, memory_order_release);
 }
 
@@ -153,7 +154,8 @@ void mt_frame_end(struct mt_core *core, enum mt_frame_source source)
     struct mt_frames *frames = &core->segment->frames;
     if (LOAD(frames->source) != (uint32_t)source) return; /* an outer source appeared meanwhile */
     uint32_t idle = 0;
-    if (!atomic_compare_exchange_strong_explicit(&frames->busy, &idle, 1, memory_order_acquire, memory_order_relaxed)) {
+    if (!atomic_compare_exchange_strong_explicit(&frames->busy, &idle, 1, memory_order_acquire,
+                                                 memory_order_relaxed)) {
         mt_core_drop(core, MT_DROPPED_FRAMES);
         return;
     }

@@ -13,33 +13,33 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define MT_SEGMENT_MAGIC   "MEMTRACK"
-#define MT_LAYOUT_VERSION  1u
+#define MT_SEGMENT_MAGIC  "MEMTRACK"
+#define MT_LAYOUT_VERSION 1u
 
 enum {
-    MT_NAME_BYTES     = 64,  /* names of heaps, tags, threads, events' sources */
-    MT_CLASS_COUNT    = 337, /* size classes, see mt_class_of() */
-    MT_TAG_MAX        = 64,
-    MT_HEAP_MAX       = 128,
-    MT_SHARD_MAX      = 1024, /* shard 0 is shared by threads that have none */
-    MT_THREAD_MAX     = 512, /* rows of the table of ended threads, by name */
-    MT_EVENT_MAX      = 256,
-    MT_FRAME_RING     = 4096,
-    MT_WORST_FRAMES   = 16,
-    MT_HISTOGRAM_MAX  = 128,
+    MT_NAME_BYTES = 64,   /* names of heaps, tags, threads, events' sources */
+    MT_CLASS_COUNT = 337, /* size classes, see mt_class_of() */
+    MT_TAG_MAX = 64,
+    MT_HEAP_MAX = 128,
+    MT_SHARD_MAX = 1024, /* shard 0 is shared by threads that have none */
+    MT_THREAD_MAX = 512, /* rows of the table of ended threads, by name */
+    MT_EVENT_MAX = 256,
+    MT_FRAME_RING = 4096,
+    MT_WORST_FRAMES = 16,
+    MT_HISTOGRAM_MAX = 128,
     MT_HISTOGRAM_BUCKETS = 976, /* 16 per doubling: at most 6.25 % wide */
-    MT_OBJECT_CHUNK   = 1024, /* objects in one chunk */
-    MT_OBJECT_CHUNKS  = 4096, /* chunks in one segment: 4 Mi objects */
-    MT_OPTIONS_BYTES  = 8192,
+    MT_OBJECT_CHUNK = 1024,     /* objects in one chunk */
+    MT_OBJECT_CHUNKS = 4096,    /* chunks in one segment: 4 Mi objects */
+    MT_OPTIONS_BYTES = 8192,
 };
 
 /* ---- who the process is ------------------------------------------------ */
 
 enum mt_process_state {
     MT_STATE_STARTING = 0, /* the header is not complete yet */
-    MT_STATE_RUNNING  = 1,
-    MT_STATE_EXITED   = 2, /* exit_code is valid; late frees may still come */
-    MT_STATE_EXECED   = 3, /* the image was replaced by exec */
+    MT_STATE_RUNNING = 1,
+    MT_STATE_EXITED = 2, /* exit_code is valid; late frees may still come */
+    MT_STATE_EXECED = 3, /* the image was replaced by exec */
 };
 
 enum mt_client { MT_CLIENT_PRELOAD = 1, MT_CLIENT_LAYER = 2 };
@@ -53,16 +53,16 @@ struct mt_process {
     _Atomic uint32_t clients;   /* bits of enum mt_client */
     _Atomic uint32_t state;     /* enum mt_process_state; release after the header is complete */
     _Atomic int32_t exit_code;
-    uint32_t is_fork;           /* 1: made by fork from a tracked process */
-    _Atomic uint64_t end_ns;    /* CLOCK_MONOTONIC when state left RUNNING */
+    uint32_t is_fork;            /* 1: made by fork from a tracked process */
+    _Atomic uint64_t end_ns;     /* CLOCK_MONOTONIC when state left RUNNING */
     uint32_t command_line_bytes; /* valid bytes of command_line, NUL-separated */
     uint32_t options_bytes;
     char executable[512];
     char command_line[4096];
-    char output_directory[1024]; /* absolute */
+    char output_directory[1024];    /* absolute */
     char options[MT_OPTIONS_BYTES]; /* "NAME=value\n" for every option in force */
-    char next_allocator[256];   /* path of the object that serves malloc below memtrack */
-    char foreign_allocator[256]; /* an allocator bundled in the program, or empty */
+    char next_allocator[256];       /* path of the object that serves malloc below memtrack */
+    char foreign_allocator[256];    /* an allocator bundled in the program, or empty */
 };
 
 /* ---- counters ---------------------------------------------------------- */
@@ -101,11 +101,11 @@ struct mt_shard {
     /* the hot line; see shard.h for how the fields work together */
     _Alignas(64) _Atomic uint64_t allocation_count;
     _Atomic uint64_t free_count;
-    _Atomic uint64_t requested_bytes; /* cumulative bytes asked for */
-    _Atomic int64_t live_bytes;       /* usable bytes allocated minus freed by this thread */
-    _Atomic int64_t high_bytes;       /* highest live_bytes since the last flush */
-    _Atomic int64_t low_limit_bytes;  /* live_bytes below this flushes */
-    _Atomic int64_t flushed_bytes;    /* live_bytes that the shared total already has */
+    _Atomic uint64_t requested_bytes;       /* cumulative bytes asked for */
+    _Atomic int64_t live_bytes;             /* usable bytes allocated minus freed by this thread */
+    _Atomic int64_t high_bytes;             /* highest live_bytes since the last flush */
+    _Atomic int64_t low_limit_bytes;        /* live_bytes below this flushes */
+    _Atomic int64_t flushed_bytes;          /* live_bytes that the shared total already has */
     _Atomic int64_t sample_countdown_bytes; /* reserved for the stack sampler */
     /* warm */
     _Alignas(64) _Atomic uint64_t realloc_count;
@@ -130,32 +130,32 @@ struct mt_ended_threads {
 struct mt_globals {
     _Alignas(64) _Atomic int64_t current_bytes; /* sum of all flushed_bytes */
     _Alignas(64) _Atomic int64_t peak_bytes;
-    _Atomic uint64_t peak_ns;     /* CLOCK_MONOTONIC of the peak */
+    _Atomic uint64_t peak_ns; /* CLOCK_MONOTONIC of the peak */
     _Atomic uint64_t peak_frame;
-    _Alignas(64) uint64_t batch_bytes;    /* MEMTRACK_PEAK_BATCH; 0 = exact */
+    _Alignas(64) uint64_t batch_bytes;         /* MEMTRACK_PEAK_BATCH; 0 = exact */
     uint64_t inherited_bytes, inherited_count; /* live at fork, from the parent */
     _Atomic uint32_t live_shards, live_shards_max;
-    _Atomic uint64_t thread_count;  /* threads ever seen */
+    _Atomic uint64_t thread_count; /* threads ever seen */
     /* mappings made by the program's own mmap, mremap, brk and by pthread_create */
     _Alignas(64) _Atomic uint64_t mapped_bytes, mapped_peak_bytes, mapped_count;
-    _Atomic uint64_t map_count, unmap_count;      /* cumulative calls that changed something */
+    _Atomic uint64_t map_count, unmap_count;                     /* cumulative calls that changed something */
     _Atomic uint64_t stack_bytes, stack_peak_bytes, stack_count; /* live thread stacks */
     _Atomic int64_t brk_bytes;
     /* memtrack's own */
-    _Atomic uint64_t private_bytes;  /* memtrack's own anonymous mappings in the process */
+    _Atomic uint64_t private_bytes;             /* memtrack's own anonymous mappings in the process */
     _Atomic uint64_t dump_requested, dump_done; /* memtrack dump: asks by adding one */
 };
 
 enum mt_dropped {
-    MT_DROPPED_OBJECTS,       /* objects that found no room */
-    MT_DROPPED_EVENTS,        /* events overwritten before they were read, or lost */
-    MT_DROPPED_MAPPINGS,      /* mapping changes not recorded */
-    MT_DROPPED_THREAD_NAMES,  /* ended threads counted under "(other)" */
-    MT_DROPPED_SHARDS,        /* threads that had to share shard 0 */
-    MT_DROPPED_HEAPS,         /* heaps, histograms or tags beyond the tables */
-    MT_DROPPED_NAMES,         /* names cut at their field's length */
-    MT_DROPPED_FRAMES,        /* frame marks that met another one in progress */
-    MT_DROPPED_MEMORY,        /* times the segment could not grow */
+    MT_DROPPED_OBJECTS,      /* objects that found no room */
+    MT_DROPPED_EVENTS,       /* events overwritten before they were read, or lost */
+    MT_DROPPED_MAPPINGS,     /* mapping changes not recorded */
+    MT_DROPPED_THREAD_NAMES, /* ended threads counted under "(other)" */
+    MT_DROPPED_SHARDS,       /* threads that had to share shard 0 */
+    MT_DROPPED_HEAPS,        /* heaps, histograms or tags beyond the tables */
+    MT_DROPPED_NAMES,        /* names cut at their field's length */
+    MT_DROPPED_FRAMES,       /* frame marks that met another one in progress */
+    MT_DROPPED_MEMORY,       /* times the segment could not grow */
     MT_DROPPED_COUNT
 };
 
@@ -171,10 +171,10 @@ enum mt_heap_kind {
 
 struct mt_heap {
     _Alignas(64) _Atomic uint32_t kind; /* enum mt_heap_kind; written last, release */
-    uint32_t index;      /* the owner's index of it */
-    uint32_t heap_index; /* DEVICE_TYPE: the heap it lies in */
-    uint32_t flags;      /* the owner's flags as they are */
-    uint32_t owner;      /* object id */
+    uint32_t index;                     /* the owner's index of it */
+    uint32_t heap_index;                /* DEVICE_TYPE: the heap it lies in */
+    uint32_t flags;                     /* the owner's flags as they are */
+    uint32_t owner;                     /* object id */
     uint32_t reserved;
     uint64_t size_bytes;
     _Alignas(64) _Atomic int64_t current_bytes;
@@ -262,10 +262,10 @@ struct mt_frames {
  */
 struct mt_object {
     _Alignas(64) _Atomic uint32_t seq;
-    uint16_t kind;      /* 0 = free slot */
+    uint16_t kind; /* 0 = free slot */
     uint16_t flags;
-    uint32_t owner;     /* object id of what it belongs to, 0 = none */
-    uint32_t link;      /* object id, meaning by kind (what it is bound to) */
+    uint32_t owner; /* object id of what it belongs to, 0 = none */
+    uint32_t link;  /* object id, meaning by kind (what it is bound to) */
     uint64_t handle;
     uint64_t size_bytes;
     uint64_t offset;
@@ -275,17 +275,17 @@ struct mt_object {
     uint32_t stack;     /* stack id, 0 = none */
     uint32_t next_free; /* free slots: id of the next one */
     uint16_t tag;
-    uint16_t heap;      /* index into heaps + 1, 0 = none */
+    uint16_t heap; /* index into heaps + 1, 0 = none */
     uint64_t attr[12];
     char name[MT_NAME_BYTES];
-    char text[80];      /* a second string, meaning by kind */
+    char text[80]; /* a second string, meaning by kind */
 };
 
 struct mt_objects {
-    _Atomic uint64_t free_head;   /* id in the low 32 bits, a changing tag above */
-    _Atomic uint32_t used_slots;  /* ids 1 .. used_slots have been handed out at least once */
+    _Atomic uint64_t free_head;  /* id in the low 32 bits, a changing tag above */
+    _Atomic uint32_t used_slots; /* ids 1 .. used_slots have been handed out at least once */
     _Atomic uint32_t live_count;
-    _Atomic uint32_t growing;     /* taken by the thread that adds a chunk */
+    _Atomic uint32_t growing;                  /* taken by the thread that adds a chunk */
     _Atomic uint64_t chunks[MT_OBJECT_CHUNKS]; /* offset of the chunk; 0 = none; release */
 };
 
@@ -303,8 +303,8 @@ struct mt_segment {
     struct mt_process process;
     struct mt_globals globals;
     _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64]; /* 1 = may be claimed */
-    _Atomic uint32_t shard_limit; /* shards below this have been claimed at least once */
-    _Atomic uint64_t event_count; /* events ever written; row = (n - 1) % MT_EVENT_MAX */
+    _Atomic uint32_t shard_limit;                        /* shards below this have been claimed at least once */
+    _Atomic uint64_t event_count;                        /* events ever written; row = (n - 1) % MT_EVENT_MAX */
     struct mt_tag tags[MT_TAG_MAX];
     struct mt_heap heaps[MT_HEAP_MAX];
     struct mt_objects objects;

@@ -53,8 +53,12 @@ static void put_formatted(struct sink *sink, const char *format, va_list argumen
         switch (*format) {
         case 's': put_text(sink, va_arg(arguments, const char *)); break;
         case 'd': put_signed(sink, wide ? va_arg(arguments, long) : va_arg(arguments, int)); break;
-        case 'u': put_number(sink, wide ? va_arg(arguments, unsigned long) : va_arg(arguments, unsigned), 10); break;
-        case 'x': put_number(sink, wide ? va_arg(arguments, unsigned long) : va_arg(arguments, unsigned), 16); break;
+        case 'u':
+            put_number(sink, wide ? va_arg(arguments, unsigned long) : va_arg(arguments, unsigned), 10);
+            break;
+        case 'x':
+            put_number(sink, wide ? va_arg(arguments, unsigned long) : va_arg(arguments, unsigned), 16);
+            break;
         case '%': put(sink, '%'); break;
         default: return; /* a format that this function does not know */
         }

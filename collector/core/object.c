@@ -13,7 +13,8 @@
 static struct mt_object *slot(struct mt_core *core, uint32_t id)
 {
     /* Acquire: pairs with the release that published the chunk. */
-    uint64_t chunk = atomic_load_explicit(&core->segment->objects.chunks[(id - 1) / MT_OBJECT_CHUNK], memory_order_acquire);
+    uint64_t chunk = atomic_load_explicit(&core->segment->objects.chunks[(id - 1) / MT_OBJECT_CHUNK],
+                                          memory_order_acquire);
     if (!chunk) return NULL;
     return (struct mt_object *)((char *)core->segment + chunk) + (id - 1) % MT_OBJECT_CHUNK;
 }

@@ -9,12 +9,12 @@
 #include <errno.h>
 #include <string.h>
 
-#define BOOL MT_TYPE_BOOL
-#define INT MT_TYPE_INT
-#define SIZE MT_TYPE_SIZE
+#define BOOL    MT_TYPE_BOOL
+#define INT     MT_TYPE_INT
+#define SIZE    MT_TYPE_SIZE
 #define SECONDS MT_TYPE_SECONDS
-#define CHOICE MT_TYPE_CHOICE
-#define TEXT MT_TYPE_TEXT
+#define CHOICE  MT_TYPE_CHOICE
+#define TEXT    MT_TYPE_TEXT
 
 const struct mt_option_info mt_option_table[MT_OPT_COUNT] = {
 #define MT_OPTION(id, name, type, def, min, max, choices, help) {#id, name, type, def, min, max, choices, help},
@@ -40,9 +40,12 @@ static int parse_bool(const char *text, uint64_t *value)
 {
     static const char *const yes[] = {"1", "on", "yes", "true", NULL};
     static const char *const no[] = {"0", "off", "no", "false", NULL};
-    if (equals_any(text, yes)) *value = 1;
-    else if (equals_any(text, no)) *value = 0;
-    else return -EINVAL;
+    if (equals_any(text, yes))
+        *value = 1;
+    else if (equals_any(text, no))
+        *value = 0;
+    else
+        return -EINVAL;
     return 0;
 }
 
@@ -121,14 +124,16 @@ static void print_number(const struct mt_option_info *info, double number, char 
     uint64_t value = (uint64_t)number;
     if (info->type == MT_TYPE_SECONDS && number < 1)
         mt_format(buffer, bytes, "0.%lu s", (unsigned long)(number * 10));
-    else if (info->type == MT_TYPE_SECONDS) mt_format(buffer, bytes, "%lu s", (unsigned long)value);
+    else if (info->type == MT_TYPE_SECONDS)
+        mt_format(buffer, bytes, "%lu s", (unsigned long)value);
     else if (info->type == MT_TYPE_SIZE && value >= 1u << 30 && !(value & ((1u << 30) - 1)))
         mt_format(buffer, bytes, "%luG", (unsigned long)(value >> 30));
     else if (info->type == MT_TYPE_SIZE && value >= 1u << 20 && !(value & ((1u << 20) - 1)))
         mt_format(buffer, bytes, "%luM", (unsigned long)(value >> 20));
     else if (info->type == MT_TYPE_SIZE && value >= 1024 && !(value & 1023))
         mt_format(buffer, bytes, "%luK", (unsigned long)(value >> 10));
-    else mt_format(buffer, bytes, "%lu", (unsigned long)value);
+    else
+        mt_format(buffer, bytes, "%lu", (unsigned long)value);
 }
 
 static void describe_expected(const struct mt_option_info *info, char *buffer, size_t bytes)
@@ -203,12 +208,15 @@ unsigned mt_options_read(struct mt_option_values *values, char *const *environme
         const char *value;
         if (strncmp(*environment, "MEMTRACK_", 9)) continue;
         int option = find_option(*environment, &value);
-        if (option >= 0 && (!*value || !mt_option_set(values, (enum mt_option)option, value, message, sizeof message)))
+        if (option >= 0 &&
+            (!*value || !mt_option_set(values, (enum mt_option)option, value, message, sizeof message)))
             continue;
         problems++;
         if (!complain) continue;
-        if (option < 0) complain_unknown(*environment, complain);
-        else complain(message);
+        if (option < 0)
+            complain_unknown(*environment, complain);
+        else
+            complain(message);
     }
     return problems;
 }

@@ -19,8 +19,8 @@ enum mt_option {
 enum mt_option_type { MT_TYPE_BOOL, MT_TYPE_INT, MT_TYPE_SIZE, MT_TYPE_SECONDS, MT_TYPE_CHOICE, MT_TYPE_TEXT };
 
 struct mt_option_info {
-    const char *id;            /* "OUTPUT" */
-    const char *name;          /* "MEMTRACK_OUTPUT" */
+    const char *id;   /* "OUTPUT" */
+    const char *name; /* "MEMTRACK_OUTPUT" */
     enum mt_option_type type;
     const char *default_text;
     double min, max;

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <ucontext.h>
 
-_Static_assert(sizeof(struct sigaction) <= sizeof(((struct mt_seccomp *)0)->saved), "saved holds a struct sigaction");
+_Static_assert(sizeof(struct sigaction) <= sizeof(((struct mt_seccomp *)0)->saved),
+               "saved holds a struct sigaction");
 
 static void answer_enosys(int signal_number, siginfo_t *info, void *context)
 {

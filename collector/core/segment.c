@@ -111,7 +111,8 @@ static uint64_t file_size_limit(void)
 static void *map_shrinking(void *where, uint64_t *bytes, int flags, int fd)
 {
     for (;;) {
-        void *at = mt_sys_mmap(where, *bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE | (where ? MAP_FIXED : 0), fd);
+        void *at = mt_sys_mmap(where, *bytes, PROT_READ | PROT_WRITE,
+                               flags | MAP_NORESERVE | (where ? MAP_FIXED : 0), fd);
         if (at != MAP_FAILED || where || *bytes / 2 < MINIMUM_BYTES) return at;
         *bytes = (*bytes / 2) & ~(uint64_t)(PAGE - 1);
     }
@@ -128,9 +129,12 @@ static int map_file(struct mt_core *core, void *where, uint64_t start_ticks)
     if (fd < 0) return fd;
     int error = 0;
     void *at = MAP_FAILED;
-    if (ftruncate(fd, (off_t)bytes)) error = -errno;
-    else if ((at = map_shrinking(where, &bytes, MAP_SHARED, fd)) == MAP_FAILED) error = -errno;
-    else if (ftruncate(fd, (off_t)bytes)) error = -errno; /* the mapping may have shrunk */
+    if (ftruncate(fd, (off_t)bytes))
+        error = -errno;
+    else if ((at = map_shrinking(where, &bytes, MAP_SHARED, fd)) == MAP_FAILED)
+        error = -errno;
+    else if (ftruncate(fd, (off_t)bytes))
+        error = -errno; /* the mapping may have shrunk */
     close(fd);
     if (error) {
         if (at != MAP_FAILED && !where) mt_sys_munmap(at, bytes);
@@ -170,10 +174,12 @@ bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes)
 {
     int saved = errno;
     uint64_t low = (uint64_t)((const char *)from - (const char *)core->segment) & ~(uint64_t)(PAGE - 1);
-    uint64_t high = ((uint64_t)((const char *)from - (const char *)core->segment) + bytes + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+    uint64_t high = ((uint64_t)((const char *)from - (const char *)core->segment) + bytes + PAGE - 1) &
+                    ~(uint64_t)(PAGE - 1);
     bool done = high <= core->mapped_bytes;
     if (done && core->is_file && madvise((char *)core->segment + low, high - low, MADV_POPULATE_WRITE))
-        done = errno == EINVAL || errno == ENOSYS || errno == EPERM ? commit_through_file(core, low, high - low) : false;
+        done = errno == EINVAL || errno == ENOSYS || errno == EPERM ? commit_through_file(core, low, high - low)
+                                                                    : false;
     if (!done && low) mt_core_drop(core, MT_DROPPED_MEMORY); /* the counter itself lies in the first part */
     errno = saved;
     return done;
@@ -183,11 +189,12 @@ bool mt_segment_commit_table(struct mt_core *core, enum mt_table table)
 {
     struct mt_segment *segment = core->segment;
     if (atomic_load_explicit(&segment->committed_tables, memory_order_acquire) & (1u << table)) return true;
-    const void *from = table == MT_TABLE_EVENTS ? (const void *)segment->events
+    const void *from = table == MT_TABLE_EVENTS          ? (const void *)segment->events
                        : table == MT_TABLE_ENDED_THREADS ? (const void *)segment->ended_threads
                                                          : (const void *)&segment->frames;
-    size_t bytes = table == MT_TABLE_EVENTS ? sizeof segment->events
-                   : table == MT_TABLE_ENDED_THREADS ? sizeof segment->ended_threads : sizeof segment->frames;
+    size_t bytes = table == MT_TABLE_EVENTS          ? sizeof segment->events
+                   : table == MT_TABLE_ENDED_THREADS ? sizeof segment->ended_threads
+                                                     : sizeof segment->frames;
     if (!mt_segment_commit(core, from, bytes)) return false;
     atomic_fetch_or_explicit(&segment->committed_tables, 1u << table, memory_order_release);
     return true;
@@ -207,9 +214,11 @@ static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
     mt_format(segment->build, sizeof segment->build, "%s", core->build);
     segment->process.pid = core->pid;
     segment->process.start_ticks = start_ticks;
-    atomic_store_explicit(&segment->used_bytes, (sizeof *segment + PAGE - 1) & ~(uint64_t)(PAGE - 1), memory_order_relaxed);
+    atomic_store_explicit(&segment->used_bytes, (sizeof *segment + PAGE - 1) & ~(uint64_t)(PAGE - 1),
+                          memory_order_relaxed);
     memset((void *)segment->shard_free_bits, 0xff, sizeof segment->shard_free_bits);
-    atomic_store_explicit(&segment->shard_free_bits[0], ~UINT64_C(1), memory_order_relaxed); /* shard 0 is everybody's */
+    atomic_store_explicit(&segment->shard_free_bits[0], ~UINT64_C(1),
+                          memory_order_relaxed); /* shard 0 is everybody's */
     atomic_store_explicit(&segment->shard_limit, 1, memory_order_relaxed);
     atomic_store_explicit(&segment->tags[0].used, 1, memory_order_relaxed);
     mt_format(segment->tags[0].name, sizeof segment->tags[0].name, "default");
@@ -230,7 +239,8 @@ int mt_segment_create(struct mt_core *core)
     }
     int error = map_anonymous(core, where);
     if (error) return error;
-    mt_say("no file for the statistics in %s (%s): memtrack counts in the program's own memory and writes no report",
-           core->directory[0] ? core->directory : "any directory", strerrordesc_np(-file_error));
+    mt_say(
+        "no file for the statistics in %s (%s): memtrack counts in the program's own memory and writes no report",
+        core->directory[0] ? core->directory : "any directory", strerrordesc_np(-file_error));
     return fill_fixed_part(core, start_ticks) ? 0 : -ENOMEM;
 }

@@ -33,7 +33,8 @@ bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes);
 enum mt_table { MT_TABLE_EVENTS, MT_TABLE_ENDED_THREADS, MT_TABLE_FRAMES };
 bool mt_segment_commit_table(struct mt_core *core, enum mt_table table);
 
-/* Starts a collector for core->directory where none holds its lock. Never fails the caller; one line on stderr when it cannot. */
+/* Starts a collector for core->directory where none holds its lock. Never fails the caller; one line on stderr when
+ * it cannot. */
 void mt_collector_ensure(struct mt_core *core);
 
 /* Reads a small file (as of /proc) into a buffer, ended with NUL. Returns its length or -errno. */

@@ -7,15 +7,16 @@
 
 #include <string.h>
 
-#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
-#define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define LOAD(field)             atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
 static void raise_u32(_Atomic uint32_t *field, uint32_t value)
 {
     uint32_t seen = LOAD(*field);
     while (seen < value && !atomic_compare_exchange_weak_explicit(field, &seen, value, memory_order_relaxed,
-                                                                  memory_order_relaxed)) {}
+                                                                  memory_order_relaxed)) {
+    }
 }
 
 /* Takes the lowest free bit; 0 when there is none. Acquire pairs with release in give_back(). */
@@ -35,7 +36,8 @@ static unsigned take_free_shard(struct mt_segment *segment)
 /* Release: the next owner sees all that this thread counted. Pairs with take_free_shard(). */
 static void give_back(struct mt_segment *segment, unsigned index)
 {
-    atomic_fetch_or_explicit(&segment->shard_free_bits[index / 64], UINT64_C(1) << (index % 64), memory_order_release);
+    atomic_fetch_or_explicit(&segment->shard_free_bits[index / 64], UINT64_C(1) << (index % 64),
+                             memory_order_release);
 }
 
 static void set_limits(struct mt_core *core, struct mt_shard *shard, int64_t live)
@@ -73,7 +75,8 @@ struct mt_shard *mt_shard_claim(struct mt_core *core, int32_t tid, const char *n
     mt_shard_rename(core, shard, name);
     set_limits(core, shard, LOAD(shard->live_bytes));
     FETCH_ADD(shard->generation, 1);
-    atomic_store_explicit(&shard->state, MT_SHARD_LIVE, memory_order_release); /* the reader's acquire sees the base */
+    atomic_store_explicit(&shard->state, MT_SHARD_LIVE,
+                          memory_order_release); /* the reader's acquire sees the base */
     return shard;
 }
 
@@ -98,7 +101,8 @@ static struct mt_ended_threads *ended_row(struct mt_core *core, const char *name
     for (unsigned step = 0; step < 16; step++) {
         struct mt_ended_threads *row = &rows[(key + step) % (MT_THREAD_MAX - 1)];
         uint64_t seen = 0;
-        if (atomic_compare_exchange_strong_explicit(&row->key, &seen, key, memory_order_acq_rel, memory_order_acquire)) {
+        if (atomic_compare_exchange_strong_explicit(&row->key, &seen, key, memory_order_acq_rel,
+                                                    memory_order_acquire)) {
             mt_copy_name(core, row->name, sizeof row->name, name);
             return row;
         }
@@ -161,7 +165,8 @@ static void leave_parent(struct mt_core *core, struct mt_shard *shard)
     unsigned index = (unsigned)(shard - segment->shards);
     mt_core_after_fork_in_child(core);
     if (!mt_core_ready(core) || !mt_segment_commit(core, shard, sizeof *shard)) return;
-    atomic_fetch_and_explicit(&segment->shard_free_bits[index / 64], ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
+    atomic_fetch_and_explicit(&segment->shard_free_bits[index / 64], ~(UINT64_C(1) << (index % 64)),
+                              memory_order_relaxed);
     raise_u32(&segment->shard_limit, index + 1);
     raise_u32(&segment->globals.live_shards_max, FETCH_ADD(segment->globals.live_shards, 1) + 1);
     FETCH_ADD(segment->globals.thread_count, 1);

@@ -38,8 +38,8 @@ static inline bool mt_shard_is_shared(const struct mt_core *core, const struct m
 void mt_shard_allocated_shared(struct mt_core *core, uint64_t requested_bytes, uint64_t usable_bytes);
 void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes);
 
-#define MT_ADD(field, value)                                                                   \
-    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (value), \
+#define MT_ADD(field, value)                                                                                       \
+    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (value),                \
                           memory_order_relaxed)
 
 /* Counts one allocation by the owner of the shard, which must not be shard 0. */

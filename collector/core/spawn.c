@@ -88,8 +88,8 @@ static void close_descriptors(void)
 
 static void become_collector(struct start *start)
 {
-    char *const arguments[] = {(char *)"memtrack", (char *)"collect", (char *)"--session", (char *)start->directory,
-                               (char *)"--detached", NULL};
+    char *const arguments[] = {(char *)"memtrack",       (char *)"collect",    (char *)"--session",
+                               (char *)start->directory, (char *)"--detached", NULL};
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -126,7 +126,8 @@ static int run_launcher(struct mt_core *core, struct start *start)
     int pid = clone(launch, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK, start);
     int error = pid < 0 ? errno : 0;
     if (pid > 0)
-        while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) {}
+        while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) {
+        }
     sigprocmask(SIG_SETMASK, &before, NULL);
     mt_private_unmap(core, stack, STACK_BYTES);
     return error ? error : start->error;
@@ -148,12 +149,14 @@ static int spawn(struct mt_core *core, const char *command)
 void mt_collector_ensure(struct mt_core *core)
 {
     char command[1024];
-    if (!core->is_file || !strcmp(core->options.text[MT_OPT_COLLECTOR], "none") || has_collector(core->directory)) return;
+    if (!core->is_file || !strcmp(core->options.text[MT_OPT_COLLECTOR], "none") || has_collector(core->directory))
+        return;
     bool found = find_command(core, command, sizeof command);
     int error = found ? spawn(core, command) : 0;
     if (!found)
         mt_say("no memtrack command beside the library to write reports (MEMTRACK_COLLECTOR=PATH names one); "
-               "`memtrack report %s` renders the statistics later", core->path);
+               "`memtrack report %s` renders the statistics later",
+               core->path);
     else if (error)
         mt_say("cannot start %s (%s); `memtrack report %s` renders the statistics later", command,
                strerrordesc_np(error), core->path);

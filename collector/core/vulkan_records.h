@@ -23,20 +23,20 @@ enum mt_vulkan_kind {
 enum {
     MT_VK_DEVICE_API_VERSION = 0, /* VkPhysicalDeviceProperties.apiVersion */
     MT_VK_DEVICE_DRIVER_VERSION = 1,
-    MT_VK_DEVICE_IDS = 2,         /* vendorID << 32 | deviceID */
-    MT_VK_DEVICE_TYPE = 3,        /* VkPhysicalDeviceType */
-    MT_VK_DEVICE_FLAGS = 4,       /* bits below */
-    MT_VK_DEVICE_DESTROY_NS = 5,  /* CLOCK_MONOTONIC; 0 while it lives */
-    MT_VK_DEVICE_LIMITS = 6,      /* bufferImageGranularity << 32 | nonCoherentAtomSize */
+    MT_VK_DEVICE_IDS = 2,        /* vendorID << 32 | deviceID */
+    MT_VK_DEVICE_TYPE = 3,       /* VkPhysicalDeviceType */
+    MT_VK_DEVICE_FLAGS = 4,      /* bits below */
+    MT_VK_DEVICE_DESTROY_NS = 5, /* CLOCK_MONOTONIC; 0 while it lives */
+    MT_VK_DEVICE_LIMITS = 6,     /* bufferImageGranularity << 32 | nonCoherentAtomSize */
     MT_VK_DEVICE_MAX_ALLOCATIONS = 7,
-    MT_VK_DEVICE_DRIVER_ID = 8,   /* VkDriverId, 0 unknown */
-    MT_VK_DEVICE_LEAKED = 9,      /* memory objects alive at vkDestroyDevice: count << 0 */
+    MT_VK_DEVICE_DRIVER_ID = 8, /* VkDriverId, 0 unknown */
+    MT_VK_DEVICE_LEAKED = 9,    /* memory objects alive at vkDestroyDevice: count << 0 */
     MT_VK_DEVICE_LEAKED_BYTES = 10,
     MT_VK_DEVICE_UNKNOWN_FREES = 11, /* handles freed or bound that the layer never saw */
 };
 enum {
-    MT_VK_DEVICE_IN_PROCESS = 1 << 0,  /* a software driver: device memory is the process's own */
-    MT_VK_DEVICE_HAS_BUDGET = 1 << 1,  /* VK_EXT_memory_budget can be asked */
+    MT_VK_DEVICE_IN_PROCESS = 1 << 0, /* a software driver: device memory is the process's own */
+    MT_VK_DEVICE_HAS_BUDGET = 1 << 1, /* VK_EXT_memory_budget can be asked */
     MT_VK_DEVICE_DESTROYED = 1 << 2,
 };
 
@@ -47,16 +47,16 @@ enum {
     MT_VK_MEMORY_FLAGS = 3,       /* bits below */
     MT_VK_MEMORY_IMPORT_TYPE = 4, /* VkExternalMemoryHandleTypeFlagBits it was imported from */
     MT_VK_MEMORY_EXPORT_TYPES = 5,
-    MT_VK_MEMORY_PRIORITY = 6,    /* the float's bits, valid with HAS_PRIORITY */
+    MT_VK_MEMORY_PRIORITY = 6, /* the float's bits, valid with HAS_PRIORITY */
     MT_VK_MEMORY_MAP_OFFSET = 7,
-    MT_VK_MEMORY_MAP_BYTES = 8,   /* 0 = not mapped */
-    MT_VK_MEMORY_DEDICATED = 9,   /* handle of the image or buffer it is dedicated to */
-    MT_VK_MEMORY_BOUND = 10,      /* resources bound to it now: count */
-    MT_VK_MEMORY_CALL_NS = 11,    /* duration of vkAllocateMemory below the layer */
+    MT_VK_MEMORY_MAP_BYTES = 8, /* 0 = not mapped */
+    MT_VK_MEMORY_DEDICATED = 9, /* handle of the image or buffer it is dedicated to */
+    MT_VK_MEMORY_BOUND = 10,    /* resources bound to it now: count */
+    MT_VK_MEMORY_CALL_NS = 11,  /* duration of vkAllocateMemory below the layer */
 };
 enum {
     MT_VK_MEMORY_IS_DEDICATED = 1 << 0,
-    MT_VK_MEMORY_IS_IMPORT = 1 << 1,  /* not new memory: counted under the device's imports */
+    MT_VK_MEMORY_IS_IMPORT = 1 << 1, /* not new memory: counted under the device's imports */
     MT_VK_MEMORY_IS_EXPORT = 1 << 2,
     MT_VK_MEMORY_IS_MAPPED = 1 << 3,
     MT_VK_MEMORY_HAS_PRIORITY = 1 << 4,
@@ -66,19 +66,19 @@ enum {
 };
 
 enum {
-    MT_VK_RESOURCE_USAGE = 0,        /* VkBufferUsageFlags / VkImageUsageFlags */
+    MT_VK_RESOURCE_USAGE = 0, /* VkBufferUsageFlags / VkImageUsageFlags */
     MT_VK_RESOURCE_CREATE_FLAGS = 1,
     MT_VK_RESOURCE_REQUIRED_BYTES = 2, /* VkMemoryRequirements.size, 0 until known */
     MT_VK_RESOURCE_ALIGNMENT = 3,
     MT_VK_RESOURCE_TYPE_BITS = 4,
-    MT_VK_RESOURCE_FLAGS = 5,        /* bits below */
-    MT_VK_RESOURCE_BIND_NS = 6,      /* CLOCK_MONOTONIC of the bind, 0 = unbound */
+    MT_VK_RESOURCE_FLAGS = 5,   /* bits below */
+    MT_VK_RESOURCE_BIND_NS = 6, /* CLOCK_MONOTONIC of the bind, 0 = unbound */
     /* images only */
-    MT_VK_IMAGE_EXTENT = 7,          /* width | height << 32 */
-    MT_VK_IMAGE_DEPTH_LAYERS = 8,    /* depth | arrayLayers << 32 */
-    MT_VK_IMAGE_MIPS_SAMPLES = 9,    /* mipLevels | samples << 32 */
-    MT_VK_IMAGE_FORMAT = 10,         /* VkFormat | VkImageTiling << 32 */
-    MT_VK_IMAGE_TYPE = 11,           /* VkImageType */
+    MT_VK_IMAGE_EXTENT = 7,       /* width | height << 32 */
+    MT_VK_IMAGE_DEPTH_LAYERS = 8, /* depth | arrayLayers << 32 */
+    MT_VK_IMAGE_MIPS_SAMPLES = 9, /* mipLevels | samples << 32 */
+    MT_VK_IMAGE_FORMAT = 10,      /* VkFormat | VkImageTiling << 32 */
+    MT_VK_IMAGE_TYPE = 11,        /* VkImageType */
 };
 enum {
     MT_VK_RESOURCE_BOUND = 1 << 0,
@@ -90,14 +90,14 @@ enum {
 };
 
 enum {
-    MT_VK_SWAPCHAIN_IMAGES = 0,       /* image count, from vkGetSwapchainImagesKHR or the minimum asked */
-    MT_VK_SWAPCHAIN_EXTENT = 1,       /* width | height << 32 */
+    MT_VK_SWAPCHAIN_IMAGES = 0, /* image count, from vkGetSwapchainImagesKHR or the minimum asked */
+    MT_VK_SWAPCHAIN_EXTENT = 1, /* width | height << 32 */
     MT_VK_SWAPCHAIN_FORMAT = 2,
     MT_VK_SWAPCHAIN_USAGE = 3,
     MT_VK_SWAPCHAIN_PRESENT_MODE = 4,
     MT_VK_SWAPCHAIN_LAYERS = 5,
-    MT_VK_SWAPCHAIN_PRESENTS = 6,     /* vkQueuePresentKHR that named it */
-    MT_VK_SWAPCHAIN_RETIRED = 7,      /* 1: replaced through oldSwapchain, not destroyed yet */
+    MT_VK_SWAPCHAIN_PRESENTS = 6, /* vkQueuePresentKHR that named it */
+    MT_VK_SWAPCHAIN_RETIRED = 7,  /* 1: replaced through oldSwapchain, not destroyed yet */
 };
 
 /* Names of histograms that the layer registers (owner = device object), unit "ns". */

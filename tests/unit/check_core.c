@@ -27,7 +27,8 @@ static void tear_down(void)
 static int wait_for(pid_t child)
 {
     int status = -1;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
@@ -215,7 +216,8 @@ END_TEST
 START_TEST(the_formatter_knows_its_formats_and_its_limits)
 {
     char text[40];
-    ck_assert_uint_eq(mt_format(text, sizeof text, "%s %d %u %lu %ld %zu %x%%", "a", -5, 7u, 8ul, -9l, (size_t)10, 0xffu), 18);
+    ck_assert_uint_eq(
+        mt_format(text, sizeof text, "%s %d %u %lu %ld %zu %x%%", "a", -5, 7u, 8ul, -9l, (size_t)10, 0xffu), 18);
     ck_assert_str_eq(text, "a -5 7 8 -9 10 ff%");
     ck_assert_uint_eq(mt_format(text, 5, "123456789"), 4);
     ck_assert_str_eq(text, "1234");

@@ -115,9 +115,11 @@ END_TEST
 
 START_TEST(a_thousand_unused_heaps_do_not_fill_the_table)
 {
-    for (int i = 0; i < 1000; i++) mt_heap_release(&core, mt_heap_new(&core, MT_HEAP_DEVICE_HEAP, 1, 0, 0, 0, 1, "h"));
+    for (int i = 0; i < 1000; i++)
+        mt_heap_release(&core, mt_heap_new(&core, MT_HEAP_DEVICE_HEAP, 1, 0, 0, 0, 1, "h"));
     ck_assert_uint_eq(core.segment->dropped[MT_DROPPED_HEAPS], 0);
-    for (int i = 0; i < MT_HEAP_MAX; i++) ck_assert_uint_ne(mt_heap_new(&core, MT_HEAP_DEVICE_HEAP, 1, 0, 0, 0, 1, "h"), 0);
+    for (int i = 0; i < MT_HEAP_MAX; i++)
+        ck_assert_uint_ne(mt_heap_new(&core, MT_HEAP_DEVICE_HEAP, 1, 0, 0, 0, 1, "h"), 0);
     ck_assert_uint_eq(mt_heap_new(&core, MT_HEAP_DEVICE_HEAP, 1, 0, 0, 0, 1, "h"), 0);
     ck_assert_uint_eq(core.segment->dropped[MT_DROPPED_HEAPS], 1);
 }

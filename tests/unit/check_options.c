@@ -41,15 +41,17 @@ START_TEST(every_default_is_a_legal_value)
     char message[512];
     mt_options_read(&values, NULL, NULL);
     for (int i = 0; i < MT_OPT_COUNT; i++)
-        ck_assert_msg(!mt_option_set(&values, (enum mt_option)i, mt_option_table[i].default_text, message, sizeof message),
-                      "%s", message);
+        ck_assert_msg(
+            !mt_option_set(&values, (enum mt_option)i, mt_option_table[i].default_text, message, sizeof message),
+            "%s", message);
 }
 END_TEST
 
 static const struct {
     const char *text;
     uint64_t bytes;
-} sizes[] = {{"4096", 4096}, {"64K", 65536}, {"1.5M", 1572864}, {"1MiB", 1048576}, {"1mb", 1048576}, {"1G", 1073741824}};
+} sizes[] = {{"4096", 4096},    {"64K", 65536},   {"1.5M", 1572864},
+             {"1MiB", 1048576}, {"1mb", 1048576}, {"1G", 1073741824}};
 
 START_TEST(a_size_takes_suffixes)
 {
@@ -61,9 +63,10 @@ START_TEST(a_size_takes_suffixes)
 }
 END_TEST
 
-static const char *const bad[] = {"MEMTRACK_PEAK=maybe", "MEMTRACK_PEAK=batche", "MEMTRACK_PEAK_BATCH=12x", "MEMTRACK_PEAK_BATCH=1",
-                                  "MEMTRACK_PEAK_BATCH=-4096", "MEMTRACK_INTERVAL=0", "MEMTRACK_INTERVAL=soon",
-                                  "MEMTRACK_INTERVAL=.", "MEMTRACK_KEEP=perhaps", "MEMTRACK_SEGMENT_SIZE=1K"};
+static const char *const bad[] = {"MEMTRACK_PEAK=maybe",     "MEMTRACK_PEAK=batche",      "MEMTRACK_PEAK_BATCH=12x",
+                                  "MEMTRACK_PEAK_BATCH=1",   "MEMTRACK_PEAK_BATCH=-4096", "MEMTRACK_INTERVAL=0",
+                                  "MEMTRACK_INTERVAL=soon",  "MEMTRACK_INTERVAL=.",       "MEMTRACK_KEEP=perhaps",
+                                  "MEMTRACK_SEGMENT_SIZE=1K"};
 
 START_TEST(a_bad_value_keeps_the_default_and_says_so_in_one_line)
 {
