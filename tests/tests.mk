@@ -31,6 +31,7 @@ $(BUILD)/tests/check_%.o: tests/unit/check_%.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE_CFLAGS) $(COMMAND_CFLAGS) $(CHECK_CFLAGS) $(CFLAGS) -c -o $@ $<
 
+.PRECIOUS: $(BUILD)/tests/check_%.o
 .SECONDEXPANSION:
 $(BUILD)/tests/check_%: $(BUILD)/tests/check_%.o $(core_obj) $$(check_$$*_OBJ)
 	$(call say,LINK,$@)

@@ -88,7 +88,8 @@ static void library_blocks(void)
 
 int main(int argc, char **argv)
 {
-    static void (*const kinds[])(void) = { plain_blocks, zeroed_blocks, moved_blocks, aligned_blocks, library_blocks };
+    static void (*const kinds[])(void) = {plain_blocks, zeroed_blocks, moved_blocks, aligned_blocks,
+                                          library_blocks};
     int only = argc > 1 ? atoi(argv[1]) : -1;
     for (int n = 0; n < 5; n++) {
         if (only < 0 || only == n) kinds[n]();
