@@ -1,0 +1,631 @@
+/*
+ * Builds the report's document out of a snapshot, part by part in the order
+ * of docs/report.md. Numbers come from the segment or the kernel; what neither
+ * knows is null or an empty list. Called by the collector and the command.
+ */
+#include "report_json.h"
+#include "json_build.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Threads beyond this keep the name they had when they were first seen: one file is read for each. */
+enum { MAX_NAMES_FROM_PROC = 256 };
+
+/* Frames listed one by one; the segment's ring holds MT_FRAME_RING. */
+enum { RECENT_FRAMES = 600 };
+
+struct mt_process_end mt_process_end_of(const struct mt_segment_glance *glance, enum mt_liveness liveness)
+{
+    struct mt_process_end end = {.state = MT_EXIT_RUNNING, .end_ns = glance->end_ns};
+    if (glance->state == MT_STATE_EXITED) {
+        end.state = MT_EXIT_EXITED;
+        end.code_known = true;
+        end.code = glance->exit_code;
+    } else if (glance->state == MT_STATE_EXECED) {
+        end.state = MT_EXIT_EXITED;
+        end.exec = true;
+    } else if (liveness == MT_REUSED) {
+        end.state = MT_EXIT_LOST;
+    } else if (liveness == MT_GONE) {
+        end.state = MT_EXIT_KILLED;
+    }
+    return end;
+}
+
+json_t *mt_report_time_json(const struct mt_snapshot *snapshot, uint64_t when_ns)
+{
+    uint64_t start = snapshot->segment->process.start_ns;
+    return when_ns ? mt_json_seconds(when_ns > start ? when_ns - start : 0) : json_null();
+}
+
+static json_t *date_json(uint64_t realtime_ns)
+{
+    char text[48], day[32];
+    time_t seconds = (time_t)(realtime_ns / UINT64_C(1000000000));
+    struct tm parts;
+    if (!realtime_ns || !gmtime_r(&seconds, &parts)) return json_null();
+    strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &parts);
+    snprintf(text, sizeof text, "%s.%03uZ", day, (unsigned)(realtime_ns / 1000000u % 1000u));
+    return json_string(text);
+}
+
+/* ---- process -------------------------------------------------------------- */
+
+static json_t *command_line_json(const struct mt_process *process)
+{
+    json_t *words = json_array();
+    const char *at = process->command_line, *end = at + process->command_line_bytes;
+    while (at < end) {
+        size_t length = strnlen(at, (size_t)(end - at));
+        json_array_append_new(words, mt_json_text_n(at, length));
+        at += length + 1;
+    }
+    return words;
+}
+
+static json_t *exit_json(const struct mt_process_end *end)
+{
+    static const char *const names[] = {"running", "exited", "killed", "lost"};
+    json_t *part = json_object();
+    mt_json_set_text(part, "state", names[end->state]);
+    mt_json_set(part, "code", end->code_known ? json_integer(end->code) : NULL);
+    mt_json_set(part, "signal", end->signal ? json_integer(end->signal) : NULL);
+    mt_json_set_bool(part, "exec", end->exec);
+    return part;
+}
+
+static json_t *clients_json(uint32_t clients)
+{
+    json_t *names = json_array();
+    if (clients & MT_CLIENT_PRELOAD) json_array_append_new(names, json_string("preload"));
+    if (clients & MT_CLIENT_LAYER) json_array_append_new(names, json_string("layer"));
+    return names;
+}
+
+static json_t *process_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context)
+{
+    const struct mt_process *process = &snapshot->segment->process;
+    uint64_t now = context->end.end_ns ? context->end.end_ns : snapshot->taken_ns;
+    json_t *part = json_object();
+    mt_json_set_i64(part, "pid", process->pid);
+    mt_json_set_i64(part, "parent_pid", process->parent_pid);
+    mt_json_set_text(part, "executable", process->executable);
+    mt_json_set(part, "command_line", command_line_json(process));
+    mt_json_set(part, "start_time", date_json(process->start_realtime_ns));
+    mt_json_set(part, "uptime_s", mt_json_seconds(now > process->start_ns ? now - process->start_ns : 0));
+    mt_json_set_bool(part, "is_fork", process->is_fork == 1);
+    mt_json_set(part, "clients", clients_json(MT_GET(process->clients)));
+    mt_json_set_name(part, "next_allocator", process->next_allocator);
+    mt_json_set_name(part, "foreign_allocator", process->foreign_allocator);
+    mt_json_set(part, "exit", exit_json(&context->end));
+    return part;
+}
+
+/* ---- cpu ------------------------------------------------------------------ */
+
+static uint64_t net_of(uint64_t plus, uint64_t minus)
+{
+    return plus - minus; /* read as signed: a snapshot of a running program may see a free before its allocation */
+}
+
+static void count_classes(const struct mt_snapshot *snapshot, uint64_t allocated[], uint64_t freed[])
+{
+    for (uint32_t s = 0; s < snapshot->shard_limit; s++) {
+        const struct mt_shard *shard = &snapshot->segment->shards[s];
+        for (unsigned i = 0; i < MT_CLASS_COUNT; i++) {
+            allocated[i] += MT_GET(shard->classes[i].allocation_count);
+            freed[i] += MT_GET(shard->classes[i].free_count);
+        }
+    }
+}
+
+static json_t *class_json(unsigned index, uint64_t allocated, uint64_t freed)
+{
+    int64_t count = (int64_t)net_of(allocated, freed);
+    uint64_t low = index ? mt_class_bytes(index - 1) + 1 : 0, high = mt_class_bytes(index);
+    json_t *row = json_object();
+    mt_json_set_u64(row, "min_bytes", low);
+    mt_json_set_u64(row, "max_bytes", high); /* null: the last class has no limit */
+    mt_json_set_i64(row, "current_count", count);
+    mt_json_set_i64(row, "current_bytes_low", count * (int64_t)low);
+    mt_json_set(row, "current_bytes_high", high > INT64_MAX ? NULL : json_integer(count * (int64_t)high));
+    mt_json_set_u64(row, "allocation_count", allocated);
+    mt_json_set_u64(row, "free_count", freed);
+    return row;
+}
+
+static json_t *size_classes_json(const struct mt_snapshot *snapshot)
+{
+    uint64_t allocated[MT_CLASS_COUNT] = {0}, freed[MT_CLASS_COUNT] = {0};
+    json_t *rows = json_array();
+    count_classes(snapshot, allocated, freed);
+    for (unsigned i = 0; i < MT_CLASS_COUNT; i++)
+        if (allocated[i] || freed[i]) json_array_append_new(rows, class_json(i, allocated[i], freed[i]));
+    return rows;
+}
+
+struct tag_sum {
+    uint64_t allocation_count, free_count, requested_bytes;
+    int64_t live_bytes;
+};
+
+static struct tag_sum sum_of_tag(const struct mt_snapshot *snapshot, unsigned tag)
+{
+    struct tag_sum sum = {0};
+    for (uint32_t s = 0; s < snapshot->shard_limit; s++) {
+        const struct mt_tag_counter *counter = &snapshot->segment->shards[s].tags[tag];
+        sum.allocation_count += MT_GET(counter->allocation_count);
+        sum.free_count += MT_GET(counter->free_count);
+        sum.requested_bytes += MT_GET(counter->requested_bytes);
+        sum.live_bytes += MT_GET(counter->live_bytes);
+    }
+    return sum;
+}
+
+static json_t *tag_json(const struct mt_tag *tag, const struct tag_sum *sum, uint64_t inherited_count,
+                        uint64_t inherited_bytes)
+{
+    uint64_t budget = MT_GET(tag->budget_bytes);
+    int64_t current = (int64_t)inherited_bytes + sum->live_bytes, peak = MT_GET(tag->peak_bytes);
+    json_t *row = json_object();
+    mt_json_set_text(row, "tag", tag->name);
+    mt_json_set_i64(row, "current_bytes", current);
+    mt_json_set_i64(row, "current_count", (int64_t)(inherited_count + net_of(sum->allocation_count, sum->free_count)));
+    mt_json_set(row, "peak_bytes", peak ? json_integer(peak) : NULL);
+    mt_json_set_u64(row, "total_bytes", sum->requested_bytes);
+    mt_json_set_u64(row, "allocation_count", sum->allocation_count);
+    mt_json_set_u64(row, "free_count", sum->free_count);
+    mt_json_set_known(row, "budget_bytes", budget);
+    mt_json_set_text(row, "budget_state", !budget ? "none" : current > (int64_t)budget ? "over" : "ok");
+    return row;
+}
+
+/* Tag 0, "default", is never counted by itself: it is what no other tag took. */
+static json_t *tags_json(const struct mt_snapshot *snapshot)
+{
+    const struct mt_segment *segment = snapshot->segment;
+    struct tag_sum rest = {snapshot->cpu.allocation_count, snapshot->cpu.free_count, snapshot->cpu.requested_bytes,
+                           snapshot->cpu.live_bytes};
+    json_t *rows = json_array(), *others = json_array();
+    for (unsigned i = 1; i < MT_TAG_MAX; i++) {
+        if (!MT_GET(segment->tags[i].used)) continue;
+        struct tag_sum sum = sum_of_tag(snapshot, i);
+        json_array_append_new(others, tag_json(&segment->tags[i], &sum, 0, 0));
+        rest.allocation_count -= sum.allocation_count;
+        rest.free_count -= sum.free_count;
+        rest.requested_bytes -= sum.requested_bytes;
+        rest.live_bytes -= sum.live_bytes;
+    }
+    if (MT_GET(segment->tags[0].used))
+        json_array_append_new(rows, tag_json(&segment->tags[0], &rest, segment->globals.inherited_count,
+                                             segment->globals.inherited_bytes));
+    json_array_extend(rows, others);
+    json_decref(others);
+    return rows;
+}
+
+struct thread_row {
+    int32_t tid; /* 0 = several threads */
+    const char *name, *state;
+    uint64_t thread_count, allocation_count, free_count, requested_bytes, start_ns;
+    int64_t live_bytes;
+};
+
+static json_t *thread_json(const struct mt_snapshot *snapshot, const struct thread_row *thread)
+{
+    json_t *row = json_object();
+    mt_json_set(row, "tid", thread->tid ? json_integer(thread->tid) : NULL);
+    mt_json_set_text(row, "name", thread->name);
+    mt_json_set_text(row, "state", thread->state);
+    mt_json_set_u64(row, "thread_count", thread->thread_count);
+    mt_json_set(row, "start_s", mt_report_time_json(snapshot, thread->start_ns));
+    mt_json_set_i64(row, "current_bytes", thread->live_bytes);
+    mt_json_set_u64(row, "total_bytes", thread->requested_bytes);
+    mt_json_set_u64(row, "allocation_count", thread->allocation_count);
+    mt_json_set_u64(row, "free_count", thread->free_count);
+    return row;
+}
+
+static json_t *live_thread_json(const struct mt_snapshot *snapshot, const struct mt_shard *shard, bool ask_proc)
+{
+    char name[MT_NAME_BYTES];
+    snprintf(name, sizeof name, "%s", shard->name);
+    if (ask_proc) mt_proc_thread_name(snapshot->segment->process.pid, MT_GET(shard->tid), name, sizeof name);
+    struct thread_row row = {
+        .tid = MT_GET(shard->tid),
+        .name = name,
+        .state = "live",
+        .thread_count = 1,
+        .start_ns = shard->start_ns,
+        .allocation_count = MT_GET(shard->allocation_count) - shard->base_allocation_count,
+        .free_count = MT_GET(shard->free_count) - shard->base_free_count,
+        .requested_bytes = MT_GET(shard->requested_bytes) - shard->base_requested_bytes,
+        .live_bytes = MT_GET(shard->live_bytes) - shard->base_live_bytes,
+    };
+    return thread_json(snapshot, &row);
+}
+
+/* Shard 0 serves every thread that found no shard of its own, and what was counted before threads had one. */
+static void append_shared_shard(const struct mt_snapshot *snapshot, json_t *rows)
+{
+    const struct mt_shard *shard = &snapshot->segment->shards[0];
+    struct thread_row row = {
+        .name = "(shared)",
+        .state = "shared",
+        .thread_count = MT_GET(snapshot->segment->dropped[MT_DROPPED_SHARDS]),
+        .allocation_count = MT_GET(shard->allocation_count),
+        .free_count = MT_GET(shard->free_count),
+        .requested_bytes = MT_GET(shard->requested_bytes),
+        .live_bytes = MT_GET(shard->live_bytes),
+    };
+    if (row.allocation_count || row.free_count) json_array_append_new(rows, thread_json(snapshot, &row));
+}
+
+static void append_ended_threads(const struct mt_snapshot *snapshot, json_t *rows)
+{
+    for (unsigned i = 0; i < MT_THREAD_MAX; i++) {
+        const struct mt_ended_threads *ended = &snapshot->segment->ended_threads[i];
+        if (!MT_GET(ended->key)) continue;
+        struct thread_row row = {
+            .name = ended->name,
+            .state = "ended",
+            .thread_count = MT_GET(ended->thread_count),
+            .allocation_count = MT_GET(ended->allocation_count),
+            .free_count = MT_GET(ended->free_count),
+            .requested_bytes = MT_GET(ended->requested_bytes),
+            .live_bytes = MT_GET(ended->live_bytes),
+        };
+        json_array_append_new(rows, thread_json(snapshot, &row));
+    }
+}
+
+static json_t *threads_json(const struct mt_snapshot *snapshot, bool running)
+{
+    json_t *rows = json_array();
+    bool ask_proc = running && MT_GET(snapshot->segment->globals.live_shards) <= MAX_NAMES_FROM_PROC;
+    for (uint32_t i = 1; i < snapshot->shard_limit; i++) {
+        const struct mt_shard *shard = &snapshot->segment->shards[i];
+        if (MT_GET(shard->state) == MT_SHARD_LIVE)
+            json_array_append_new(rows, live_thread_json(snapshot, shard, ask_proc));
+    }
+    append_shared_shard(snapshot, rows);
+    append_ended_threads(snapshot, rows);
+    return rows;
+}
+
+/* Memory behind the segment plus memtrack's private mappings in the process. */
+static uint64_t memtrack_bytes(const struct mt_snapshot *snapshot)
+{
+    return snapshot->segment_resident_bytes + MT_GET(snapshot->segment->globals.private_bytes);
+}
+
+static json_t *categories_json(const struct mt_proc_mappings *mappings)
+{
+    json_t *rows = json_array();
+    for (unsigned i = 0; mappings && mappings->known && i < MT_PROC_CATEGORIES; i++) {
+        json_t *row = json_object();
+        mt_json_set_text(row, "category", mt_proc_category_name[i]);
+        mt_json_set_u64(row, "count", mappings->category[i].count);
+        mt_json_set_u64(row, "size_bytes", mappings->category[i].size_bytes);
+        mt_json_set_u64(row, "rss_bytes", mappings->category[i].rss_bytes);
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static void set_kernel_numbers(json_t *part, const struct mt_snapshot *snapshot, const struct mt_proc_memory *memory)
+{
+    bool known = memory && memory->known;
+    mt_json_set(part, "sampled_s", known ? mt_report_time_json(snapshot, memory->taken_ns) : NULL);
+    mt_json_set(part, "rss_peak_bytes", known ? mt_json_u64(memory->rss_peak_bytes) : NULL);
+    mt_json_set(part, "anonymous_bytes", known ? mt_json_u64(memory->anonymous_bytes) : NULL);
+    mt_json_set(part, "file_bytes", known ? mt_json_u64(memory->file_bytes) : NULL);
+    mt_json_set(part, "shared_bytes", known ? mt_json_u64(memory->shared_bytes) : NULL);
+    mt_json_set(part, "swap_bytes", known ? mt_json_u64(memory->swap_bytes) : NULL);
+    mt_json_set(part, "virtual_bytes", known ? mt_json_u64(memory->virtual_bytes) : NULL);
+}
+
+/* rss = heap + mappings + memtrack + rest; rest is negative where counted memory was never touched. */
+static json_t *memory_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context, int64_t heap)
+{
+    const struct mt_globals *globals = &snapshot->segment->globals;
+    bool known = context->memory && context->memory->known;
+    int64_t mappings = (int64_t)(MT_GET(globals->mapped_bytes) + MT_GET(globals->stack_bytes));
+    int64_t own = (int64_t)memtrack_bytes(snapshot);
+    json_t *part = json_object();
+    mt_json_set(part, "rss_bytes", known ? mt_json_u64(context->memory->rss_bytes) : NULL);
+    mt_json_set_i64(part, "heap_bytes", heap);
+    mt_json_set_i64(part, "mappings_bytes", mappings);
+    mt_json_set_i64(part, "memtrack_bytes", own);
+    mt_json_set(part, "rest_bytes",
+                known ? json_integer((int64_t)context->memory->rss_bytes - heap - mappings - own) : NULL);
+    set_kernel_numbers(part, snapshot, context->memory);
+    mt_json_set(part, "categories_sampled_s", context->mappings && context->mappings->known
+                                                  ? mt_report_time_json(snapshot, context->mappings->taken_ns)
+                                                  : NULL);
+    mt_json_set(part, "categories", categories_json(context->mappings));
+    return part;
+}
+
+static json_t *mappings_json(const struct mt_globals *globals)
+{
+    json_t *part = json_object();
+    mt_json_set_u64(part, "current_bytes", MT_GET(globals->mapped_bytes));
+    mt_json_set_u64(part, "current_count", MT_GET(globals->mapped_count));
+    mt_json_set_u64(part, "peak_bytes", MT_GET(globals->mapped_peak_bytes));
+    mt_json_set_u64(part, "map_count", MT_GET(globals->map_count));
+    mt_json_set_u64(part, "unmap_count", MT_GET(globals->unmap_count));
+    mt_json_set_i64(part, "break_bytes", MT_GET(globals->brk_bytes));
+    mt_json_set_u64(part, "stack_bytes", MT_GET(globals->stack_bytes));
+    mt_json_set_u64(part, "stack_count", MT_GET(globals->stack_count));
+    mt_json_set_u64(part, "stack_peak_bytes", MT_GET(globals->stack_peak_bytes));
+    return part;
+}
+
+static json_t *pools_json(const struct mt_snapshot *snapshot)
+{
+    const char *next = snapshot->segment->process.next_allocator;
+    char reason[400];
+    snprintf(reason, sizeof reason, "requests are counted and passed to %s", *next ? next : "the next allocator");
+    json_t *part = json_object();
+    mt_json_set_text(part, "mode", "off");
+    mt_json_set_text(part, "reason", reason);
+    mt_json_set(part, "slab", json_object());
+    mt_json_set(part, "tlsf", json_object());
+    mt_json_set(part, "arena", json_object());
+    return part;
+}
+
+/* With one thread, or with every call flushed, the recorded peak is exact. */
+static uint64_t peak_error(const struct mt_globals *globals)
+{
+    uint64_t threads = MT_GET(globals->live_shards_max);
+    return threads <= 1 ? 0 : threads * globals->batch_bytes;
+}
+
+static void set_counts(json_t *part, const struct mt_snapshot *snapshot, int64_t current)
+{
+    const struct mt_globals *globals = &snapshot->segment->globals;
+    const struct mt_shard_sum *sum = &snapshot->cpu;
+    int64_t net = (int64_t)net_of(sum->allocation_count, sum->free_count);
+    int64_t peak = sum->peak_bytes > current ? sum->peak_bytes : current;
+    mt_json_set_i64(part, "current_bytes", current);
+    mt_json_set(part, "current_requested_bytes", NULL);
+    mt_json_set_i64(part, "current_count", (int64_t)globals->inherited_count + net);
+    mt_json_set_i64(part, "peak_bytes", peak);
+    mt_json_set_u64(part, "peak_error_bytes", peak_error(globals));
+    mt_json_set(part, "peak_s", mt_report_time_json(snapshot, MT_GET(globals->peak_ns)));
+    mt_json_set_u64(part, "peak_frame", MT_GET(globals->peak_frame));
+    mt_json_set_u64(part, "total_bytes", sum->requested_bytes);
+    mt_json_set_u64(part, "allocation_count", sum->allocation_count);
+    mt_json_set_u64(part, "free_count", sum->free_count);
+    mt_json_set_i64(part, "net_count", net);
+    mt_json_set_u64(part, "realloc_count", sum->realloc_count);
+    mt_json_set_u64(part, "failed_count", sum->failed_count);
+    mt_json_set_u64(part, "foreign_free_count", sum->foreign_free_count);
+    mt_json_set_u64(part, "inherited_bytes", globals->inherited_bytes);
+    mt_json_set_u64(part, "inherited_count", globals->inherited_count);
+}
+
+static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context)
+{
+    const struct mt_globals *globals = &snapshot->segment->globals;
+    int64_t current = (int64_t)globals->inherited_bytes + snapshot->cpu.live_bytes;
+    bool known = context->memory && context->memory->known;
+    json_t *part = json_object();
+    set_counts(part, snapshot, current);
+    mt_json_set(part, "rss_bytes", known ? mt_json_u64(context->memory->rss_bytes) : NULL);
+    mt_json_set_u64(part, "mapped_bytes", MT_GET(globals->mapped_bytes));
+    mt_json_set_u64(part, "overhead_bytes", memtrack_bytes(snapshot));
+    mt_json_set_u64(part, "thread_count", MT_GET(globals->thread_count));
+    mt_json_set_u64(part, "thread_count_live", MT_GET(globals->live_shards));
+    mt_json_set(part, "memory", memory_json(snapshot, context, current));
+    mt_json_set(part, "mappings", mappings_json(globals));
+    mt_json_set(part, "size_classes", size_classes_json(snapshot));
+    mt_json_set(part, "tags", tags_json(snapshot));
+    mt_json_set(part, "threads", threads_json(snapshot, context->end.state == MT_EXIT_RUNNING));
+    mt_json_set(part, "modules", json_array());
+    mt_json_set(part, "stacks", json_array());
+    mt_json_set(part, "lifetimes", json_object());
+    mt_json_set(part, "leaks", json_array());
+    mt_json_set(part, "pools", pools_json(snapshot));
+    return part;
+}
+
+/* ---- frames ---------------------------------------------------------------- */
+
+json_t *mt_histogram_json(const struct mt_histogram *histogram)
+{
+    uint64_t count = MT_GET(histogram->count), sum = MT_GET(histogram->sum);
+    json_t *part = json_object();
+    mt_json_set_u64(part, "count", count);
+    mt_json_set_u64(part, "sum", sum);
+    mt_json_set(part, "mean", count ? json_integer((json_int_t)(sum / count)) : NULL);
+    mt_json_set(part, "p50", count ? mt_json_u64(mt_histogram_percentile(histogram, 0.50)) : NULL);
+    mt_json_set(part, "p95", count ? mt_json_u64(mt_histogram_percentile(histogram, 0.95)) : NULL);
+    mt_json_set(part, "p99", count ? mt_json_u64(mt_histogram_percentile(histogram, 0.99)) : NULL);
+    mt_json_set(part, "max", count ? mt_json_u64(MT_GET(histogram->max)) : NULL);
+    return part;
+}
+
+static json_t *frame_json(const struct mt_snapshot *snapshot, const struct mt_frame *frame)
+{
+    json_t *row = json_object();
+    mt_json_set_u64(row, "frame", MT_GET(frame->index));
+    mt_json_set(row, "t_s", mt_report_time_json(snapshot, frame->end_ns));
+    mt_json_set_u64(row, "duration_ns", frame->duration_ns);
+    mt_json_set_u64(row, "allocation_count", frame->allocation_count);
+    mt_json_set_u64(row, "free_count", frame->free_count);
+    mt_json_set_u64(row, "bytes", frame->requested_bytes);
+    mt_json_set_i64(row, "cpu_current_bytes", frame->current_bytes);
+    mt_json_set_u64(row, "device_allocation_count", frame->device_allocation_count);
+    mt_json_set_u64(row, "device_bytes", frame->device_bytes);
+    return row;
+}
+
+static int more_allocations_first(const void *a, const void *b)
+{
+    const struct mt_frame *left = *(const struct mt_frame *const *)a, *right = *(const struct mt_frame *const *)b;
+    if (left->allocation_count != right->allocation_count)
+        return left->allocation_count < right->allocation_count ? 1 : -1;
+    return MT_GET(left->index) < MT_GET(right->index) ? -1 : 1;
+}
+
+static json_t *worst_frames_json(const struct mt_snapshot *snapshot)
+{
+    const struct mt_frame *sorted[MT_WORST_FRAMES];
+    size_t count = 0;
+    for (unsigned i = 0; i < MT_WORST_FRAMES; i++)
+        if (MT_GET(snapshot->segment->frames.worst[i].index)) sorted[count++] = &snapshot->segment->frames.worst[i];
+    qsort(sorted, count, sizeof *sorted, more_allocations_first);
+    json_t *rows = json_array();
+    for (size_t i = 0; i < count; i++) json_array_append_new(rows, frame_json(snapshot, sorted[i]));
+    return rows;
+}
+
+/* The last frames as columns, oldest first: one list per number keeps a long ring small. */
+static json_t *recent_frames_json(const struct mt_frames *frames)
+{
+    json_t *index = json_array(), *duration = json_array(), *allocations = json_array();
+    json_t *bytes = json_array(), *current = json_array();
+    uint64_t last = MT_GET(frames->count), first = last > RECENT_FRAMES ? last - RECENT_FRAMES + 1 : 1;
+    for (uint64_t n = first; n <= last; n++) {
+        const struct mt_frame *frame = &frames->ring[(n - 1) % MT_FRAME_RING];
+        if (MT_GET(frame->index) != n) continue; /* being written or already overwritten */
+        json_array_append_new(index, mt_json_u64(n));
+        json_array_append_new(duration, mt_json_u64(frame->duration_ns));
+        json_array_append_new(allocations, mt_json_u64(frame->allocation_count));
+        json_array_append_new(bytes, mt_json_u64(frame->requested_bytes));
+        json_array_append_new(current, json_integer(frame->current_bytes));
+    }
+    json_t *part = json_object();
+    mt_json_set(part, "frame", index);
+    mt_json_set(part, "duration_ns", duration);
+    mt_json_set(part, "allocation_count", allocations);
+    mt_json_set(part, "bytes", bytes);
+    mt_json_set(part, "cpu_current_bytes", current);
+    return part;
+}
+
+static const char *source_name(uint32_t source)
+{
+    static const char *const names[] = {NULL, "vulkan", "egl", "glx", "sdl", "glfw", "api"};
+    return source < sizeof names / sizeof *names ? names[source] : NULL;
+}
+
+static json_t *frames_json(const struct mt_snapshot *snapshot)
+{
+    const struct mt_frames *frames = &snapshot->segment->frames;
+    json_t *part = json_object();
+    mt_json_set_u64(part, "count", MT_GET(frames->count));
+    mt_json_set_text(part, "source", source_name(MT_GET(frames->source)));
+    mt_json_set(part, "first_s", mt_report_time_json(snapshot, MT_GET(frames->first_ns)));
+    mt_json_set(part, "last_s", mt_report_time_json(snapshot, MT_GET(frames->last_ns)));
+    mt_json_set(part, "allocations_per_frame", mt_histogram_json(&frames->allocations));
+    mt_json_set(part, "frees_per_frame", mt_histogram_json(&frames->frees));
+    mt_json_set(part, "bytes_per_frame", mt_histogram_json(&frames->bytes));
+    mt_json_set(part, "duration_ns", mt_histogram_json(&frames->duration));
+    mt_json_set_u64(part, "zero_allocation_frames", MT_GET(frames->zero_allocation_frames));
+    mt_json_set_u64(part, "ignored_presents", MT_GET(frames->ignored_presents));
+    mt_json_set(part, "worst", worst_frames_json(snapshot));
+    mt_json_set(part, "recent", recent_frames_json(frames));
+    return part;
+}
+
+/* ---- the rest ---------------------------------------------------------------- */
+
+static int by_sequence(const void *a, const void *b)
+{
+    uint64_t left = MT_GET((*(const struct mt_event *const *)a)->sequence);
+    uint64_t right = MT_GET((*(const struct mt_event *const *)b)->sequence);
+    return left < right ? -1 : left > right;
+}
+
+static json_t *events_json(const struct mt_snapshot *snapshot)
+{
+    const struct mt_event *sorted[MT_EVENT_MAX];
+    size_t count = 0;
+    for (unsigned i = 0; i < MT_EVENT_MAX; i++)
+        if (MT_GET(snapshot->segment->events[i].sequence)) sorted[count++] = &snapshot->segment->events[i];
+    qsort(sorted, count, sizeof *sorted, by_sequence);
+    json_t *rows = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_t *row = json_object();
+        mt_json_set(row, "t_s", mt_report_time_json(snapshot, sorted[i]->time_ns));
+        mt_json_set_text(row, "kind", sorted[i]->kind);
+        mt_json_set_text(row, "text", sorted[i]->text);
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static json_t *dropped_json(const struct mt_snapshot *snapshot, const struct mt_timeline *timeline)
+{
+    static const char *const names[MT_DROPPED_COUNT] = {
+        [MT_DROPPED_OBJECTS] = "objects",   [MT_DROPPED_EVENTS] = "events",
+        [MT_DROPPED_MAPPINGS] = "mappings", [MT_DROPPED_THREAD_NAMES] = "thread_names",
+        [MT_DROPPED_SHARDS] = "shards",     [MT_DROPPED_HEAPS] = "heaps",
+        [MT_DROPPED_NAMES] = "names",       [MT_DROPPED_FRAMES] = "frames",
+        [MT_DROPPED_MEMORY] = "memory",
+    };
+    json_t *part = json_object();
+    for (unsigned i = 0; i < MT_DROPPED_COUNT; i++)
+        mt_json_set_u64(part, names[i], MT_GET(snapshot->segment->dropped[i]));
+    mt_json_set_u64(part, "unreadable_objects", snapshot->unreadable_objects);
+    mt_json_set_u64(part, "timeline_points", timeline ? timeline->thinned_count : 0);
+    return part;
+}
+
+static json_t *config_json(const struct mt_process *process)
+{
+    json_t *part = json_object();
+    for (const char *line = process->options; *line;) {
+        const char *end = strchrnul(line, '\n'), *equals = memchr(line, '=', (size_t)(end - line));
+        char name[80];
+        if (equals && (size_t)(equals - line) < sizeof name) {
+            memcpy(name, line, (size_t)(equals - line));
+            name[equals - line] = 0;
+            json_object_set_new(part, name, mt_json_text_n(equals + 1, (size_t)(end - equals - 1)));
+        }
+        line = *end ? end + 1 : end;
+    }
+    return part;
+}
+
+static json_t *report_part_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context)
+{
+    json_t *part = json_object();
+    mt_json_set_text(part, "writer", "memtrack " MT_VERSION);
+    mt_json_set_name(part, "segment_writer", snapshot->segment->build);
+    mt_json_set_text(part, "reason", context->reason);
+    mt_json_set_u64(part, "sequence", context->sequence);
+    mt_json_set(part, "time", date_json(snapshot->taken_realtime_ns));
+    mt_json_set_text(part, "segment", context->segment_path);
+    return part;
+}
+
+json_t *mt_report_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context)
+{
+    struct mt_timeline_point now = mt_timeline_point_of(snapshot, context->memory);
+    struct mt_timeline single = {.points = &now, .count = 1};
+    const struct mt_timeline *timeline = context->timeline && context->timeline->count ? context->timeline : &single;
+    json_t *report = json_object();
+    if (!report) return NULL;
+    mt_json_set_text(report, "schema", MT_REPORT_SCHEMA);
+    mt_json_set_i64(report, "schema_version", MT_REPORT_SCHEMA_VERSION);
+    mt_json_set(report, "report", report_part_json(snapshot, context));
+    mt_json_set(report, "process", process_json(snapshot, context));
+    mt_json_set(report, "cpu", cpu_json(snapshot, context));
+    mt_json_set(report, "vulkan", mt_report_vulkan_json(snapshot));
+    mt_json_set(report, "frames", frames_json(snapshot));
+    mt_json_set(report, "timeline", mt_timeline_json(timeline));
+    mt_json_set(report, "trend", mt_trend_json(timeline));
+    mt_json_set(report, "events", events_json(snapshot));
+    mt_json_set(report, "dropped", dropped_json(snapshot, context->timeline));
+    mt_json_set(report, "config", config_json(&snapshot->segment->process));
+    return report;
+}

@@ -1,0 +1,51 @@
+/*
+ * From a snapshot to the report's document: the names and meanings are those
+ * of docs/report.md and docs/report.schema.json. One thread per document; reads
+ * nothing but its arguments and, for a living process, thread names in /proc.
+ */
+#ifndef MT_REPORT_JSON_H
+#define MT_REPORT_JSON_H
+
+#include "procfs.h"
+#include "snapshot.h"
+#include "timeline.h"
+
+#include <jansson.h>
+
+#define MT_REPORT_SCHEMA         "memtrack-report"
+#define MT_REPORT_SCHEMA_VERSION 1
+
+enum mt_exit_state { MT_EXIT_RUNNING, MT_EXIT_EXITED, MT_EXIT_KILLED, MT_EXIT_LOST };
+
+struct mt_process_end {
+    enum mt_exit_state state;
+    bool code_known, exec;
+    int code;
+    int signal;      /* 0 = not known */
+    uint64_t end_ns; /* CLOCK_MONOTONIC, 0 = not known or still running */
+};
+
+/* What a segment and the kernel say about the end of a process that nobody waited for. */
+struct mt_process_end mt_process_end_of(const struct mt_segment_glance *glance, enum mt_liveness liveness);
+
+struct mt_report_context {
+    struct mt_process_end end;
+    const struct mt_proc_memory *memory;     /* may be NULL */
+    const struct mt_proc_mappings *mappings; /* may be NULL */
+    const struct mt_timeline *timeline;      /* may be NULL */
+    const char *segment_path;
+    const char *reason; /* "interval", "dump", "exit", "request" */
+    uint64_t sequence;  /* number of this report of the process, from 1 */
+};
+
+/* The whole document; NULL when there is no memory. */
+json_t *mt_report_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context);
+
+/* The part "vulkan", in vulkan_json.c. */
+json_t *mt_report_vulkan_json(const struct mt_snapshot *snapshot);
+/* {count, sum, mean, p50, p95, p99, max} of a histogram. */
+json_t *mt_histogram_json(const struct mt_histogram *histogram);
+/* CLOCK_MONOTONIC as seconds since the process's start; null for 0. */
+json_t *mt_report_time_json(const struct mt_snapshot *snapshot, uint64_t when_ns);
+
+#endif
