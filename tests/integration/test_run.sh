@@ -29,6 +29,12 @@ expect "open files" "$(run sh -c 'ls /proc/$$/fd | wc -l' 2>/dev/null)" "$(sh -c
 report_line=$(run true 2>&1 >/dev/null | grep -c '^memtrack: report in ')
 expect "one closing line with the report's path" "$report_line" 1
 
+# memtrack under memtrack, a script without #!, and a static program, which no library can be loaded into.
+expect "run within run" "$(status_of run "$MEMTRACK" run --output "$OUT" -- sh -c 'exit 11')" 11
+if ${CC:-cc} -static -o "$TEST_TMP/static" -x c - <<<'int main(void) { return 12; }' 2>/dev/null; then
+    expect "a static program" "$(status_of run "$TEST_TMP/static")" 12
+fi
+
 # SIGTERM to memtrack reaches the program, whose answer counts.
 run bash -c 'trap "exit 42" TERM; echo up >"$1"; while :; do sleep 0.05; done' - "$TEST_TMP/up" 2>/dev/null &
 runner=$!
