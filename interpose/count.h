@@ -1,0 +1,36 @@
+/*
+ * Counting on the hot path: one load of the thread's shard, one branch, and
+ * the stores of shard.h. Included by the hooks.
+ */
+#ifndef MT_COUNT_H
+#define MT_COUNT_H
+
+#include "export.h"
+#include "init.h"
+#include "next.h"
+#include "thread.h"
+
+/* Counts a block that the next allocator has just handed out. */
+static inline void mt_count_allocated(void *block, size_t requested_bytes)
+{
+    struct mt_shard *shard = mt_thread.shard;
+    size_t usable_bytes = mt_next_usable(block);
+    if (MT_LIKELY(shard != NULL)) mt_shard_allocated(&mt_core, shard, requested_bytes, usable_bytes);
+    else mt_thread_allocated_slow(requested_bytes, usable_bytes);
+}
+
+/* Counts a free of so many usable bytes; called before the block goes back. */
+static inline void mt_count_freed(size_t usable_bytes)
+{
+    struct mt_shard *shard = mt_thread.shard;
+    if (MT_LIKELY(shard != NULL)) mt_shard_freed(&mt_core, shard, usable_bytes);
+    else mt_thread_freed_slow(usable_bytes);
+}
+
+/* True when the next allocator may be called; false: the bootstrap pool serves. */
+static inline bool mt_count_enter(void)
+{
+    return MT_LIKELY(mt_thread.shard != NULL) || mt_thread_enter();
+}
+
+#endif

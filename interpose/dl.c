@@ -1,0 +1,77 @@
+/*
+ * The hook in front of dlsym and dlvsym: a question for a presentation call
+ * (frames.h) is answered with its hook, every other one goes on untouched.
+ * Any thread. The entry points are in dl_entry.S on x86-64; elsewhere they
+ * are below, and RTLD_NEXT then searches after this library instead of after
+ * the caller.
+ */
+#include "dl.h"
+
+#include "elf.h"
+#include "frames.h"
+#include "next.h"
+
+#include <dlfcn.h>
+#include <stdatomic.h>
+
+static void *_Atomic libc_sym, *_Atomic next_sym, *_Atomic next_vsym;
+
+static void *find_once(void *_Atomic *slot, const char *name, enum mt_elf_where where)
+{
+    struct mt_elf_symbol symbol = {0};
+    void *found = atomic_load_explicit(slot, memory_order_relaxed);
+    if (found) return found;
+    if (!mt_elf_find(name, where, &symbol) && !mt_elf_find(name, MT_ELF_OTHER, &symbol)) return NULL;
+    atomic_store_explicit(slot, symbol.address, memory_order_relaxed);
+    return symbol.address;
+}
+
+mt_dlsym_function *mt_dl_libc_sym(void)
+{
+    return (mt_dlsym_function *)(uintptr_t)find_once(&libc_sym, "dlsym", MT_ELF_LIBC);
+}
+
+static void *no_symbol(void *handle, const char *name)
+{
+    (void)handle;
+    (void)name;
+    return NULL;
+}
+
+static void *next_or_none(void *_Atomic *slot, const char *name)
+{
+    void *found = find_once(slot, name, MT_ELF_AFTER_US);
+    return found ? found : (void *)(uintptr_t)no_symbol;
+}
+
+struct mt_dl_answer mt_dl_ask_sym(void *handle, const char *name, const void *caller)
+{
+    void *next = next_or_none(&next_sym, "dlsym");
+    if (handle == RTLD_NEXT || !mt_frames_is_hooked(name)) return (struct mt_dl_answer){next, 0};
+    if (handle == RTLD_DEFAULT) return (struct mt_dl_answer){mt_frames_default(name, caller), 1};
+    void *volatile real = ((mt_dlsym_function *)(uintptr_t)next)(handle, name);
+    return (struct mt_dl_answer){mt_frames_wrap(name, real, caller), 1};
+}
+
+struct mt_dl_answer mt_dl_ask_vsym(void *handle, const char *name, const char *version, const void *caller)
+{
+    void *next = next_or_none(&next_vsym, "dlvsym");
+    if (handle == RTLD_NEXT || handle == RTLD_DEFAULT || !mt_frames_is_hooked(name)) return (struct mt_dl_answer){next, 0};
+    void *volatile real = ((mt_dlvsym_function *)(uintptr_t)next)(handle, name, version);
+    return (struct mt_dl_answer){mt_frames_wrap(name, real, caller), 1};
+}
+
+#if !defined(__x86_64__)
+__attribute__((visibility("default"))) void *dlsym(void *restrict handle, const char *restrict name)
+{
+    struct mt_dl_answer answer = mt_dl_ask_sym(handle, name, __builtin_return_address(0));
+    return answer.answered ? answer.value : ((mt_dlsym_function *)(uintptr_t)answer.value)(handle, name);
+}
+
+__attribute__((visibility("default"))) void *dlvsym(void *restrict handle, const char *restrict name,
+                                                    const char *restrict version)
+{
+    struct mt_dl_answer answer = mt_dl_ask_vsym(handle, name, version, __builtin_return_address(0));
+    return answer.answered ? answer.value : ((mt_dlvsym_function *)(uintptr_t)answer.value)(handle, name, version);
+}
+#endif

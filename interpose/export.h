@@ -1,0 +1,14 @@
+/*
+ * The mark of a function that replaces one of the same name in the program.
+ * Each one is listed in libmemtrack.map.
+ */
+#ifndef MT_EXPORT_H
+#define MT_EXPORT_H
+
+#define MT_EXPORT __attribute__((visibility("default")))
+#define MT_COLD   __attribute__((cold, noinline))
+
+#define MT_LIKELY(condition)   __builtin_expect(!!(condition), 1)
+#define MT_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+#endif

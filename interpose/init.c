@@ -1,0 +1,94 @@
+/*
+ * Starts memtrack in a program: from the first allocation, which may come
+ * before any constructor, or else from the constructor below. Holds the core
+ * that the Vulkan layer shares through memtrack_core_v1().
+ */
+#include "init.h"
+
+#include "count.h"
+#include "export.h"
+#include "mappings.h"
+#include "next.h"
+#include "process.h"
+
+#include <unistd.h>
+
+struct mt_core mt_core;
+
+static _Atomic bool passes_through;
+static _Atomic bool was_tried;        /* mt_core_start() has answered once */
+static _Atomic bool is_constructed;   /* the constructor has run: its answer is the last one */
+static _Atomic bool is_prepared;
+static _Atomic uint32_t told_epoch;   /* the core's epoch + 1 when its segment was told */
+
+bool mt_init_passes_through(void)
+{
+    return atomic_load_explicit(&passes_through, memory_order_relaxed);
+}
+
+bool mt_init_wants_mappings(void)
+{
+    return !mt_init_passes_through() &&
+           (!mt_core_is_on(&mt_core) || mt_core.options.number[MT_OPT_MAPPINGS]);
+}
+
+/* What the preloaded library alone knows about the process; once for each segment. */
+static void tell_segment(void)
+{
+    uint32_t epoch = atomic_load_explicit(&mt_core.epoch, memory_order_relaxed) + 1;
+    if (atomic_load_explicit(&told_epoch, memory_order_relaxed) == epoch) return;
+    atomic_store_explicit(&told_epoch, epoch, memory_order_relaxed);
+    struct mt_process *process = &mt_core.segment->process;
+    mt_copy_name(&mt_core, process->next_allocator, sizeof process->next_allocator, mt_next.path);
+    mt_copy_name(&mt_core, process->foreign_allocator, sizeof process->foreign_allocator, mt_next.foreign);
+    mt_mappings_publish();
+}
+
+static enum mt_init_verdict settle_off(void)
+{
+    if (atomic_load_explicit(&mt_core.state, memory_order_acquire) == MT_CORE_OFF)
+        atomic_store_explicit(&passes_through, true, memory_order_relaxed);
+    return MT_INIT_OFF;
+}
+
+static void prepare_once(void)
+{
+    if (!atomic_exchange_explicit(&is_prepared, true, memory_order_relaxed)) mt_thread_start();
+}
+
+enum mt_init_verdict mt_init_ready(void)
+{
+    if (MT_UNLIKELY(mt_core.fork_mark && !*mt_core.fork_mark)) mt_core_after_fork_in_child(&mt_core);
+    if (!mt_core_is_on(&mt_core)) {
+        /* libc learns the environment in its own constructor. */
+        if (!environ && !atomic_load_explicit(&was_tried, memory_order_relaxed) &&
+            !atomic_load_explicit(&is_constructed, memory_order_relaxed))
+            return MT_INIT_TOO_EARLY;
+        prepare_once();
+        atomic_store_explicit(&was_tried, true, memory_order_relaxed);
+        if (!mt_core_start(&mt_core, MT_CLIENT_PRELOAD)) return settle_off();
+    }
+    tell_segment();
+    if (mt_core.options.number[MT_OPT_CPU]) return MT_INIT_ON;
+    atomic_store_explicit(&passes_through, true, memory_order_relaxed);
+    return MT_INIT_OFF;
+}
+
+__attribute__((constructor)) static void construct(void)
+{
+    mt_count_enter();
+    atomic_store_explicit(&is_constructed, true, memory_order_relaxed);
+    bool was_busy = mt_thread_set_busy(true);
+    mt_process_start();
+    mt_thread_set_busy(was_busy);
+    mt_count_enter();
+}
+
+MT_EXPORT struct mt_core *memtrack_core_v1(void);
+
+/* For the Vulkan layer, which is built from the same sources (mt_core_matches()). */
+MT_EXPORT struct mt_core *memtrack_core_v1(void)
+{
+    mt_count_enter();
+    return &mt_core;
+}

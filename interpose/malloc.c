@@ -1,0 +1,263 @@
+/*
+ * The C allocation functions. Each one counts and goes to the next allocator;
+ * none takes a lock, allocates for itself or changes errno beyond what the
+ * next allocator does. A free is counted before the block goes back, because
+ * another thread may be given the same address at once.
+ */
+#include "boot.h"
+#include "count.h"
+#include "export.h"
+#include "next.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MINIMUM_ALIGNMENT = 16 };
+
+static void *out_of_memory(void)
+{
+    mt_thread_failed();
+    errno = ENOMEM;
+    return NULL;
+}
+
+static MT_COLD void *failed(void)
+{
+    mt_thread_failed();
+    return NULL;
+}
+
+/* Counts what an allocating function returned. */
+static inline void *counted(void *block, size_t requested_bytes)
+{
+    if (MT_UNLIKELY(!block)) return failed();
+    mt_count_allocated(block, requested_bytes);
+    return block;
+}
+
+/* ---- malloc and calloc ------------------------------------------------------------ */
+
+static MT_COLD void *malloc_slow(size_t bytes)
+{
+    if (!mt_thread_enter()) return mt_boot_alloc(bytes, MINIMUM_ALIGNMENT);
+    return counted(mt_next_malloc(bytes), bytes);
+}
+
+MT_EXPORT void *malloc(size_t bytes)
+{
+    struct mt_shard *shard = mt_thread.shard;
+    if (MT_UNLIKELY(!shard)) return malloc_slow(bytes);
+    void *block = mt_next_malloc(bytes);
+    if (MT_UNLIKELY(!block)) return failed();
+    mt_shard_allocated(&mt_core, shard, bytes, mt_next_usable(block));
+    return block;
+}
+
+MT_EXPORT void *calloc(size_t count, size_t bytes)
+{
+    size_t all = 0;
+    bool overflows = __builtin_mul_overflow(count, bytes, &all);
+    if (MT_UNLIKELY(!mt_count_enter())) return overflows ? out_of_memory() : mt_boot_alloc(all, MINIMUM_ALIGNMENT);
+    return counted(mt_next_calloc(count, bytes), all);
+}
+
+/* ---- free --------------------------------------------------------------------------- */
+
+static MT_COLD void free_slow(void *block)
+{
+    if (!block || mt_boot_owns(block)) return;
+    mt_thread_enter();
+    if (!mt_next_is_ready()) return;
+    mt_count_freed(mt_next_usable(block));
+    mt_next_free(block);
+}
+
+MT_EXPORT void free(void *block)
+{
+    struct mt_shard *shard = mt_thread.shard;
+    if (MT_UNLIKELY(!shard || !block || mt_boot_owns(block))) {
+        free_slow(block);
+        return;
+    }
+    mt_shard_freed(&mt_core, shard, mt_next_usable(block));
+    mt_next_free(block);
+}
+
+MT_EXPORT void cfree(void *block);
+MT_EXPORT void free_sized(void *block, size_t bytes);
+MT_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes);
+
+MT_EXPORT void cfree(void *block)
+{
+    free(block);
+}
+
+MT_EXPORT void free_sized(void *block, size_t bytes)
+{
+    (void)bytes;
+    free(block);
+}
+
+MT_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes)
+{
+    (void)alignment;
+    (void)bytes;
+    free(block);
+}
+
+/* ---- realloc -------------------------------------------------------------------------- */
+
+/* A block of the bootstrap pool moves to the next allocator as soon as there is one. */
+static MT_COLD void *realloc_boot(void *block, size_t bytes)
+{
+    size_t old_bytes = mt_boot_size(block);
+    if (!bytes) return NULL;
+    void *moved = malloc(bytes);
+    if (moved) memcpy(moved, block, old_bytes < bytes ? old_bytes : bytes);
+    return moved;
+}
+
+/* realloc(p, 0) is a free where the next allocator treats it as one (glibc does), and not a failure. */
+static MT_COLD void *realloc_gave_null(size_t bytes, size_t old_usable)
+{
+    if (bytes) return failed();
+    mt_count_freed(old_usable);
+    mt_thread_reallocated();
+    return NULL;
+}
+
+/* One free and one allocation, in this order so that the peak does not hold both. */
+MT_EXPORT void *realloc(void *block, size_t bytes)
+{
+    if (!block) return malloc(bytes);
+    if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes);
+    mt_count_enter();
+    size_t old_usable = mt_next_usable(block);
+    void *moved = mt_next_realloc(block, bytes);
+    if (MT_UNLIKELY(!moved)) return realloc_gave_null(bytes, old_usable);
+    mt_count_freed(old_usable);
+    mt_count_allocated(moved, bytes);
+    mt_thread_reallocated();
+    return moved;
+}
+
+MT_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
+{
+    size_t all;
+    if (__builtin_mul_overflow(count, bytes, &all)) {
+        mt_count_enter();
+        return out_of_memory();
+    }
+    return realloc(block, all);
+}
+
+/* ---- aligned blocks ------------------------------------------------------------------- */
+
+static void *boot_aligned(size_t alignment, size_t bytes)
+{
+    return mt_boot_alloc(bytes, alignment & (alignment - 1) ? MINIMUM_ALIGNMENT : alignment);
+}
+
+MT_EXPORT void *memalign(size_t alignment, size_t bytes)
+{
+    if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(alignment, bytes);
+    return counted(mt_next.memalign(alignment, bytes), bytes);
+}
+
+MT_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(alignment, bytes);
+    return counted(mt_next.aligned_alloc(alignment, bytes), bytes);
+}
+
+MT_EXPORT int posix_memalign(void **block, size_t alignment, size_t bytes)
+{
+    if (MT_UNLIKELY(!mt_count_enter())) {
+        void *found = boot_aligned(alignment, bytes);
+        if (found) *block = found;
+        return found ? 0 : ENOMEM;
+    }
+    int error = mt_next.posix_memalign(block, alignment, bytes);
+    if (!error) mt_count_allocated(*block, bytes);
+    else if (error == ENOMEM) mt_thread_failed();
+    return error;
+}
+
+MT_EXPORT void *valloc(size_t bytes)
+{
+    if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
+    return counted(mt_next.valloc(bytes), bytes);
+}
+
+MT_EXPORT void *pvalloc(size_t bytes)
+{
+    if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
+    return counted(mt_next.pvalloc(bytes), bytes);
+}
+
+MT_EXPORT size_t malloc_usable_size(void *block)
+{
+    if (!block) return 0;
+    if (MT_UNLIKELY(mt_boot_owns(block))) return mt_boot_size(block);
+    mt_count_enter();
+    return mt_next.usable_size(block);
+}
+
+/* ---- questions to the next allocator -------------------------------------------------------- */
+
+static void *find(void *_Atomic *slot, const char *name)
+{
+    mt_count_enter();
+    return mt_next_find_once(slot, name);
+}
+
+MT_EXPORT int malloc_trim(size_t pad)
+{
+    static void *_Atomic slot;
+    int (*next)(size_t) = (int (*)(size_t))(uintptr_t)find(&slot, "malloc_trim");
+    return next ? next(pad) : 0;
+}
+
+MT_EXPORT int mallopt(int parameter, int value)
+{
+    static void *_Atomic slot;
+    int (*next)(int, int) = (int (*)(int, int))(uintptr_t)find(&slot, "mallopt");
+    return next ? next(parameter, value) : 0;
+}
+
+MT_EXPORT void malloc_stats(void)
+{
+    static void *_Atomic slot;
+    void (*next)(void) = (void (*)(void))(uintptr_t)find(&slot, "malloc_stats");
+    if (next) next();
+}
+
+MT_EXPORT int malloc_info(int options, FILE *stream)
+{
+    static void *_Atomic slot;
+    int (*next)(int, FILE *) = (int (*)(int, FILE *))(uintptr_t)find(&slot, "malloc_info");
+    if (next) return next(options, stream);
+    errno = ENOSYS;
+    return -1;
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+MT_EXPORT struct mallinfo mallinfo(void)
+{
+    static void *_Atomic slot;
+    struct mallinfo (*next)(void) = (struct mallinfo(*)(void))(uintptr_t)find(&slot, "mallinfo");
+    return next ? next() : (struct mallinfo){0};
+}
+#pragma GCC diagnostic pop
+
+MT_EXPORT struct mallinfo2 mallinfo2(void)
+{
+    static void *_Atomic slot;
+    struct mallinfo2 (*next)(void) = (struct mallinfo2(*)(void))(uintptr_t)find(&slot, "mallinfo2");
+    return next ? next() : (struct mallinfo2){0};
+}

@@ -1,0 +1,326 @@
+/*
+ * Threads: claims and retires shards, counts stacks, follows names. The hooks
+ * of pthread_create, pthread_setname_np and prctl are here. Called by every
+ * thread for itself; allocates nothing.
+ */
+#include "thread.h"
+
+#include "count.h"
+#include "export.h"
+#include "init.h"
+#include "next.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
+
+enum { KERNEL_NAME_BYTES = 16, START_SLOTS = 512 };
+
+_Thread_local struct mt_thread mt_thread __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t key;
+static _Atomic bool has_key;
+
+/* ---- the shard --------------------------------------------------------------- */
+
+static void read_name(char name[KERNEL_NAME_BYTES])
+{
+    name[0] = 0;
+    syscall(SYS_prctl, PR_GET_NAME, name, 0, 0, 0);
+    name[KERNEL_NAME_BYTES - 1] = 0;
+}
+
+static void raise_u64(_Atomic uint64_t *field, uint64_t value)
+{
+    uint64_t seen = atomic_load_explicit(field, memory_order_relaxed);
+    while (seen < value && !atomic_compare_exchange_weak_explicit(field, &seen, value, memory_order_relaxed,
+                                                                  memory_order_relaxed)) {}
+}
+
+static uint32_t epoch_mark(void)
+{
+    return atomic_load_explicit(&mt_core.epoch, memory_order_relaxed) + 1;
+}
+
+/* Once for each segment: a fork's child keeps its thread's stack, and counts it in its own. */
+static void count_stack(struct mt_thread *thread)
+{
+    struct mt_globals *globals = &mt_core.segment->globals;
+    if (!thread->stack_bytes || thread->stack_epoch == epoch_mark()) return;
+    thread->stack_epoch = epoch_mark();
+    FETCH_ADD(globals->stack_count, 1);
+    raise_u64(&globals->stack_peak_bytes, FETCH_ADD(globals->stack_bytes, thread->stack_bytes) + thread->stack_bytes);
+}
+
+static void uncount_stack(struct mt_thread *thread)
+{
+    struct mt_globals *globals = &mt_core.segment->globals;
+    if (thread->stack_bytes && thread->stack_epoch == epoch_mark()) {
+        FETCH_ADD(globals->stack_count, UINT64_MAX);
+        FETCH_ADD(globals->stack_bytes, 0 - thread->stack_bytes);
+    }
+    thread->stack_bytes = 0;
+}
+
+static void arm(struct mt_thread *thread)
+{
+    if (atomic_load_explicit(&has_key, memory_order_acquire)) pthread_setspecific(key, thread);
+}
+
+static void claim(struct mt_thread *thread)
+{
+    char name[KERNEL_NAME_BYTES];
+    read_name(name);
+    count_stack(thread);
+    struct mt_shard *shard = mt_shard_claim(&mt_core, mt_gettid(), name);
+    bool is_shared = mt_shard_is_shared(&mt_core, shard);
+    thread->state = is_shared ? MT_THREAD_SHARED : MT_THREAD_OWN;
+    if (!is_shared) arm(thread);
+    thread->shard = is_shared ? NULL : shard;
+}
+
+static bool enter(struct mt_thread *thread)
+{
+    if (!mt_next_is_ready() && !mt_next_resolve()) return false;
+    enum mt_init_verdict verdict = mt_init_ready();
+    if (verdict == MT_INIT_ON && thread->state == MT_THREAD_NEW) claim(thread);
+    return verdict != MT_INIT_TOO_EARLY;
+}
+
+__attribute__((cold, noinline)) bool mt_thread_enter(void)
+{
+    struct mt_thread *thread = &mt_thread;
+    if (thread->is_busy) return false;
+    if (mt_init_passes_through()) return true;
+    if (thread->state > MT_THREAD_OWN && mt_core_is_on(&mt_core)) return true;
+    int saved = errno;
+    thread->is_busy = true;
+    bool ok = enter(thread);
+    thread->is_busy = false;
+    errno = saved;
+    return ok;
+}
+
+static bool counts_shared(void)
+{
+    return (mt_thread.state > MT_THREAD_OWN || mt_thread.is_busy) && !mt_init_passes_through() && mt_core_is_on(&mt_core);
+}
+
+void mt_thread_allocated_slow(uint64_t requested_bytes, uint64_t usable_bytes)
+{
+    if (counts_shared()) mt_shard_allocated_shared(&mt_core, requested_bytes, usable_bytes);
+}
+
+void mt_thread_freed_slow(uint64_t usable_bytes)
+{
+    if (counts_shared()) mt_shard_freed_shared(&mt_core, usable_bytes);
+}
+
+void mt_thread_failed(void)
+{
+    struct mt_shard *shard = mt_thread.shard;
+    if (shard) MT_ADD(shard->failed_count, 1);
+    else if (counts_shared()) FETCH_ADD(mt_core.segment->shards[0].failed_count, 1);
+}
+
+void mt_thread_reallocated(void)
+{
+    struct mt_shard *shard = mt_thread.shard;
+    if (shard) MT_ADD(shard->realloc_count, 1);
+    else if (counts_shared()) FETCH_ADD(mt_core.segment->shards[0].realloc_count, 1);
+}
+
+/* ---- the end of a thread ------------------------------------------------------ */
+
+static void retire(struct mt_thread *thread)
+{
+    char name[KERNEL_NAME_BYTES];
+    struct mt_shard *shard = thread->shard;
+    thread->shard = NULL;
+    thread->state = MT_THREAD_ENDED;
+    if (!mt_core_is_on(&mt_core)) return;
+    uncount_stack(thread);
+    if (!shard) return;
+    read_name(name);
+    if (name[0] && strcmp(name, shard->name)) mt_shard_rename(&mt_core, shard, name);
+    mt_shard_retire(&mt_core, shard);
+}
+
+/* Other keys' destructors may free blocks: stay until the last round that the system promises. */
+static void end_of_thread(void *value)
+{
+    struct mt_thread *thread = value;
+    int saved = errno;
+    thread->is_busy = true;
+    if (++thread->rounds < PTHREAD_DESTRUCTOR_ITERATIONS) pthread_setspecific(key, thread);
+    else retire(thread);
+    thread->is_busy = false;
+    errno = saved;
+}
+
+void mt_thread_start(void)
+{
+    if (pthread_key_create(&key, end_of_thread)) return;
+    atomic_store_explicit(&has_key, true, memory_order_release); /* pairs with the acquire in arm() */
+}
+
+void mt_thread_after_fork_in_child(void)
+{
+    struct mt_thread *thread = &mt_thread;
+    thread->shard = NULL;
+    if (thread->state != MT_THREAD_ENDED) thread->state = MT_THREAD_NEW;
+}
+
+/* ---- pthread_create ------------------------------------------------------------- */
+
+/* What a new thread is told. A slot is taken by the parent and given back by the child at once. */
+struct start_slot {
+    _Atomic bool is_taken;
+    void *(*routine)(void *);
+    void *argument;
+    uint64_t stack_bytes;
+};
+static struct start_slot start_slots[START_SLOTS];
+static _Atomic unsigned next_slot;
+
+static struct start_slot *take_slot(void)
+{
+    unsigned at = atomic_fetch_add_explicit(&next_slot, 1, memory_order_relaxed);
+    for (unsigned i = 0; i < START_SLOTS; i++) {
+        struct start_slot *slot = &start_slots[(at + i) % START_SLOTS];
+        bool is_taken = false;
+        /* Acquire pairs with the release of the thread that read the slot before. */
+        if (atomic_compare_exchange_strong_explicit(&slot->is_taken, &is_taken, true, memory_order_acquire,
+                                                    memory_order_relaxed))
+            return slot;
+    }
+    return NULL;
+}
+
+static void *begin_thread(void *argument)
+{
+    struct start_slot *slot = argument;
+    struct mt_thread *thread = &mt_thread;
+    void *(*routine)(void *) = slot->routine;
+    void *routine_argument = slot->argument;
+    thread->stack_bytes = slot->stack_bytes;
+    atomic_store_explicit(&slot->is_taken, false, memory_order_release);
+    thread->is_busy = true;
+    if (mt_core_is_on(&mt_core)) count_stack(thread);
+    arm(thread);
+    thread->is_busy = false;
+    return routine(routine_argument);
+}
+
+/* The stack that the system will map; 0 when the program brings its own. */
+static uint64_t stack_bytes_of(const pthread_attr_t *attributes)
+{
+    pthread_attr_t defaults;
+    size_t bytes = 0;
+    void *address = NULL;
+    if (attributes) {
+        if (!pthread_attr_getstack(attributes, &address, &bytes) && (uintptr_t)address + bytes) return 0;
+        return pthread_attr_getstacksize(attributes, &bytes) ? 0 : bytes;
+    }
+    if (pthread_getattr_default_np(&defaults)) return 0;
+    if (pthread_attr_getstacksize(&defaults, &bytes)) bytes = 0;
+    pthread_attr_destroy(&defaults);
+    return bytes;
+}
+
+typedef int create_function(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+static void *_Atomic next_create;
+
+static int create_counted(create_function *create, struct start_slot *slot, pthread_t *thread,
+                          const pthread_attr_t *attributes)
+{
+    int error = create(thread, attributes, begin_thread, slot);
+    if (error) atomic_store_explicit(&slot->is_taken, false, memory_order_release);
+    return error;
+}
+
+MT_EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attributes,
+                             void *(*routine)(void *), void *restrict argument)
+{
+    create_function *create = (create_function *)(uintptr_t)mt_next_find_once(&next_create, "pthread_create");
+    if (!create) return EAGAIN;
+    mt_count_enter();
+    uint64_t stack_bytes = mt_init_wants_mappings() ? stack_bytes_of(attributes) : 0;
+    struct start_slot *slot = stack_bytes ? take_slot() : NULL;
+    if (!slot) return create(thread, attributes, routine, argument);
+    slot->routine = routine;
+    slot->argument = argument;
+    slot->stack_bytes = stack_bytes;
+    return create_counted(create, slot, thread, attributes);
+}
+
+/* ---- names ------------------------------------------------------------------------- */
+
+static void rename_self(const char *name)
+{
+    if (mt_thread.shard && mt_core_is_on(&mt_core)) mt_shard_rename(&mt_core, mt_thread.shard, name);
+}
+
+/* A thread's CPU clock id holds its thread id in the bits above the lowest three, inverted. */
+static int32_t tid_of(pthread_t thread)
+{
+    clockid_t clock;
+    return pthread_getcpuclockid(thread, &clock) ? 0 : (int32_t) ~(clock >> 3);
+}
+
+static void rename_other(pthread_t thread, const char *name)
+{
+    int32_t tid = tid_of(thread);
+    if (!tid || !mt_core_is_on(&mt_core)) return;
+    struct mt_segment *segment = mt_core.segment;
+    unsigned limit = atomic_load_explicit(&segment->shard_limit, memory_order_relaxed);
+    for (unsigned i = 1; i < limit && i < MT_SHARD_MAX; i++) {
+        struct mt_shard *shard = &segment->shards[i];
+        if (atomic_load_explicit(&shard->tid, memory_order_relaxed) != tid ||
+            atomic_load_explicit(&shard->state, memory_order_acquire) != MT_SHARD_LIVE)
+            continue;
+        mt_shard_rename(&mt_core, shard, name);
+        return;
+    }
+}
+
+MT_EXPORT int pthread_setname_np(pthread_t thread, const char *name)
+{
+    static void *_Atomic slot;
+    int (*next)(pthread_t, const char *) =
+        (int (*)(pthread_t, const char *))(uintptr_t)mt_next_find_once(&slot, "pthread_setname_np");
+    int error = next ? next(thread, name) : ENOSYS;
+    if (error) return error;
+    if (pthread_equal(thread, pthread_self())) rename_self(name);
+    else rename_other(thread, name);
+    return 0;
+}
+
+MT_EXPORT int prctl(int operation, ...)
+{
+    static void *_Atomic slot;
+    va_list list;
+    va_start(list, operation);
+    unsigned long a = va_arg(list, unsigned long), b = va_arg(list, unsigned long);
+    unsigned long c = va_arg(list, unsigned long), d = va_arg(list, unsigned long);
+    va_end(list);
+    int (*next)(int, ...) = (int (*)(int, ...))(uintptr_t)mt_next_find_once(&slot, "prctl");
+    int result = next ? next(operation, a, b, c, d) : (int)syscall(SYS_prctl, operation, a, b, c, d);
+    if (operation == PR_SET_NAME && !result) {
+        char name[KERNEL_NAME_BYTES];
+        int saved = errno;
+        read_name(name);
+        rename_self(name);
+        errno = saved;
+    }
+    return result;
+}

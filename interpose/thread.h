@@ -1,0 +1,69 @@
+/*
+ * The calling thread as memtrack knows it: a few words of initial-exec
+ * thread-local storage with the thread's shard, and the slow path that every
+ * hook takes while there is none.
+ *
+ * A thread claims its shard on the first allocation or free, and gives it
+ * back in the last round of thread-specific destructors. What it allocates
+ * after that, and what threads without a shard of their own do, is counted in
+ * shard 0 with atomic operations.
+ */
+#ifndef MT_THREAD_H
+#define MT_THREAD_H
+
+#include "shard.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum mt_thread_state {
+    MT_THREAD_NEW = 0, /* nothing seen of it yet, or a fork's child */
+    MT_THREAD_OWN,     /* it has a shard */
+    MT_THREAD_SHARED,  /* all shards were taken */
+    MT_THREAD_ENDED,   /* its destructors have run */
+};
+
+struct mt_thread {
+    struct mt_shard *shard; /* NULL: the slow path decides */
+    uint8_t state;          /* enum mt_thread_state */
+    uint8_t is_busy;        /* inside memtrack's own code: blocks come from the bootstrap pool */
+    uint8_t is_presenting;  /* inside a presentation call */
+    uint8_t rounds;         /* of thread-specific destructors */
+    uint8_t holds_mappings; /* it took the lock of the mappings before a fork */
+    uint32_t stack_epoch;   /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
+    uint64_t stack_bytes;   /* counted for this thread, 0 = none */
+};
+
+extern _Thread_local struct mt_thread mt_thread __attribute__((tls_model("initial-exec")));
+
+/* Sets the busy mark; returns what it was. */
+static inline bool mt_thread_set_busy(bool is_busy)
+{
+    bool was = mt_thread.is_busy;
+    mt_thread.is_busy = is_busy;
+    return was;
+}
+
+/*
+ * The slow path of every hook: finds the next allocator, starts the core,
+ * makes a fork's child its own segment and claims a shard, whatever is due.
+ * Returns false when the block must come from the bootstrap pool. When it
+ * returns true, mt_thread.shard says whether this thread counts by itself.
+ * Preserves errno.
+ */
+bool mt_thread_enter(void);
+
+/* Counting for a thread without a shard: in shard 0, or not at all when memtrack passes through. */
+void mt_thread_allocated_slow(uint64_t requested_bytes, uint64_t usable_bytes);
+void mt_thread_freed_slow(uint64_t usable_bytes);
+/* Calls that failed, and calls of realloc that moved or resized a block. */
+void mt_thread_failed(void);
+void mt_thread_reallocated(void);
+
+/* In a fork's child, for the one thread there is. */
+void mt_thread_after_fork_in_child(void);
+
+/* Makes the key whose destructor retires shards. Called once, before the core starts. */
+void mt_thread_start(void);
+
+#endif
