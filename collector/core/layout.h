@@ -19,6 +19,7 @@
 enum {
     MT_NAME_BYTES = 64,   /* names of heaps, tags, threads, events' sources */
     MT_CLASS_COUNT = 337, /* size classes, see mt_class_of() */
+    MT_POOL_CLASSES = 72, /* size classes that come from slabs: 1 byte to 32 KiB */
     MT_TAG_MAX = 64,
     MT_HEAP_MAX = 128,
     MT_SHARD_MAX = 1024, /* shard 0 is shared by threads that have none */
@@ -252,6 +253,38 @@ struct mt_frames {
     struct mt_histogram allocations, frees, bytes, duration;
 };
 
+/* ---- pools: what serves the program's malloc when the pools are on ---------- */
+
+struct mt_pool_class {
+    _Atomic uint64_t slab_count;     /* slabs that exist now */
+    _Atomic uint64_t reserved_bytes; /* their size */
+};
+
+/*
+ * Written by the preloaded library alone. Live and cumulative blocks of a size
+ * class are in the shards (all shards' classes[]); here is what they lie in.
+ * Everything is "now" but for the fields marked cumulative.
+ */
+struct mt_pools {
+    _Atomic uint32_t is_on;
+    uint32_t padding;
+    char reason[120]; /* why the pools are on or off */
+    _Atomic uint64_t slab_reserved_bytes;  /* address space of slab chunks */
+    _Atomic uint64_t slab_used_bytes;      /* in slabs; the sum of the classes' reserved_bytes */
+    _Atomic uint64_t slab_dirty_bytes;     /* in no slab, but still with memory behind it */
+    _Atomic uint64_t slab_purged_bytes, slab_purge_count; /* cumulative */
+    _Atomic uint64_t remote_free_count, remote_batch_count; /* cumulative: blocks freed by another thread, and in how many sends */
+    _Atomic uint64_t heap_count, absorbed_heap_count; /* thread heaps ever made; cumulative takeovers of idle ones */
+    _Atomic uint64_t tlsf_reserved_bytes, tlsf_used_bytes, tlsf_dirty_bytes;
+    _Atomic uint64_t tlsf_chunk_count, tlsf_used_count, tlsf_free_count; /* chunks, used blocks, free blocks */
+    _Atomic uint64_t tlsf_largest_free_bytes;
+    _Atomic uint64_t tlsf_allocation_count, tlsf_resize_count; /* cumulative: blocks made; blocks grown or shrunk in place */
+    _Atomic uint64_t tlsf_purged_bytes, tlsf_purge_count;      /* cumulative */
+    _Atomic uint64_t huge_bytes, huge_count;
+    _Atomic uint64_t huge_allocation_count, huge_remap_count;  /* cumulative */
+    struct mt_pool_class classes[MT_POOL_CLASSES]; /* index: mt_class_of() */
+};
+
 /* ---- objects: records of a few kinds, made and dropped by a client -------- */
 
 /*
@@ -289,6 +322,109 @@ struct mt_objects {
     _Atomic uint64_t chunks[MT_OBJECT_CHUNKS]; /* offset of the chunk; 0 = none; release */
 };
 
+/* ---- call stacks and modules ------------------------------------------------ */
+
+enum {
+    MT_STACK_DEPTH_MAX = 256,
+    MT_STACK_BUCKETS = 32768,
+    MT_STACK_CHUNK = 256,   /* stacks in one chunk */
+    MT_STACK_CHUNKS = 8192, /* chunks in one segment: 2 Mi stacks */
+    MT_MODULE_MAX = 1024,
+    MT_MODULE_COUNTERS = 128, /* modules with counters of their own in each shard; the last one is "others" */
+    MT_LIFETIME_BUCKETS = 32,
+    MT_SCALE = 256, /* estimated counts are kept in 1/256 so that a scaled sample adds no bias */
+};
+
+enum mt_stacks_mode { MT_STACKS_OFF = 0, MT_STACKS_SAMPLED = 1, MT_STACKS_ALL = 2 };
+
+/*
+ * One distinct call stack. The identity (to frames) is written once, before
+ * the id is published; the counters are changed by one thread at a time, with
+ * lock odd while they are. In sampled mode every number is an estimate: a
+ * sampled block of s bytes stands for 1 / (1 - e^(-s/rate)) blocks.
+ *
+ * live bytes are at_peak + since. Bytes at the process's peak: at_peak_bytes
+ * when epoch is the table's peak_epoch, at_peak_bytes + since_bytes otherwise.
+ */
+struct mt_stack {
+    _Alignas(64) _Atomic uint32_t lock; /* odd: being changed; release */
+    _Atomic uint32_t next;              /* next stack of the same bucket; 0 = none */
+    uint64_t hash;
+    uint32_t generation; /* of the module table when it was seen */
+    uint16_t depth;
+    uint16_t is_cut; /* 1: the walk ended before the stack did */
+    uint64_t frames; /* offset of depth return addresses, innermost first */
+    uint32_t tag;
+    uint32_t epoch; /* peak epoch of at_peak */
+    int64_t at_peak_bytes, since_bytes;
+    int64_t at_peak_count, since_count; /* in 1/MT_SCALE */
+    uint64_t total_bytes;               /* requested, cumulative */
+    uint64_t total_count;               /* in 1/MT_SCALE */
+    uint64_t temporary_count;           /* in 1/MT_SCALE: freed before its thread allocated again */
+    uint64_t same_frame_count;          /* in 1/MT_SCALE: freed in the frame it was made in */
+    uint64_t lifetime_ms;               /* sum over freed blocks, in 1/MT_SCALE */
+    uint64_t sample_count;              /* blocks really seen */
+    int64_t live_variance;              /* of live bytes, in KiB squared */
+    int64_t max_bytes;                  /* highest live bytes of this stack alone */
+    uint64_t first_ns, last_ns;         /* CLOCK_MONOTONIC of its first and newest block, coarse */
+};
+
+/* A loaded object, registered when a stack first meets it. Rows are never reused. */
+struct mt_module {
+    _Atomic uint32_t state; /* 1 = complete; release */
+    uint32_t first_generation;
+    _Atomic uint32_t end_generation; /* 0 = in force; else first generation it is no longer valid in */
+    uint32_t tag;
+    uint64_t base;       /* load address: address minus base is the object's own address */
+    uint64_t start, end; /* mapped range */
+    uint32_t build_id_bytes;
+    unsigned char build_id[32];
+    char path[332];
+};
+
+struct mt_modules {
+    _Atomic uint32_t count;
+    _Atomic uint32_t generation; /* grows when an address range is taken by another object */
+    _Atomic uint32_t busy;
+    struct mt_module rows[MT_MODULE_MAX];
+};
+
+struct mt_module_counter {
+    _Atomic uint64_t allocation_count, requested_bytes;
+};
+
+/* What one shard counts besides; one writer, like the shard. At mt_shard.reserved[0] as an offset. */
+struct mt_shard_attribution {
+    _Atomic uint64_t lifetime_time[MT_LIFETIME_BUCKETS];   /* in 1/MT_SCALE; bucket b: below 4 ms << b */
+    _Atomic uint64_t lifetime_frames[MT_LIFETIME_BUCKETS]; /* in 1/MT_SCALE; 0, 1, 2-3, 4-7 ... frames */
+    struct mt_module_counter modules[MT_MODULE_COUNTERS];
+};
+
+enum mt_attribution_dropped {
+    MT_LOST_STACKS,   /* the table was full: blocks without a stack */
+    MT_LOST_THREADS,  /* no memory for a thread's walker */
+    MT_LOST_NESTED,   /* allocations inside memtrack's own code or in a signal handler meanwhile */
+    MT_LOST_BLOCKS,   /* live blocks that could not be remembered */
+    MT_LOST_MODULES,  /* the module table was full */
+    MT_LOST_COUNT
+};
+
+struct mt_attribution {
+    _Alignas(64) _Atomic uint32_t mode; /* enum mt_stacks_mode */
+    _Atomic uint32_t used_stacks;       /* ids 1 .. used_stacks have been handed out */
+    _Atomic uint32_t used_chunks;
+    _Atomic uint32_t growing;
+    uint64_t rate_bytes;
+    _Atomic uint64_t lost[MT_LOST_COUNT];
+    _Alignas(64) _Atomic uint32_t peak_epoch; /* grows when what came before is known to stand at the peak */
+    _Atomic int64_t noted_peak_bytes;         /* the peak that epoch belongs to */
+    _Alignas(64) _Atomic uint64_t frames_at;  /* bump pointer into the newest arena of frames */
+    _Atomic uint64_t frames_end;
+    _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
+    _Atomic uint64_t chunks[MT_STACK_CHUNKS];
+    struct mt_modules modules;
+};
+
 /* ---- the whole ------------------------------------------------------------ */
 
 struct mt_segment {
@@ -307,6 +443,7 @@ struct mt_segment {
     _Atomic uint64_t event_count;                        /* events ever written; row = (n - 1) % MT_EVENT_MAX */
     struct mt_tag tags[MT_TAG_MAX];
     struct mt_heap heaps[MT_HEAP_MAX];
+    struct mt_pools pools;
     struct mt_objects objects;
     /* the large tables, taken from the system as they are touched */
     _Alignas(4096) struct mt_event events[MT_EVENT_MAX];
@@ -314,6 +451,7 @@ struct mt_segment {
     _Alignas(4096) struct mt_frames frames;
     _Alignas(4096) struct mt_histogram histograms[MT_HISTOGRAM_MAX];
     _Alignas(4096) struct mt_shard shards[MT_SHARD_MAX];
+    _Alignas(4096) struct mt_attribution attribution;
 };
 
 /* A histogram's bucket: exact to 16, then 16 buckets per doubling. */
