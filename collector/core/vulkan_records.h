@@ -7,7 +7,12 @@
 #define MT_VULKAN_RECORDS_H
 
 enum mt_vulkan_kind {
-    /* name: device name; text: driver name and version; owner: 0 */
+    /*
+     * name: device name; text: driver name and version; owner: 0; handle: the newest VkDevice.
+     * One record stands for all VkDevices of one physical device that followed each other in the
+     * process (two that live at once have two): offset counts them. size_bytes: sparse binds
+     * (VkSparseMemoryBind and VkSparseImageMemoryBind) seen. The destroy fields are about the newest.
+     */
     MT_VK_DEVICE = 1,
     /* size_bytes: allocationSize; owner: device; heap: the memory type's heap row; name: debug name */
     MT_VK_MEMORY = 2,
@@ -15,7 +20,7 @@ enum mt_vulkan_kind {
     MT_VK_BUFFER = 3,
     /* size_bytes: size of its memory requirements, 0 until known; owner, link, offset as a buffer */
     MT_VK_IMAGE = 4,
-    /* size_bytes: estimate (images x extent x texel size); owner: device */
+    /* size_bytes: estimate (images x layers x extent x texel size, rows packed), 0 = format not known; owner: device; name */
     MT_VK_SWAPCHAIN = 5,
 };
 
@@ -44,8 +49,9 @@ enum {
     MT_VK_MEMORY_TYPE = 0,        /* memory type index */
     MT_VK_MEMORY_HEAP = 1,        /* memory heap index */
     MT_VK_MEMORY_PROPERTIES = 2,  /* VkMemoryPropertyFlags */
-    MT_VK_MEMORY_FLAGS = 3,       /* bits below */
-    MT_VK_MEMORY_IMPORT_TYPE = 4, /* VkExternalMemoryHandleTypeFlagBits it was imported from */
+    MT_VK_MEMORY_FLAGS = 3,       /* bits below; with OTHER_PNEXT the upper 32 bits are that VkStructureType */
+    /* VkExternalMemoryHandleTypeFlagBits it was imported from; bit 32 set: the NV bits; bit 33: a kind without such bits */
+    MT_VK_MEMORY_IMPORT_TYPE = 4,
     MT_VK_MEMORY_EXPORT_TYPES = 5,
     MT_VK_MEMORY_PRIORITY = 6, /* the float's bits, valid with HAS_PRIORITY */
     MT_VK_MEMORY_MAP_OFFSET = 7,
@@ -63,12 +69,16 @@ enum {
     MT_VK_MEMORY_HAS_ADDRESS = 1 << 5, /* VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT */
     MT_VK_MEMORY_LEAKED = 1 << 6,      /* alive when its device was destroyed */
     MT_VK_MEMORY_FOR_BUFFER = 1 << 7,  /* dedicated to a buffer rather than an image */
+    MT_VK_MEMORY_CAPTURE_REPLAY = 1 << 8,  /* with an opaque capture address, or made to have one */
+    MT_VK_MEMORY_HAS_DEVICE_MASK = 1 << 9, /* for some devices of a group only */
+    MT_VK_MEMORY_ZERO_INITIALIZE = 1 << 10,
+    MT_VK_MEMORY_OTHER_PNEXT = 1 << 11,    /* a pNext structure that the layer does not know */
 };
 
 enum {
     MT_VK_RESOURCE_USAGE = 0, /* VkBufferUsageFlags / VkImageUsageFlags */
     MT_VK_RESOURCE_CREATE_FLAGS = 1,
-    MT_VK_RESOURCE_REQUIRED_BYTES = 2, /* VkMemoryRequirements.size, 0 until known */
+    MT_VK_RESOURCE_REQUIRED_BYTES = 2, /* VkMemoryRequirements.size, 0 until known; disjoint images: sum of the planes asked for */
     MT_VK_RESOURCE_ALIGNMENT = 3,
     MT_VK_RESOURCE_TYPE_BITS = 4,
     MT_VK_RESOURCE_FLAGS = 5,   /* bits below */
@@ -83,8 +93,8 @@ enum {
 enum {
     MT_VK_RESOURCE_BOUND = 1 << 0,
     MT_VK_RESOURCE_SPARSE = 1 << 1,
-    MT_VK_RESOURCE_MEMORY_FREED = 1 << 2, /* its memory was freed before it */
-    MT_VK_RESOURCE_SWAPCHAIN = 1 << 3,    /* an image of a swapchain bound through bind info */
+    MT_VK_RESOURCE_MEMORY_FREED = 1 << 2, /* its memory was freed before it; link is 0 then */
+    MT_VK_RESOURCE_SWAPCHAIN = 1 << 3,    /* an image of a swapchain bound through bind info; link: the swapchain */
     MT_VK_RESOURCE_LEAKED = 1 << 4,       /* alive when its device was destroyed */
     MT_VK_RESOURCE_DISJOINT = 1 << 5,     /* planes bound apart; link is the last one */
 };
@@ -98,6 +108,7 @@ enum {
     MT_VK_SWAPCHAIN_LAYERS = 5,
     MT_VK_SWAPCHAIN_PRESENTS = 6, /* vkQueuePresentKHR that named it */
     MT_VK_SWAPCHAIN_RETIRED = 7,  /* 1: replaced through oldSwapchain, not destroyed yet */
+    MT_VK_SWAPCHAIN_LEAKED = 8,       /* 1: alive when its device was destroyed */
 };
 
 /* Names of histograms that the layer registers (owner = device object), unit "ns". */

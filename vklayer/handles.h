@@ -1,0 +1,97 @@
+/*
+ * Which record belongs to a handle: one map per device and kind of object,
+ * from 64-bit handle to a node that keeps its address as long as the object
+ * lives. Sharded by handle; each shard has its own lock. The memory comes
+ * from an arena of the device, straight from mmap, and goes when the device goes.
+ *
+ * Two live objects may have the same handle value (Vulkan allows it for
+ * non-dispatchable handles); the map then holds both and gives back either.
+ */
+#ifndef MT_HANDLES_H
+#define MT_HANDLES_H
+
+#include "lock.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct mt_core;
+
+enum { MT_SHARD_BITS = 5, MT_MAP_SHARDS = 1 << MT_SHARD_BITS };
+
+/* One live object. The fields below `type` belong to the shard's lock that is named beside them. */
+struct mt_node {
+    struct mt_node *chain; /* next in its bucket, or in the shard's free list */
+    uint64_t handle;
+    uint32_t object; /* object id in the segment, 0 = none: the tables were full */
+    uint8_t type;    /* memory: memory type index */
+    uint8_t flags;   /* enum mt_node_flags */
+    uint16_t planes; /* image: aspects whose requirements are in size_bytes */
+    uint64_t size_bytes; /* memory: allocationSize; buffer: size; image: required size; swapchain: estimate */
+    /* memory: first of the resources bound to it, under the memory's lock */
+    struct mt_node *bound;
+    /* resource: the memory it is bound to and its place in that list, under the memory's lock */
+    struct mt_node *_Atomic memory;
+    struct mt_node *bound_next, *bound_previous;
+};
+
+enum mt_node_flags {
+    MT_NODE_IMPORT = 1 << 0,       /* memory: counted with the imports */
+    MT_NODE_IS_IMAGE = 1 << 1,     /* resource: it lies in the map of images */
+    MT_NODE_REQUIREMENTS = 1 << 2, /* resource: its memory requirements are recorded */
+    MT_NODE_NO_QUERY = 1 << 3,     /* image: its requirements may not be asked plainly (disjoint, of a swapchain) */
+};
+
+struct mt_arena {
+    struct mt_lock lock;
+    struct mt_core *core;
+    struct mt_arena_block *blocks;
+    size_t next_bytes;
+};
+
+struct mt_shard_map {
+    _Alignas(64) struct mt_lock lock;
+    uint32_t count, mask, slab_count;
+    struct mt_node **buckets;
+    struct mt_node *free;
+};
+
+struct mt_handle_map {
+    struct mt_arena *arena;
+    struct mt_shard_map shards[MT_MAP_SHARDS];
+};
+
+/* A node for a handle, filled by the caller through `from`; NULL when there is no memory (counted as dropped). */
+struct mt_node *mt_handles_add(struct mt_handle_map *map, const struct mt_node *from);
+/* The node of a handle with its lock held, for mt_handles_leave(); NULL without a lock when it is not known. */
+struct mt_node *mt_handles_enter(struct mt_handle_map *map, uint64_t handle);
+/* Takes the node out of the map, so that the handle may come back at once. It stays valid until given back. */
+struct mt_node *mt_handles_take(struct mt_handle_map *map, uint64_t handle);
+void mt_handles_give_back(struct mt_handle_map *map, struct mt_node *node);
+
+static inline uint64_t mt_handle_hash(uint64_t handle)
+{
+    return handle * UINT64_C(0x9e3779b97f4a7c15);
+}
+/*
+ * The lock that guards a node and the object of its record. Where two are
+ * held, the memory's comes first and the resource's inside it.
+ */
+static inline struct mt_lock *mt_handles_lock(struct mt_handle_map *map, const struct mt_node *node)
+{
+    return &map->shards[mt_handle_hash(node->handle) >> (64 - MT_SHARD_BITS)].lock;
+}
+
+static inline void mt_handles_leave(struct mt_handle_map *map, const struct mt_node *node)
+{
+    mt_lock_leave(mt_handles_lock(map, node));
+}
+
+/* Calls visit for every node. Only while no other thread uses the map. */
+void mt_handles_visit(struct mt_handle_map *map, void (*visit)(struct mt_node *node, void *context), void *context);
+
+void mt_arena_start(struct mt_arena *arena, struct mt_core *core);
+void *mt_arena_alloc(struct mt_arena *arena, size_t bytes);
+void mt_arena_end(struct mt_arena *arena);
+
+#endif

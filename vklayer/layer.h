@@ -1,0 +1,221 @@
+/*
+ * What the files of the layer share: the instances and devices with their
+ * next-layer commands, and the verbs of each file. Hooks run on any thread of
+ * the program; every one of them looks its device up, calls down without a
+ * lock held, and records. Where memtrack has trouble of its own the hook just
+ * calls down: the program never sees an error that the layer made, except
+ * when not even a dispatch table could be kept.
+ */
+#ifndef MT_LAYER_H
+#define MT_LAYER_H
+
+#include "vulkan_compat.h"
+#include "handles.h"
+#include "core.h"
+#include "vulkan_records.h"
+
+#define MT_LAYER_NAME "VK_LAYER_MEMTRACK_memtrack"
+
+/* A handle as a number, whether the platform defines it as a pointer or as an integer. */
+#define MT_HANDLE(handle) ((uint64_t)(handle))
+
+/* ---- dispatch: instances and devices by the key of their handles --------- */
+
+struct mt_instance_next {
+#define MT_INSTANCE_HOOK(Name) PFN_vk##Name Name;
+#include "hooks.def"
+    PFN_vkGetPhysicalDeviceProperties GetPhysicalDeviceProperties;
+    PFN_vkGetPhysicalDeviceProperties2 GetPhysicalDeviceProperties2;
+    PFN_vkGetPhysicalDeviceProperties2KHR GetPhysicalDeviceProperties2KHR;
+    PFN_vkGetPhysicalDeviceMemoryProperties GetPhysicalDeviceMemoryProperties;
+    PFN_vkGetPhysicalDeviceMemoryProperties2 GetPhysicalDeviceMemoryProperties2;
+    PFN_vkGetPhysicalDeviceMemoryProperties2KHR GetPhysicalDeviceMemoryProperties2KHR;
+};
+
+struct mt_device_next {
+#define MT_DEVICE_HOOK(Name) PFN_vk##Name Name;
+#include "hooks.def"
+};
+
+struct mt_instance {
+    void *key;
+    VkInstance handle;
+    uint32_t api_version;       /* what the program asked for; 1.0 where it said nothing */
+    bool has_properties2;       /* VK_KHR_get_physical_device_properties2 is enabled */
+    struct mt_instance_next next;
+};
+
+enum mt_call { MT_CALL_ALLOCATE, MT_CALL_FREE, MT_CALL_MAP, MT_CALL_COUNT };
+
+/*
+ * The rows of one physical device in the segment. They outlive the VkDevice,
+ * so that leaks and totals stay in the report, and serve the next VkDevice of
+ * the same physical device once no other one uses them: a program that makes
+ * a thousand devices, one after the other, fills one set of rows.
+ */
+struct mt_device_stats {
+    struct mt_device_stats *next;
+    uint64_t identity;
+    uint32_t epoch;
+    uint32_t object; /* the device's record */
+    bool in_use;
+    unsigned heaps[VK_MAX_MEMORY_HEAPS], types[VK_MAX_MEMORY_TYPES], imports;
+    struct mt_histogram *_Atomic calls[MT_CALL_COUNT][VK_MAX_MEMORY_TYPES];
+};
+
+struct mt_device {
+    void *key;
+    VkDevice handle;
+    struct mt_instance *instance; /* NULL once it was destroyed before the device */
+    VkPhysicalDevice physical_device;
+    struct mt_core *core;
+    uint32_t epoch;  /* of the core when the device was made */
+    bool is_tracked; /* set once, before the device is known to others */
+    struct mt_device_stats *stats;
+    struct mt_device_next next;
+    VkPhysicalDeviceMemoryProperties memory;
+    struct mt_arena arena;
+    struct mt_handle_map memories, buffers, images, swapchains;
+};
+
+/* Any dispatchable handle's key: equal for an instance and its physical devices, for a device and its queues. */
+static inline void *mt_dispatch_key(const void *handle)
+{
+    return *(void *const *)handle;
+}
+/* The instance or device of a dispatchable handle; NULL when it is not known or NULL. Lock-free. */
+struct mt_instance *mt_instance_find(const void *handle);
+struct mt_device *mt_device_find(const void *handle);
+/* Makes them known; false when the table is full. */
+bool mt_instance_register(struct mt_instance *instance);
+bool mt_device_register(struct mt_device *device);
+void mt_instance_unregister(struct mt_instance *instance);
+void mt_device_unregister(struct mt_device *device);
+/* Calls visit for every known device. */
+void mt_device_visit(void (*visit)(struct mt_device *device, void *context), void *context);
+
+/* True when what happens on this device is to be recorded: not in a fork's child that inherited it. */
+static inline bool mt_device_is_tracked(struct mt_device *device)
+{
+    return device->is_tracked &&
+           atomic_load_explicit(&device->core->epoch, memory_order_relaxed) == device->epoch &&
+           mt_core_ready(device->core);
+}
+
+/* ---- process: the core, shared with the preloaded library or the layer's own */
+
+/* The core to write to, started; or NULL: pass through. */
+struct mt_core *mt_process_attach(void);
+/* The same core without starting it; never NULL after the first mt_process_attach(). */
+struct mt_core *mt_process_core(void);
+/* The calling thread's id, cached. */
+int32_t mt_process_tid(struct mt_core *core);
+
+/* ---- chain: which command is ours ----------------------------------------- */
+
+/* The layer's own hook for a command, NULL when it has none. */
+PFN_vkVoidFunction mt_chain_instance_hook(const char *name);
+PFN_vkVoidFunction mt_chain_device_hook(const char *name);
+/* True for the entry point of this layer, loaded from here or from another copy of the file. */
+bool mt_chain_is_self(PFN_vkVoidFunction get_proc_addr);
+
+/* ---- device: records of devices -------------------------------------------- */
+
+/* Finds or makes the device's rows and record; false: the device is not tracked. */
+bool mt_device_record(struct mt_device *device, const struct mt_instance *instance);
+/* At the end of the device: marks what is still alive as leaked and lets the rows go. */
+void mt_device_close(struct mt_device *device);
+/* The histogram of a kind of call for a memory type; NULL when there is none. */
+struct mt_histogram *mt_device_histogram(struct mt_device *device, enum mt_call call, uint32_t type);
+/* Counts a handle that the layer never saw. */
+void mt_device_unknown(struct mt_device *device);
+/* Adds sparse binds to the device's record. */
+void mt_device_sparse(struct mt_device *device, uint64_t count);
+/* Forgets lock states after fork; only in the child, before other threads exist. */
+void mt_device_after_fork(void);
+
+/* ---- resource: buffers and images ------------------------------------------- */
+
+/* memory's resources lose it; called with the memory's node out of its map. Returns how many there were. */
+uint32_t mt_resource_memory_gone(struct mt_device *device, struct mt_node *memory);
+static inline struct mt_handle_map *mt_resource_map(struct mt_device *device, const struct mt_node *node)
+{
+    return node->flags & MT_NODE_IS_IMAGE ? &device->images : &device->buffers;
+}
+/* Takes a resource off its memory's list and count. */
+void mt_resource_unlink(struct mt_device *device, struct mt_node *resource);
+/* Notes what a resource needs; plane: the aspect of a plane, 0 for the whole. The caller holds its lock. */
+void mt_resource_set_requirements(struct mt_device *device, struct mt_node *node, const VkMemoryRequirements *required,
+                                  uint16_t plane);
+
+/* The object of a node for writing, NULL when it has none. The caller holds the node's lock. */
+static inline struct mt_object *mt_node_object(struct mt_device *device, const struct mt_node *node)
+{
+    return node->object ? mt_object_at(device->core, node->object) : NULL;
+}
+
+/* The bytes of one texel of a format; 0 for compressed, planar and unknown ones. */
+uint32_t mt_texel_bytes(VkFormat format);
+
+/* ---- budget: the quiet thread -------------------------------------------------- */
+
+/* From now on the heaps' budgets of this device are asked for, until mt_budget_forget_instance(). */
+void mt_budget_watch(struct mt_device *device, const struct mt_instance *instance);
+void mt_budget_forget_device(const struct mt_device *device);
+/* Waits for a question in flight; after it no physical device of the instance is touched. Ends the thread with the last one. */
+void mt_budget_forget_instance(const struct mt_instance *instance);
+void mt_budget_after_fork(void);
+
+/* ---- hooks ------------------------------------------------------------------------ */
+
+#define MT_HOOK_OF(Name) memtrack_##Name
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL memtrack_GetInstanceProcAddr(VkInstance, const char *);
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL memtrack_GetDeviceProcAddr(VkDevice, const char *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateInstance(const VkInstanceCreateInfo *, const VkAllocationCallbacks *, VkInstance *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyInstance(VkInstance, const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateDevice(VkPhysicalDevice, const VkDeviceCreateInfo *,
+                                                     const VkAllocationCallbacks *, VkDevice *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyDevice(VkDevice, const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateInstanceLayerProperties(uint32_t *, VkLayerProperties *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateInstanceExtensionProperties(const char *, uint32_t *, VkExtensionProperties *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateDeviceLayerProperties(VkPhysicalDevice, uint32_t *, VkLayerProperties *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateDeviceExtensionProperties(VkPhysicalDevice, const char *, uint32_t *,
+                                                                           VkExtensionProperties *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice, const VkMemoryAllocateInfo *,
+                                                       const VkAllocationCallbacks *, VkDeviceMemory *);
+VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice, VkDeviceMemory, const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory(VkDevice, VkDeviceMemory, VkDeviceSize, VkDeviceSize, VkMemoryMapFlags, void **);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory2(VkDevice, const VkMemoryMapInfoKHR *, void **);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory2KHR(VkDevice, const VkMemoryMapInfoKHR *, void **);
+VKAPI_ATTR void VKAPI_CALL memtrack_UnmapMemory(VkDevice, VkDeviceMemory);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_UnmapMemory2(VkDevice, const VkMemoryUnmapInfoKHR *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_UnmapMemory2KHR(VkDevice, const VkMemoryUnmapInfoKHR *);
+VKAPI_ATTR void VKAPI_CALL memtrack_SetDeviceMemoryPriorityEXT(VkDevice, VkDeviceMemory, float);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateBuffer(VkDevice, const VkBufferCreateInfo *, const VkAllocationCallbacks *, VkBuffer *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyBuffer(VkDevice, VkBuffer, const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateImage(VkDevice, const VkImageCreateInfo *, const VkAllocationCallbacks *, VkImage *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyImage(VkDevice, VkImage, const VkAllocationCallbacks *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements(VkDevice, VkBuffer, VkMemoryRequirements *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2(VkDevice, const VkBufferMemoryRequirementsInfo2 *, VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2KHR(VkDevice, const VkBufferMemoryRequirementsInfo2 *, VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements(VkDevice, VkImage, VkMemoryRequirements *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2(VkDevice, const VkImageMemoryRequirementsInfo2 *, VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2KHR(VkDevice, const VkImageMemoryRequirementsInfo2 *, VkMemoryRequirements2 *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory(VkDevice, VkBuffer, VkDeviceMemory, VkDeviceSize);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory2(VkDevice, uint32_t, const VkBindBufferMemoryInfo *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory2KHR(VkDevice, uint32_t, const VkBindBufferMemoryInfo *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory(VkDevice, VkImage, VkDeviceMemory, VkDeviceSize);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2(VkDevice, uint32_t, const VkBindImageMemoryInfo *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2KHR(VkDevice, uint32_t, const VkBindImageMemoryInfo *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueueBindSparse(VkQueue, uint32_t, const VkBindSparseInfo *, VkFence);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSwapchainKHR(VkDevice, const VkSwapchainCreateInfoKHR *,
+                                                           const VkAllocationCallbacks *, VkSwapchainKHR *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSharedSwapchainsKHR(VkDevice, uint32_t, const VkSwapchainCreateInfoKHR *,
+                                                                  const VkAllocationCallbacks *, VkSwapchainKHR *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroySwapchainKHR(VkDevice, VkSwapchainKHR, const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_GetSwapchainImagesKHR(VkDevice, VkSwapchainKHR, uint32_t *, VkImage *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueuePresentKHR(VkQueue, const VkPresentInfoKHR *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectNameEXT(VkDevice, const VkDebugUtilsObjectNameInfoEXT *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectNameEXT(VkDevice, const VkDebugMarkerObjectNameInfoEXT *);
+
+#endif

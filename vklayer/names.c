@@ -1,0 +1,60 @@
+/*
+ * Names that the program gives its objects through VK_EXT_debug_utils or
+ * VK_EXT_debug_marker. Hooks on any thread.
+ */
+#include "layer.h"
+
+static void set_name(struct mt_device *device, struct mt_handle_map *map, uint64_t handle, const char *name)
+{
+    struct mt_node *node = mt_handles_enter(map, handle);
+    if (!node) return;
+    struct mt_object *record = mt_node_object(device, node);
+    if (record) {
+        mt_object_begin(record);
+        mt_copy_name(device->core, record->name, sizeof record->name, name ? name : "");
+        mt_object_end(record);
+    }
+    mt_handles_leave(map, node);
+}
+
+static struct mt_handle_map *map_of_type(struct mt_device *device, VkObjectType type)
+{
+    switch (type) {
+    case VK_OBJECT_TYPE_DEVICE_MEMORY: return &device->memories;
+    case VK_OBJECT_TYPE_BUFFER: return &device->buffers;
+    case VK_OBJECT_TYPE_IMAGE: return &device->images;
+    case VK_OBJECT_TYPE_SWAPCHAIN_KHR: return &device->swapchains;
+    default: return NULL;
+    }
+}
+
+static struct mt_handle_map *map_of_report_type(struct mt_device *device, VkDebugReportObjectTypeEXT type)
+{
+    switch (type) {
+    case VK_DEBUG_REPORT_OBJECT_TYPE_DEVICE_MEMORY_EXT: return &device->memories;
+    case VK_DEBUG_REPORT_OBJECT_TYPE_BUFFER_EXT: return &device->buffers;
+    case VK_DEBUG_REPORT_OBJECT_TYPE_IMAGE_EXT: return &device->images;
+    case VK_DEBUG_REPORT_OBJECT_TYPE_SWAPCHAIN_KHR_EXT: return &device->swapchains;
+    default: return NULL;
+    }
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectNameEXT(VkDevice handle, const VkDebugUtilsObjectNameInfoEXT *info)
+{
+    struct mt_device *device = mt_device_find(handle);
+    if (!device || !device->next.SetDebugUtilsObjectNameEXT) return VK_SUCCESS;
+    VkResult result = device->next.SetDebugUtilsObjectNameEXT(handle, info);
+    struct mt_handle_map *map = mt_device_is_tracked(device) ? map_of_type(device, info->objectType) : NULL;
+    if (map) set_name(device, map, info->objectHandle, info->pObjectName);
+    return result;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectNameEXT(VkDevice handle, const VkDebugMarkerObjectNameInfoEXT *info)
+{
+    struct mt_device *device = mt_device_find(handle);
+    if (!device || !device->next.DebugMarkerSetObjectNameEXT) return VK_SUCCESS;
+    VkResult result = device->next.DebugMarkerSetObjectNameEXT(handle, info);
+    struct mt_handle_map *map = mt_device_is_tracked(device) ? map_of_report_type(device, info->objectType) : NULL;
+    if (map) set_name(device, map, info->object, info->pObjectName);
+    return result;
+}

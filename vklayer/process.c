@@ -1,0 +1,99 @@
+/*
+ * Which core the layer writes to: the one of the preloaded library where it
+ * is in the process, else the layer's own, which the layer then carries
+ * through fork and exit. Called from vkCreateInstance on any thread.
+ */
+#include "layer.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+
+static struct mt_core own_core;
+static struct mt_core *_Atomic the_core;
+static _Atomic uint32_t are_handlers_set, is_mismatch_told;
+
+static void before_fork(void)
+{
+    mt_core_before_fork(&own_core);
+}
+
+static void after_fork_in_child(void)
+{
+    if (the_core == &own_core) mt_core_after_fork_in_child(&own_core);
+    mt_device_after_fork();
+    mt_budget_after_fork();
+}
+
+static void at_exit(int status, void *unused)
+{
+    (void)unused;
+    mt_core_mark_exit(&own_core, status);
+}
+
+/* The library stays loaded (nodelete), so handlers may be registered for good. */
+static void set_handlers(bool owns_core)
+{
+    if (atomic_exchange_explicit(&are_handlers_set, 1, memory_order_relaxed)) return;
+    pthread_atfork(owns_core ? before_fork : NULL, NULL, after_fork_in_child);
+    if (owns_core) on_exit(at_exit, NULL);
+}
+
+static struct mt_core *shared_core(void)
+{
+    struct mt_core *(*exported)(void) = NULL;
+    *(void **)&exported = dlsym(RTLD_DEFAULT, MT_CORE_SYMBOL);
+    struct mt_core *core = exported ? exported() : NULL;
+    if (!core || mt_core_matches(core)) return core;
+    if (!atomic_exchange_explicit(&is_mismatch_told, 1, memory_order_relaxed))
+        mt_say("libmemtrack.so and libVkLayer_memtrack.so are of different versions: Vulkan is recorded apart");
+    return NULL;
+}
+
+/* Another thread may be inside mt_core_start(); it takes a millisecond or a few. */
+static bool start(struct mt_core *core)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        if (mt_core_start(core, MT_CLIENT_LAYER)) return true;
+        if (atomic_load_explicit(&core->state, memory_order_acquire) != MT_CORE_STARTING) break;
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    return mt_core_ready(core);
+}
+
+struct mt_core *mt_process_core(void)
+{
+    return atomic_load_explicit(&the_core, memory_order_acquire);
+}
+
+static struct mt_core *choose_core(void)
+{
+    struct mt_core *chosen = shared_core(), *none = NULL;
+    if (!chosen) chosen = &own_core;
+    return atomic_compare_exchange_strong(&the_core, &none, chosen) ? chosen : none;
+}
+
+struct mt_core *mt_process_attach(void)
+{
+    struct mt_core *core = mt_process_core();
+    if (!core) core = choose_core();
+    if (!start(core)) return NULL;
+    set_handlers(core == &own_core);
+    return core;
+}
+
+int32_t mt_process_tid(struct mt_core *core)
+{
+    static __thread struct {
+        int32_t tid;
+        uint32_t epoch;
+    } self;
+    uint32_t epoch = atomic_load_explicit(&core->epoch, memory_order_relaxed);
+    if (__builtin_expect(!self.tid || self.epoch != epoch, 0)) {
+        self.tid = mt_gettid();
+        self.epoch = epoch;
+    }
+    return self.tid;
+}

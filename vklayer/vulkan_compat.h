@@ -1,0 +1,67 @@
+/*
+ * The Vulkan headers, and the few declarations that the layer needs and that
+ * headers older than the command lack (VK_KHR_map_memory2 came with 1.3.244,
+ * Vulkan 1.4 with 1.4.303). Included by every file of the layer; no code.
+ */
+#ifndef MT_VULKAN_COMPAT_H
+#define MT_VULKAN_COMPAT_H
+
+#include <vulkan/vulkan.h>
+#include <vulkan/vk_layer.h>
+
+#ifndef VK_KHR_map_memory2
+typedef VkFlags VkMemoryUnmapFlagsKHR;
+typedef struct VkMemoryMapInfoKHR {
+    VkStructureType sType;
+    const void *pNext;
+    VkMemoryMapFlags flags;
+    VkDeviceMemory memory;
+    VkDeviceSize offset;
+    VkDeviceSize size;
+} VkMemoryMapInfoKHR;
+typedef struct VkMemoryUnmapInfoKHR {
+    VkStructureType sType;
+    const void *pNext;
+    VkMemoryUnmapFlagsKHR flags;
+    VkDeviceMemory memory;
+} VkMemoryUnmapInfoKHR;
+typedef VkResult(VKAPI_PTR *PFN_vkMapMemory2KHR)(VkDevice device, const VkMemoryMapInfoKHR *info, void **data);
+typedef VkResult(VKAPI_PTR *PFN_vkUnmapMemory2KHR)(VkDevice device, const VkMemoryUnmapInfoKHR *info);
+#endif
+
+#ifndef VK_VERSION_1_4
+typedef PFN_vkMapMemory2KHR PFN_vkMapMemory2;
+typedef PFN_vkUnmapMemory2KHR PFN_vkUnmapMemory2;
+#endif
+
+/* The flat status structure of VK_KHR_maintenance6 under a name of our own. */
+struct mt_bind_status {
+    VkStructureType sType;
+    const void *pNext;
+    VkResult *pResult;
+};
+
+/* Structure types by number, because the headers of the build may not know them. */
+enum {
+    MT_STYPE_BIND_MEMORY_STATUS = 1000545002,
+    MT_STYPE_IMPORT_WIN32_NV = 1000057000,
+    MT_STYPE_IMPORT_WIN32 = 1000073000,
+    MT_STYPE_IMPORT_FD = 1000074000,
+    MT_STYPE_IMPORT_ANDROID = 1000129003,
+    MT_STYPE_IMPORT_HOST_POINTER = 1000178000,
+    MT_STYPE_IMPORT_METAL_BUFFER = 1000311005,
+    MT_STYPE_IMPORT_ZIRCON = 1000364000,
+    MT_STYPE_IMPORT_BUFFER_COLLECTION = 1000366001,
+    MT_STYPE_IMPORT_SCI_BUF = 1000374000,
+    MT_STYPE_IMPORT_SCREEN = 1000529000,
+    MT_STYPE_IMPORT_NATIVE_BUFFER = 1000452001,
+    MT_STYPE_IMPORT_METAL = 1000602000,
+    MT_STYPE_EXPORT_NV = 1000056001,
+    MT_STYPE_EXPORT_WIN32_NV = 1000057001,
+    MT_STYPE_EXPORT_WIN32 = 1000073001,
+    MT_STYPE_EXPORT_SCI_BUF = 1000374001,
+    MT_STYPE_DEDICATED_NV = 1000026002,
+    MT_STYPE_DEDICATED_TENSOR = 1000460014,
+};
+
+#endif
