@@ -13,7 +13,7 @@
 
 enum { MT_BOOT_BYTES = 128 * 1024 };
 
-extern unsigned char mt_boot_pool[MT_BOOT_BYTES];
+extern unsigned char mt_boot_pool[MT_BOOT_BYTES] __attribute__((visibility("hidden")));
 
 static inline bool mt_boot_owns(const void *pointer)
 {

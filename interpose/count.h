@@ -27,6 +27,9 @@ static inline void mt_count_freed(size_t usable_bytes)
     else mt_thread_freed_slow(usable_bytes);
 }
 
+/* The rare end of a free: the thread's change goes to the shared total first. */
+void mt_count_flush_and_free(void *block);
+
 /* True when the next allocator may be called; false: the bootstrap pool serves. */
 static inline bool mt_count_enter(void)
 {

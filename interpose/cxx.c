@@ -148,7 +148,7 @@ static MT_COLD void delete_slow(enum operator_index index, void *block, uintptr_
 
 #define CALLER __builtin_return_address(0)
 
-static inline void *new_block(enum operator_index index, size_t bytes, uintptr_t second, const void *caller)
+static inline __attribute__((always_inline)) void *new_block(enum operator_index index, size_t bytes, uintptr_t second, const void *caller)
 {
     struct mt_shard *shard = mt_thread.shard;
     if (MT_UNLIKELY(!shard || !is_direct())) return new_slow(index, bytes, 0, second, 0, caller);
@@ -165,16 +165,16 @@ static inline void *new_aligned(enum operator_index index, size_t bytes, size_t 
     return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, alignment, alignment, third, caller);
 }
 
-static inline void delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third,
+static inline __attribute__((always_inline)) void delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third,
                                 const void *caller)
 {
     struct mt_shard *shard = mt_thread.shard;
-    if (MT_UNLIKELY(!shard || !block || !is_direct() || mt_boot_owns(block))) {
+    if (MT_UNLIKELY(!shard || !block || !is_direct() || mt_boot_owns(block) || !mt_next.has_chunk_header)) {
         delete_slow(index, block, second, third, caller);
         return;
     }
-    mt_shard_freed(&mt_core, shard, mt_next_usable(block));
-    mt_next_free(block);
+    if (mt_shard_count_freed(shard, mt_next_usable(block))) mt_count_flush_and_free(block);
+    else mt_next_free(block);
 }
 
 #define NEW_1(function, index)                                                  \

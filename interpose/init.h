@@ -6,7 +6,7 @@
 
 #include "core.h"
 
-extern struct mt_core mt_core;
+extern struct mt_core mt_core __attribute__((visibility("hidden")));
 
 enum mt_init_verdict {
     MT_INIT_ON,        /* count */

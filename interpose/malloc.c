@@ -76,15 +76,16 @@ static MT_COLD void free_slow(void *block)
     mt_next_free(block);
 }
 
+/* Every call in it is a tail call, so that it needs no stack frame. */
 MT_EXPORT void free(void *block)
 {
     struct mt_shard *shard = mt_thread.shard;
-    if (MT_UNLIKELY(!shard || !block || mt_boot_owns(block))) {
+    if (MT_UNLIKELY(!shard || !block || mt_boot_owns(block) || !mt_next.has_chunk_header)) {
         free_slow(block);
         return;
     }
-    mt_shard_freed(&mt_core, shard, mt_next_usable(block));
-    mt_next_free(block);
+    if (mt_shard_count_freed(shard, mt_next_usable(block))) mt_count_flush_and_free(block);
+    else mt_next_free(block);
 }
 
 MT_EXPORT void cfree(void *block);

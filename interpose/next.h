@@ -33,7 +33,7 @@ struct mt_next {
     char foreign[256];           /* an allocator bundled with the program, or "" */
 };
 
-extern struct mt_next mt_next;
+extern struct mt_next mt_next __attribute__((visibility("hidden")));
 
 /* Acquire pairs with the release at the end of mt_next_resolve(). */
 static inline bool mt_next_is_ready(void)

@@ -139,6 +139,12 @@ void mt_thread_reallocated(void)
     else if (counts_shared()) FETCH_ADD(mt_core.segment->shards[0].realloc_count, 1);
 }
 
+MT_COLD void mt_count_flush_and_free(void *block)
+{
+    mt_shard_flush(&mt_core, mt_thread.shard);
+    mt_next_free(block);
+}
+
 /* ---- the end of a thread ------------------------------------------------------ */
 
 static void retire(struct mt_thread *thread)

@@ -34,7 +34,7 @@ struct mt_thread {
     uint64_t stack_bytes;   /* counted for this thread, 0 = none */
 };
 
-extern _Thread_local struct mt_thread mt_thread __attribute__((tls_model("initial-exec")));
+extern _Thread_local struct mt_thread mt_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* Sets the busy mark; returns what it was. */
 static inline bool mt_thread_set_busy(bool is_busy)

@@ -477,9 +477,8 @@ static inline uint64_t mt_histogram_bucket_low(unsigned bucket)
 static inline unsigned mt_class_of(uint64_t bytes)
 {
     uint64_t last = bytes - (bytes != 0);
-    if (last < 128) return (unsigned)(last >> 4);
-    unsigned exponent = 63u - (unsigned)__builtin_clzll(last);
-    unsigned index = (exponent - 7u) * 8u + (unsigned)((last >> (exponent - 3u)) & 7u) + 8u;
+    unsigned exponent = 63u - (unsigned)__builtin_clzll(last | 128); /* no branch: sizes are not predictable */
+    unsigned index = (exponent - 7u) * 8u + (unsigned)(last >> (exponent - 3u));
     return index < MT_CLASS_COUNT ? index : MT_CLASS_COUNT - 1u;
 }
 

@@ -59,15 +59,22 @@ static inline void mt_shard_allocated(struct mt_core *core, struct mt_shard *sha
     }
 }
 
-/* Counts one free by the owner of the shard, which must not be shard 0. */
-static inline void mt_shard_freed(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
+/*
+ * Counts one free by the owner of the shard, which must not be shard 0.
+ * Returns true when mt_shard_flush() is due, for callers that end in a jump.
+ */
+static inline bool mt_shard_count_freed(struct mt_shard *shard, uint64_t usable_bytes)
 {
     MT_ADD(shard->free_count, 1);
     MT_ADD(shard->classes[mt_class_of(usable_bytes)].free_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable_bytes;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (__builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0))
-        mt_shard_flush(core, shard);
+    return __builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0);
+}
+
+static inline void mt_shard_freed(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
+{
+    if (mt_shard_count_freed(shard, usable_bytes)) mt_shard_flush(core, shard);
 }
 
 /* What all shards add up to now. Consistent when no thread allocates. */
