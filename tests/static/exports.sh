@@ -28,6 +28,6 @@ $difference"
 check "$build/libmemtrack.so" interpose/libmemtrack.map
 check "$build/libVkLayer_memtrack.so" vklayer/libVkLayer_memtrack.map
 # Thread-local storage of the preloaded library comes out of the loader's small static reserve.
-tls=$(readelf -lW "$build/libmemtrack.so" | awk '$1 == "TLS" { print strtonum($6) }')
-[ "${tls:-0}" -le 256 ] || problem "libmemtrack.so has $tls bytes of static thread-local storage"
+tls=$(readelf -lW "$build/libmemtrack.so" | awk '$1 == "TLS" { print $6 }')
+[ "$((${tls:-0}))" -le 256 ] || problem "libmemtrack.so has $((tls)) bytes of static thread-local storage"
 exit $problems
