@@ -1,0 +1,240 @@
+/*
+ * Thread heaps: made, left by threads that end, taken by threads that start,
+ * absorbed by others, and what happens to them around fork. One lock guards
+ * the list of heaps without a thread; a heap taken from that list belongs to
+ * the taker alone, but for its inbox.
+ */
+#include "heaps.h"
+#include "lock.h"
+#include "mid.h"
+#include "os.h"
+#include "slab.h"
+#include "stats.h"
+
+#include <string.h>
+
+enum {
+    HEAP_MAX = 0xfff0,
+    LIST_BYTES = 64 * 1024, /* of blocks that may wait in one bin */
+    LIST_MAX = 512,
+    LIST_MIN = 4,
+    HEAPS_AT_ONCE = 8,
+};
+
+/* A thread must have been gone this long before its slabs go to another one: threads are often replaced at once. */
+static const uint64_t ABSORB_AFTER_NS = UINT64_C(100000000);
+
+struct mt_theap mt_theap_none = {.id = MT_HEAP_NONE};
+struct mt_theap mt_theap_gone = {.id = MT_HEAP_NONE};
+_Thread_local struct mt_theap *mt_theap_self __attribute__((tls_model("initial-exec"))) = &mt_theap_none;
+
+/* A heap that its thread may not use for the moment, for fork's child. */
+static struct mt_theap *kept_for_child;
+
+static struct mt_shard idle_shard; /* the shard of heaps without a thread: always zero */
+
+static struct {
+    struct mt_lock lock;
+    struct mt_theap *dead, *last_dead;
+    uint32_t count;
+    char *area, *area_end;
+    int64_t batch_bytes;
+} heaps;
+
+static struct mt_theap *_Atomic heap_table[HEAP_MAX + 1];
+
+struct mt_theap *mt_theap_of(unsigned owner)
+{
+    return atomic_load_explicit(&heap_table[owner], memory_order_acquire); /* pairs with the store in heap_new() */
+}
+
+uint32_t mt_theap_count(void)
+{
+    return heaps.count;
+}
+
+/* ---- making heaps ---------------------------------------------------------------- */
+
+static void fill(struct mt_theap *heap, unsigned id)
+{
+    heap->id = (uint16_t)id;
+    heap->shard = &idle_shard;
+    for (size_t i = 0; i < sizeof heap->small_class; i++) heap->small_class[i] = (uint8_t)mt_class_of(i * 16);
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) {
+        struct mt_bin *bin = &heap->bins[class];
+        bin->bytes = (uint32_t)mt_class_bytes(class);
+        uint32_t most = LIST_BYTES / bin->bytes;
+        bin->max_count = most > LIST_MAX ? LIST_MAX : most < LIST_MIN ? LIST_MIN : most;
+    }
+}
+
+static struct mt_theap *heap_new_locked(void)
+{
+    if (heaps.count >= HEAP_MAX) return NULL;
+    if (heaps.area == heaps.area_end) {
+        char *area = mt_os_map(HEAPS_AT_ONCE * sizeof(struct mt_theap));
+        if (!area) return NULL;
+        heaps.area = area;
+        heaps.area_end = area + HEAPS_AT_ONCE * sizeof(struct mt_theap);
+    }
+    struct mt_theap *heap = (struct mt_theap *)(void *)heaps.area;
+    heaps.area += sizeof *heap;
+    fill(heap, ++heaps.count);
+    atomic_store_explicit(&heap_table[heap->id], heap, memory_order_release);
+    MT_POOL_STAT_ADD(heap_count, 1);
+    return heap;
+}
+
+static struct mt_theap *pop_dead_locked(void)
+{
+    struct mt_theap *heap = heaps.dead;
+    if (!heap) return NULL;
+    heaps.dead = heap->next_dead;
+    if (!heaps.dead) heaps.last_dead = NULL;
+    atomic_store_explicit(&heap->is_dead, 0, memory_order_relaxed);
+    return heap;
+}
+
+struct mt_theap *mt_theap_take(void)
+{
+    mt_lock_take(&heaps.lock);
+    struct mt_theap *heap = pop_dead_locked();
+    if (!heap) heap = heap_new_locked();
+    mt_lock_give(&heaps.lock);
+    return heap;
+}
+
+/* A heap with slabs goes to the front, where the next thread finds it warm; an empty one to the end. */
+void mt_theap_leave(struct mt_theap *heap)
+{
+    heap->dead_since_ns = mt_now_coarse_ns();
+    mt_lock_take(&heaps.lock);
+    atomic_store_explicit(&heap->is_dead, 1, memory_order_relaxed);
+    if (heap->slabs || !heaps.dead) {
+        heap->next_dead = heaps.dead;
+        heaps.dead = heap;
+        if (!heap->next_dead) heaps.last_dead = heap;
+    } else {
+        heap->next_dead = NULL;
+        heaps.last_dead->next_dead = heap;
+        heaps.last_dead = heap;
+    }
+    mt_lock_give(&heaps.lock);
+}
+
+/* ---- absorbing --------------------------------------------------------------------- */
+
+static bool is_worth_taking(const struct mt_theap *heap, uint64_t now)
+{
+    return now - heap->dead_since_ns >= ABSORB_AFTER_NS &&
+           (heap->slabs || atomic_load_explicit(&heap->inbox, memory_order_relaxed));
+}
+
+static struct mt_theap *take_old_dead(void)
+{
+    uint64_t now = mt_now_coarse_ns();
+    mt_lock_take(&heaps.lock);
+    struct mt_theap **link = &heaps.dead, *before = NULL;
+    while (*link && !is_worth_taking(*link, now)) {
+        before = *link;
+        link = &(*link)->next_dead;
+    }
+    struct mt_theap *heap = *link;
+    if (heap) {
+        *link = heap->next_dead;
+        if (heaps.last_dead == heap) heaps.last_dead = before;
+        atomic_store_explicit(&heap->is_dead, 0, memory_order_relaxed);
+    }
+    mt_lock_give(&heaps.lock);
+    return heap;
+}
+
+bool mt_theap_absorb(struct mt_theap *heap)
+{
+    if (!__atomic_load_n(&heaps.dead, __ATOMIC_RELAXED)) return false;
+    struct mt_theap *dead = take_old_dead();
+    if (!dead) return false;
+    mt_slab_move_all(heap, dead);
+    mt_theap_leave(dead);
+    MT_POOL_STAT_ADD(absorbed_heap_count, 1);
+    return true;
+}
+
+/* ---- threads ------------------------------------------------------------------------- */
+
+/* Bin lengths are kept relative to the shard's counters; this carries them over to another shard. */
+static void change_shard(struct mt_theap *heap, struct mt_shard *shard)
+{
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) {
+        struct mt_bin *bin = &heap->bins[class];
+        int64_t length = mt_slab_bin_length(heap, class);
+        uint64_t frees = atomic_load_explicit(&shard->classes[class].free_count, memory_order_relaxed);
+        uint64_t allocations = atomic_load_explicit(&shard->classes[class].allocation_count, memory_order_relaxed);
+        bin->adjust = length - (int64_t)(frees - allocations);
+        bin->free_limit = frees + (length < bin->max_count ? bin->max_count - (uint64_t)length : 1);
+    }
+    heap->shard = shard;
+}
+
+bool mt_pools_attach(struct mt_shard *shard)
+{
+    struct mt_theap *heap = kept_for_child;
+    kept_for_child = NULL;
+    if (!heap) heap = mt_theap_take();
+    if (!heap) return false;
+    heap->batch_bytes = heaps.batch_bytes;
+    change_shard(heap, shard);
+    mt_theap_self = heap;
+    return true;
+}
+
+void mt_pools_detach(void)
+{
+    struct mt_theap *heap = mt_theap_self;
+    mt_theap_self = &mt_theap_gone;
+    if (heap->id == MT_HEAP_NONE) return;
+    mt_remote_flush_all(heap);
+    change_shard(heap, &idle_shard);
+    mt_theap_leave(heap);
+}
+
+/* ---- start and fork --------------------------------------------------------------------- */
+
+bool mt_heaps_start(struct mt_core *core)
+{
+    heaps.batch_bytes = (int64_t)core->segment->globals.batch_bytes;
+    return true;
+}
+
+void mt_pools_before_fork(void)
+{
+    mt_shared_heap_lock();
+    mt_lock_take(&heaps.lock);
+    mt_mid_lock_all();
+    mt_span_lock();
+}
+
+void mt_pools_after_fork_in_parent(void)
+{
+    mt_span_unlock();
+    mt_mid_unlock_all();
+    mt_lock_give(&heaps.lock);
+    mt_shared_heap_unlock();
+}
+
+/*
+ * The other threads' heaps stay as they were in the middle of whatever they
+ * did: nobody takes them, and what is freed into their inboxes stays there.
+ */
+void mt_pools_after_fork_in_child(void)
+{
+    mt_span_reset_lock();
+    mt_mid_reset_locks();
+    mt_shared_heap_reset_lock();
+    mt_lock_reset(&heaps.lock);
+    if (mt_theap_self->id == MT_HEAP_NONE) return;
+    kept_for_child = mt_theap_self;
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) kept_for_child->bins[class].adjust = 0;
+    kept_for_child->shard = &idle_shard;
+    mt_theap_self = &mt_theap_none;
+}

@@ -1,0 +1,18 @@
+/*
+ * What heaps.c and pools.c ask of each other. Any thread.
+ */
+#ifndef MT_POOLS_HEAPS_H
+#define MT_POOLS_HEAPS_H
+
+#include "pools.h"
+
+bool mt_heaps_start(struct mt_core *core);
+/* Sends everything that waits in the heap's remote slots; its thread calls this. */
+void mt_remote_flush_all(struct mt_theap *heap);
+
+/* The lock of the heap that serves threads without one. */
+void mt_shared_heap_lock(void);
+void mt_shared_heap_unlock(void);
+void mt_shared_heap_reset_lock(void);
+
+#endif

@@ -1,0 +1,509 @@
+/*
+ * TLSF arenas and huge blocks. An arena's lock guards its engine, its chunks
+ * and their bitmaps; what a reader needs about a live block (its mark) can be
+ * read without it.
+ */
+#include "mid.h"
+#include "lock.h"
+#include "os.h"
+#include "spans.h"
+#include "stats.h"
+#include "tlsf.h"
+
+#include <string.h>
+
+enum {
+    ARENAS = 4,
+    GRANULE_SHIFT = 12,
+    GRANULE = 1 << GRANULE_SHIFT,
+    CHUNK_BYTES = 64 << 20,
+    SMALL_CHUNK_BYTES = 8 << 20, /* tried where 64 MiB cannot be had */
+    FIRST_RECORDS = 1600,        /* 64 KiB of them */
+    PUBLISHED = 5,
+};
+
+/* Where a block starts: how large it is and its id in the engine. 0 elsewhere. */
+struct mark {
+    _Atomic uint32_t granules;
+    uint32_t id;
+};
+
+struct chunk {
+    _Alignas(MT_RECORD_ALIGN) char *base;
+    size_t bytes;
+    struct arena *arena;
+    struct mark *marks;
+    _Atomic uint64_t *touched; /* one bit per granule: has been part of a freed block, so may hold old content */
+    _Atomic uint64_t *aged;    /* was free and touched at the last look */
+    size_t side_bytes;
+    struct chunk *next;
+};
+_Static_assert(sizeof(struct chunk) == MT_RECORD_ALIGN, "a chunk's record has the size of all records");
+
+struct arena {
+    _Alignas(64) struct mt_lock lock;
+    struct chunk *chunks;
+    uint64_t dirty_granules, last_look_ns;
+    uint64_t published[PUBLISHED];
+    size_t record_bytes;
+    _Atomic bool is_started;
+    struct mt_tlsf tlsf;
+};
+
+/* A block with a mapping of its own. */
+struct huge {
+    _Alignas(MT_RECORD_ALIGN) char *base;
+    _Atomic size_t bytes;
+};
+_Static_assert(sizeof(struct huge) == MT_RECORD_ALIGN, "a huge block's record has the size of all records");
+
+static struct arena arenas[ARENAS];
+static uint64_t purge_delay_ns = UINT64_C(1000000000);
+
+/* ---- bitmaps ----------------------------------------------------------------------- */
+
+enum change { COUNT, SET, CLEAR };
+
+/* Counts the bits of a range that are set, then changes the range. */
+static size_t bits_change(_Atomic uint64_t *bits, size_t first, size_t count, enum change change)
+{
+    size_t set = 0;
+    while (count) {
+        size_t in_word = 64 - first % 64;
+        if (in_word > count) in_word = count;
+        uint64_t mask = (in_word == 64 ? ~UINT64_C(0) : (UINT64_C(1) << in_word) - 1) << (first % 64);
+        _Atomic uint64_t *word = &bits[first / 64];
+        uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+        set += (size_t)__builtin_popcountll(value & mask);
+        if (change == SET) atomic_store_explicit(word, value | mask, memory_order_relaxed);
+        if (change == CLEAR) atomic_store_explicit(word, value & ~mask, memory_order_relaxed);
+        first += in_word;
+        count -= in_word;
+    }
+    return set;
+}
+
+static bool bit_is_set(const _Atomic uint64_t *bits, size_t index)
+{
+    return atomic_load_explicit(&bits[index / 64], memory_order_relaxed) >> (index % 64) & 1;
+}
+
+static size_t granule_of(const struct chunk *chunk, const void *address)
+{
+    return (size_t)((const char *)address - chunk->base) >> GRANULE_SHIFT;
+}
+
+/* ---- chunks ---------------------------------------------------------------------------- */
+
+static bool chunk_fill(struct chunk *chunk, size_t bytes)
+{
+    size_t granules = bytes >> GRANULE_SHIFT, words = (granules + 63) / 64;
+    chunk->side_bytes = (granules * sizeof(struct mark) + 2 * words * sizeof(uint64_t) + GRANULE - 1) & ~(size_t)(GRANULE - 1);
+    char *side = mt_os_map(chunk->side_bytes);
+    if (!side) return false;
+    chunk->base = mt_os_map_aligned(bytes, bytes >= CHUNK_BYTES ? (size_t)2 << 20 : MT_SLICE_BYTES);
+    if (!chunk->base || !mt_pagemap_reserve(chunk->base, bytes)) {
+        if (chunk->base) mt_os_unmap(chunk->base, bytes);
+        mt_os_unmap(side, chunk->side_bytes);
+        return false;
+    }
+    chunk->bytes = bytes;
+    chunk->marks = (struct mark *)(void *)side;
+    chunk->touched = (_Atomic uint64_t *)(void *)(side + granules * sizeof(struct mark));
+    chunk->aged = chunk->touched + words;
+    return true;
+}
+
+/* Adds what has changed since the last time to the pools' counters. */
+static void publish(struct arena *arena)
+{
+    uint64_t now[PUBLISHED] = {arena->tlsf.used_bytes, arena->dirty_granules * GRANULE, arena->tlsf.used_count,
+                               arena->tlsf.free_count, arena->tlsf.chunk_count};
+    MT_POOL_STAT_ADD(tlsf_used_bytes, now[0] - arena->published[0]);
+    MT_POOL_STAT_ADD(tlsf_dirty_bytes, now[1] - arena->published[1]);
+    MT_POOL_STAT_ADD(tlsf_used_count, now[2] - arena->published[2]);
+    MT_POOL_STAT_ADD(tlsf_free_count, now[3] - arena->published[3]);
+    MT_POOL_STAT_ADD(tlsf_chunk_count, now[4] - arena->published[4]);
+    memcpy(arena->published, now, sizeof now);
+}
+
+static bool chunk_new(struct arena *arena, size_t bytes)
+{
+    struct chunk *chunk = mt_record_new();
+    if (!chunk) return false;
+    if (!chunk_fill(chunk, bytes)) {
+        mt_record_drop(chunk);
+        return false;
+    }
+    uint32_t id = mt_tlsf_add_chunk(&arena->tlsf, (uint64_t)(uintptr_t)chunk->base, bytes, 0);
+    if (!id) {
+        mt_os_unmap(chunk->base, bytes);
+        mt_os_unmap(chunk->marks, chunk->side_bytes);
+        mt_record_drop(chunk);
+        return false;
+    }
+    chunk->arena = arena;
+    chunk->next = arena->chunks;
+    arena->chunks = chunk;
+    mt_pagemap_set(chunk->base, bytes, mt_entry_make(chunk, 0, MT_ENTRY_MID));
+    MT_POOL_STAT_ADD(tlsf_reserved_bytes, bytes);
+    return true;
+}
+
+static void chunk_drop(struct arena *arena, struct chunk **link, uint32_t id)
+{
+    struct chunk *chunk = *link;
+    *link = chunk->next;
+    mt_tlsf_remove_chunk(&arena->tlsf, id);
+    arena->dirty_granules -= bits_change(chunk->touched, 0, chunk->bytes >> GRANULE_SHIFT, COUNT);
+    mt_pagemap_set(chunk->base, chunk->bytes, 0);
+    MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
+    mt_os_unmap(chunk->base, chunk->bytes);
+    mt_os_unmap(chunk->marks, chunk->side_bytes);
+    mt_record_drop(chunk);
+}
+
+static struct chunk *chunk_of(uint64_t address)
+{
+    return mt_entry_record(mt_pagemap_entry((const void *)(uintptr_t)address));
+}
+
+static bool grow_arena(struct arena *arena, size_t need)
+{
+    size_t exact = (need + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
+    return (exact <= CHUNK_BYTES && chunk_new(arena, CHUNK_BYTES)) ||
+           (exact < SMALL_CHUNK_BYTES && chunk_new(arena, SMALL_CHUNK_BYTES)) || chunk_new(arena, exact);
+}
+
+static bool ensure_records(struct arena *arena)
+{
+    if (mt_tlsf_records_left(&arena->tlsf) >= MT_TLSF_RECORDS_NEEDED + 1) return true;
+    size_t bytes = arena->record_bytes * 2;
+    struct mt_tlsf_block *records = mt_os_map(bytes);
+    if (!records) return false;
+    memcpy(records, arena->tlsf.blocks, arena->record_bytes);
+    struct mt_tlsf_block *old = arena->tlsf.blocks;
+    mt_tlsf_move_records(&arena->tlsf, records, (uint32_t)(bytes / sizeof *records));
+    mt_os_unmap(old, arena->record_bytes);
+    arena->record_bytes = bytes;
+    return true;
+}
+
+/* ---- purging ---------------------------------------------------------------------------- */
+
+/* Purges the touched granules of a free range that are aged, or all of them. */
+static size_t purge_range(struct arena *arena, struct chunk *chunk, size_t first, size_t count, bool is_all)
+{
+    size_t purged = 0, end = first + count;
+    for (size_t i = first; i < end;) {
+        if (!bit_is_set(chunk->touched, i) || !(is_all || bit_is_set(chunk->aged, i))) {
+            i++;
+            continue;
+        }
+        size_t from = i;
+        while (i < end && bit_is_set(chunk->touched, i) && (is_all || bit_is_set(chunk->aged, i))) i++;
+        if (!mt_os_purge(chunk->base + from * GRANULE, (i - from) * GRANULE)) continue;
+        bits_change(chunk->touched, from, i - from, CLEAR);
+        bits_change(chunk->aged, from, i - from, CLEAR);
+        purged += i - from;
+        MT_POOL_STAT_ADD(tlsf_purge_count, 1);
+    }
+    for (size_t i = first; i < end; i++)
+        if (bit_is_set(chunk->touched, i)) bits_change(chunk->aged, i, 1, SET);
+    arena->dirty_granules -= purged;
+    return purged * GRANULE;
+}
+
+static size_t purge_locked(struct arena *arena, bool is_all)
+{
+    size_t bytes = 0;
+    for (uint32_t id = 1; id < arena->tlsf.untouched; id++) {
+        const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
+        if (block->state != MT_TLSF_FREE) continue;
+        struct chunk *chunk = chunk_of(block->offset);
+        bytes += purge_range(arena, chunk, granule_of(chunk, (void *)(uintptr_t)block->offset),
+                             block->bytes >> GRANULE_SHIFT, is_all);
+        if (!mt_tlsf_is_whole_chunk(&arena->tlsf, id) || (arena->tlsf.chunk_count == 1 && !is_all)) continue;
+        if (bits_change(chunk->touched, 0, chunk->bytes >> GRANULE_SHIFT, COUNT)) continue;
+        struct chunk **link = &arena->chunks;
+        while (*link != chunk) link = &(*link)->next;
+        chunk_drop(arena, link, id);
+    }
+    MT_POOL_STAT_ADD(tlsf_purged_bytes, bytes);
+    return bytes;
+}
+
+static void look_at_clock_locked(struct arena *arena)
+{
+    if (!arena->dirty_granules) return;
+    uint64_t now = mt_now_coarse_ns();
+    if (now - arena->last_look_ns < purge_delay_ns) return;
+    if (arena->last_look_ns) purge_locked(arena, false);
+    arena->last_look_ns = now;
+}
+
+size_t mt_mid_purge_all(void)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < ARENAS; i++) {
+        mt_lock_take(&arenas[i].lock);
+        if (arenas[i].is_started) bytes += purge_locked(&arenas[i], true);
+        publish(&arenas[i]);
+        mt_lock_give(&arenas[i].lock);
+    }
+    return bytes;
+}
+
+void mt_mid_set_purge_delay(uint64_t nanoseconds)
+{
+    purge_delay_ns = nanoseconds;
+}
+
+/* ---- blocks of an arena -------------------------------------------------------------------- */
+
+static bool start_arena(struct arena *arena)
+{
+    if (arena->is_started) return true;
+    size_t bytes = FIRST_RECORDS * sizeof(struct mt_tlsf_block);
+    struct mt_tlsf_block *records = mt_os_map(bytes);
+    if (!records) return false;
+    mt_tlsf_init(&arena->tlsf, GRANULE, records, FIRST_RECORDS);
+    arena->record_bytes = bytes;
+    atomic_store_explicit(&arena->is_started, true, memory_order_relaxed);
+    return true;
+}
+
+bool mt_mid_start(void)
+{
+    return start_arena(&arenas[0]);
+}
+
+static uint32_t take_with_room(struct arena *arena, size_t bytes, size_t alignment)
+{
+    uint32_t id = mt_tlsf_allocate(&arena->tlsf, bytes * 2, alignment);
+    if (id) mt_tlsf_resize(&arena->tlsf, id, bytes);
+    return id;
+}
+
+static uint32_t take_id(struct arena *arena, size_t bytes, size_t alignment, bool with_room)
+{
+    if (!ensure_records(arena)) return 0;
+    uint32_t id = with_room ? take_with_room(arena, bytes, alignment) : 0;
+    if (!id) id = mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
+    if (id || !grow_arena(arena, bytes + alignment) || !ensure_records(arena)) return id;
+    return mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
+}
+
+static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, bool with_room, size_t *usable, bool *is_zero)
+{
+    uint32_t id = start_arena(arena) ? take_id(arena, bytes, alignment, with_room) : 0;
+    if (!id) return NULL;
+    const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
+    char *at = (char *)(uintptr_t)block->offset;
+    struct chunk *chunk = chunk_of(block->offset);
+    size_t first = granule_of(chunk, at), granules = block->bytes >> GRANULE_SHIFT;
+    size_t dirty = bits_change(chunk->touched, first, granules, COUNT);
+    if (dirty) bits_change(chunk->aged, first, granules, CLEAR);
+    arena->dirty_granules -= dirty;
+    chunk->marks[first].id = id;
+    atomic_store_explicit(&chunk->marks[first].granules, (uint32_t)granules, memory_order_relaxed);
+    *usable = granules * GRANULE;
+    *is_zero = !dirty;
+    return at;
+}
+
+static struct arena *lock_one(unsigned home)
+{
+    for (unsigned i = 0; i < ARENAS; i++) {
+        struct arena *other = &arenas[(home + i) % ARENAS];
+        if (atomic_load_explicit(&other->is_started, memory_order_relaxed) && mt_lock_try(&other->lock)) return other;
+    }
+    struct arena *arena = &arenas[home % ARENAS];
+    mt_lock_take(&arena->lock);
+    return arena;
+}
+
+static void *arena_allocate(size_t bytes, size_t alignment, bool with_room, unsigned home, size_t *usable, bool *is_zero)
+{
+    struct arena *arena = lock_one(home);
+    char *at = take_locked(arena, bytes, alignment, with_room, usable, is_zero);
+    publish(arena);
+    mt_lock_give(&arena->lock);
+    if (at) MT_POOL_STAT_ADD(tlsf_allocation_count, 1);
+    return at;
+}
+
+static void arena_free(struct chunk *chunk, void *block)
+{
+    struct arena *arena = chunk->arena;
+    size_t first = granule_of(chunk, block);
+    mt_lock_take(&arena->lock);
+    size_t granules = atomic_load_explicit(&chunk->marks[first].granules, memory_order_relaxed);
+    uint32_t id = chunk->marks[first].id;
+    atomic_store_explicit(&chunk->marks[first].granules, 0, memory_order_relaxed);
+    bits_change(chunk->touched, first, granules, SET);
+    arena->dirty_granules += granules;
+    mt_tlsf_free(&arena->tlsf, id);
+    look_at_clock_locked(arena);
+    publish(arena);
+    mt_lock_give(&arena->lock);
+}
+
+static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, size_t *usable)
+{
+    struct arena *arena = chunk->arena;
+    size_t first = granule_of(chunk, block), wanted = (bytes + GRANULE - 1) >> GRANULE_SHIFT;
+    mt_lock_take(&arena->lock);
+    size_t now = atomic_load_explicit(&chunk->marks[first].granules, memory_order_relaxed);
+    bool is_done = mt_tlsf_resize(&arena->tlsf, chunk->marks[first].id, bytes);
+    if (is_done && wanted > now) {
+        arena->dirty_granules -= bits_change(chunk->touched, first + now, wanted - now, COUNT);
+        bits_change(chunk->aged, first + now, wanted - now, CLEAR);
+    } else if (is_done && wanted < now) {
+        bits_change(chunk->touched, first + wanted, now - wanted, SET);
+        arena->dirty_granules += now - wanted;
+    }
+    if (is_done) atomic_store_explicit(&chunk->marks[first].granules, (uint32_t)wanted, memory_order_relaxed);
+    publish(arena);
+    mt_lock_give(&arena->lock);
+    *usable = wanted * GRANULE;
+    if (is_done) MT_POOL_STAT_ADD(tlsf_resize_count, 1);
+    return is_done;
+}
+
+void mt_mid_clear(void *block, size_t bytes)
+{
+    uint64_t entry = mt_pagemap_entry(block);
+    if (mt_entry_class(entry) != MT_ENTRY_MID) return;
+    struct chunk *chunk = mt_entry_record(entry);
+    size_t first = granule_of(chunk, block), count = (bytes + GRANULE - 1) >> GRANULE_SHIFT;
+    for (size_t i = 0; i < count;) {
+        size_t from = i;
+        while (i < count && bit_is_set(chunk->touched, first + i)) i++;
+        if (i > from) memset((char *)block + from * GRANULE, 0, (i - from) * GRANULE);
+        else i++;
+    }
+}
+
+/* ---- huge blocks ------------------------------------------------------------------------------ */
+
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1);
+}
+
+static void *huge_allocate(size_t bytes, size_t alignment, size_t *usable)
+{
+    bytes = whole_pages(bytes);
+    struct huge *huge = mt_record_new();
+    if (!huge) return NULL;
+    char *base = mt_os_map_aligned(bytes, alignment);
+    if (!base || !mt_pagemap_reserve(base, 1)) {
+        if (base) mt_os_unmap(base, bytes);
+        mt_record_drop(huge);
+        return NULL;
+    }
+    huge->base = base;
+    atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
+    mt_pagemap_set(base, 1, mt_entry_make(huge, 0, MT_ENTRY_HUGE));
+    MT_POOL_STAT_ADD(huge_bytes, bytes);
+    MT_POOL_STAT_ADD(huge_count, 1);
+    MT_POOL_STAT_ADD(huge_allocation_count, 1);
+    *usable = bytes;
+    return base;
+}
+
+static void huge_free(struct huge *huge)
+{
+    size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
+    char *base = huge->base;
+    mt_pagemap_set(base, 1, 0);
+    mt_record_drop(huge);
+    MT_POOL_STAT_ADD(huge_bytes, -(int64_t)bytes);
+    MT_POOL_STAT_ADD(huge_count, -1);
+    mt_os_unmap(base, bytes);
+}
+
+/* Moves the pages to a range whose page map entry is certain to be had. */
+static char *huge_move(struct huge *huge, size_t old_bytes, size_t bytes)
+{
+    char *to = mt_os_map(bytes);
+    if (!to) return NULL;
+    if (!mt_pagemap_reserve(to, 1)) {
+        mt_os_unmap(to, bytes);
+        return NULL;
+    }
+    mt_pagemap_set(huge->base, 1, 0);
+    if (!mt_os_move(huge->base, old_bytes, to, bytes)) {
+        mt_pagemap_set(huge->base, 1, mt_entry_make(huge, 0, MT_ENTRY_HUGE));
+        mt_os_unmap(to, bytes);
+        return NULL;
+    }
+    huge->base = to;
+    mt_pagemap_set(to, 1, mt_entry_make(huge, 0, MT_ENTRY_HUGE));
+    return to;
+}
+
+static void *huge_resize(struct huge *huge, size_t bytes, size_t *usable)
+{
+    size_t old_bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
+    bytes = whole_pages(bytes);
+    char *at = huge->base;
+    if (!mt_os_resize(at, old_bytes, bytes)) at = huge_move(huge, old_bytes, bytes);
+    if (!at) return NULL;
+    atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
+    MT_POOL_STAT_ADD(huge_bytes, (int64_t)bytes - (int64_t)old_bytes);
+    MT_POOL_STAT_ADD(huge_remap_count, 1);
+    *usable = bytes;
+    return at;
+}
+
+/* ---- the interface ------------------------------------------------------------------------------ */
+
+void *mt_mid_allocate(size_t bytes, size_t alignment, bool with_room, unsigned home, size_t *usable, bool *is_zero)
+{
+    if (bytes > MT_MID_MAX || alignment > MT_MID_MAX / 2) {
+        *is_zero = true;
+        return huge_allocate(bytes, alignment, usable);
+    }
+    return arena_allocate(bytes, alignment, with_room, home, usable, is_zero);
+}
+
+size_t mt_mid_usable(const void *block, uint64_t entry)
+{
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
+        struct huge *huge = mt_entry_record(entry);
+        return huge->base == block ? atomic_load_explicit(&huge->bytes, memory_order_relaxed) : 0;
+    }
+    struct chunk *chunk = mt_entry_record(entry);
+    if ((uintptr_t)block & (GRANULE - 1)) return 0;
+    return (size_t)atomic_load_explicit(&chunk->marks[granule_of(chunk, block)].granules, memory_order_relaxed) * GRANULE;
+}
+
+void mt_mid_free(void *block, uint64_t entry)
+{
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) huge_free(mt_entry_record(entry));
+    else arena_free(mt_entry_record(entry), block);
+}
+
+void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable)
+{
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) return huge_resize(mt_entry_record(entry), bytes, usable);
+    if (bytes > MT_MID_MAX || bytes <= MT_SLAB_MAX) return NULL;
+    return arena_resize(mt_entry_record(entry), block, bytes, usable) ? block : NULL;
+}
+
+void mt_mid_lock_all(void)
+{
+    for (unsigned i = 0; i < ARENAS; i++) mt_lock_take(&arenas[i].lock);
+}
+
+void mt_mid_unlock_all(void)
+{
+    for (unsigned i = ARENAS; i-- > 0;) mt_lock_give(&arenas[i].lock);
+}
+
+void mt_mid_reset_locks(void)
+{
+    for (unsigned i = 0; i < ARENAS; i++) mt_lock_reset(&arenas[i].lock);
+}

@@ -1,0 +1,37 @@
+/*
+ * Blocks above 32 KiB: up to 32 MiB from TLSF chunks of a few arenas, each
+ * under its lock; larger ones ("huge") from a mapping of their own. Any thread.
+ * Nothing here counts allocations: that is the caller's. errno is untouched.
+ */
+#ifndef MT_POOLS_MID_H
+#define MT_POOLS_MID_H
+
+#include "pools.h"
+
+/* Starts the arenas. False when there is no memory. */
+bool mt_mid_start(void);
+
+/*
+ * A block of at least bytes at a multiple of alignment (a power of two); its
+ * usable size comes back in *usable, and whether it reads as zero in *is_zero.
+ * with_room: choose a place where the block can grow. home picks the arena.
+ */
+void *mt_mid_allocate(size_t bytes, size_t alignment, bool with_room, unsigned home, size_t *usable, bool *is_zero);
+
+/* For entries of kind MT_ENTRY_MID and MT_ENTRY_HUGE. 0 where no block starts. */
+size_t mt_mid_usable(const void *block, uint64_t entry);
+void mt_mid_free(void *block, uint64_t entry);
+/* Changes the size where the block lies or, for huge ones, by moving its pages. The block, or NULL with nothing changed. */
+void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable);
+/* Sets a block that does not read as zero to zero; leaves pages alone that were never used. */
+void mt_mid_clear(void *block, size_t bytes);
+
+/* Gives the memory of all free blocks back now. Returns the bytes. */
+size_t mt_mid_purge_all(void);
+void mt_mid_set_purge_delay(uint64_t nanoseconds);
+
+void mt_mid_lock_all(void);
+void mt_mid_unlock_all(void);
+void mt_mid_reset_locks(void);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * The system calls of the pools. They never touch errno and never allocate.
+ */
+#include "os.h"
+#include "sys.h"
+
+#include <errno.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+_Atomic int64_t mt_os_fail_at = -1;
+_Atomic bool mt_os_fail_on;
+
+static bool is_to_fail(void)
+{
+    int64_t left = atomic_load_explicit(&mt_os_fail_at, memory_order_relaxed);
+    if (left < 0) return false;
+    if (!left && atomic_load_explicit(&mt_os_fail_on, memory_order_relaxed)) return true;
+    return atomic_fetch_sub_explicit(&mt_os_fail_at, 1, memory_order_relaxed) == 0;
+}
+
+void *mt_os_map(size_t bytes)
+{
+    if (is_to_fail()) return NULL;
+    int saved = errno;
+    void *at = mt_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    errno = saved;
+    return at == MAP_FAILED ? NULL : at;
+}
+
+void *mt_os_map_aligned(size_t bytes, size_t alignment)
+{
+    if (alignment <= MT_OS_PAGE) return mt_os_map(bytes);
+    if (bytes > SIZE_MAX - alignment) return NULL;
+    char *at = mt_os_map(bytes + alignment);
+    if (!at) return NULL;
+    size_t pad = (0 - (uintptr_t)at) & (alignment - 1);
+    if (pad) mt_os_unmap(at, pad);
+    if (alignment - pad) mt_os_unmap(at + pad + bytes, alignment - pad);
+    return at + pad;
+}
+
+void mt_os_unmap(void *at, size_t bytes)
+{
+    int saved = errno;
+    mt_sys_munmap(at, bytes);
+    errno = saved;
+}
+
+bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes)
+{
+    if (new_bytes > old_bytes && is_to_fail()) return false;
+    int saved = errno;
+    bool is_done = syscall(SYS_mremap, at, old_bytes, new_bytes, 0L, NULL) == (long)at;
+    errno = saved;
+    return is_done;
+}
+
+bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
+{
+    int saved = errno;
+    bool is_done = syscall(SYS_mremap, from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)to;
+    errno = saved;
+    return is_done;
+}
+
+bool mt_os_purge(void *at, size_t bytes)
+{
+    int saved = errno;
+    bool is_done = syscall(SYS_madvise, at, bytes, MADV_DONTNEED) == 0;
+    errno = saved;
+    return is_done;
+}
+
+void mt_os_populate(void *at, size_t bytes)
+{
+    int saved = errno;
+    syscall(SYS_madvise, at, bytes, MADV_POPULATE_WRITE);
+    errno = saved;
+}

@@ -1,0 +1,34 @@
+/*
+ * Memory from the system for the pools, by raw system call: the program's own
+ * mappings are counted elsewhere. Any thread; errno is preserved; nothing here
+ * is on a fast path.
+ */
+#ifndef MT_POOLS_OS_H
+#define MT_POOLS_OS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MT_OS_PAGE = 4096 };
+
+/* Zeroed memory, whole pages; NULL when there is none. mt_os_map_aligned() for alignments above a page. */
+void *mt_os_map(size_t bytes);
+void *mt_os_map_aligned(size_t bytes, size_t alignment);
+void mt_os_unmap(void *at, size_t bytes);
+/* Changes the size in place. False, with nothing changed, when it cannot. */
+bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes);
+/* Moves the pages of a mapping to another one, which they replace. False, with nothing changed, when it cannot. */
+bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
+/* Gives the memory behind whole pages back; they read as zero afterwards. False when they keep their content. */
+bool mt_os_purge(void *at, size_t bytes);
+/* Asks for the memory behind whole pages at once, which costs less than a fault for each. May do nothing. */
+void mt_os_populate(void *at, size_t bytes);
+
+/* For tests: the request for memory with this number, counted from now, fails; negative = none does, every later one too. */
+extern _Atomic int64_t mt_os_fail_at;
+/* For tests: true makes every request from fail_at on fail, not only one. */
+extern _Atomic bool mt_os_fail_on;
+
+#endif

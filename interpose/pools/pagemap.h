@@ -1,0 +1,68 @@
+/*
+ * The page map: which memory belongs to the pools, by slices of 64 KiB. A look
+ * is two loads and right for every pointer there is. Entries of a live block's
+ * slice do not change but for the owner, and that only while the owner has no
+ * thread. Any thread reads; whoever holds the memory of a slice writes its entry.
+ *
+ * An entry is 0 for memory that is not the pools', else
+ *   bits 0-7    the size class of a slab's blocks, or MT_ENTRY_MID, MT_ENTRY_HUGE
+ *   bits 8-23   the thread heap that owns the slab, 0 for MID and HUGE
+ *   bits 24-63  the address of the slice's record, which is 128-byte aligned, shifted
+ */
+#ifndef MT_POOLS_PAGEMAP_H
+#define MT_POOLS_PAGEMAP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    MT_SLICE_SHIFT = 16,
+    MT_SLICE_BYTES = 1 << MT_SLICE_SHIFT,
+    MT_PAGEMAP_TOP = 1 << 16,  /* each entry of the top covers 4 GiB */
+    MT_PAGEMAP_SUB = 1 << 16,
+    MT_ENTRY_MID = 0xf0,
+    MT_ENTRY_HUGE = 0xf1,
+    MT_RECORD_ALIGN = 128,
+};
+
+typedef _Atomic uint64_t mt_pagemap_sub;
+
+extern _Atomic(mt_pagemap_sub *) mt_pagemap_top[MT_PAGEMAP_TOP];
+
+static inline uint64_t mt_pagemap_entry(const void *pointer)
+{
+    uintptr_t address = (uintptr_t)pointer;
+    /* Acquire pairs with the release in mt_pagemap_reserve(); on x86 it is a plain load. */
+    mt_pagemap_sub *sub = atomic_load_explicit(&mt_pagemap_top[(address >> 32) & 0xffff], memory_order_acquire);
+    if (__builtin_expect(!sub, 0)) return 0;
+    return atomic_load_explicit(&sub[(address >> MT_SLICE_SHIFT) & 0xffff], memory_order_relaxed);
+}
+
+static inline unsigned mt_entry_class(uint64_t entry)
+{
+    return (uint8_t)entry;
+}
+
+static inline unsigned mt_entry_owner(uint64_t entry)
+{
+    return (uint16_t)(entry >> 8);
+}
+
+static inline void *mt_entry_record(uint64_t entry)
+{
+    return (void *)(uintptr_t)((entry >> 24) << 7);
+}
+
+static inline uint64_t mt_entry_make(const void *record, unsigned owner, unsigned class_or_kind)
+{
+    return ((uint64_t)(uintptr_t)record >> 7) << 24 | (uint64_t)owner << 8 | class_or_kind;
+}
+
+/* Makes sure that entries for the range can be written. False when there is no memory for them. */
+bool mt_pagemap_reserve(const void *start, size_t bytes);
+/* Writes one entry for every slice that begins or lies in the range; the range is reserved. */
+void mt_pagemap_set(const void *start, size_t bytes, uint64_t entry);
+
+#endif

@@ -1,0 +1,350 @@
+/*
+ * The pools' slow paths: threads without a heap, blocks of other threads'
+ * heaps, alignments, reallocation, larger blocks, trimming. Any thread.
+ */
+#include "pools.h"
+#include "heaps.h"
+#include "lock.h"
+#include "mid.h"
+#include "slab.h"
+#include "stats.h"
+
+#include <string.h>
+
+enum {
+    REMOTE_COUNT = 32,          /* blocks of one other heap that wait before they are sent */
+    REMOTE_BYTES = 16 * 1024,
+};
+
+struct mt_pools mt_pools_stats;
+struct mt_pools *mt_pools_published = &mt_pools_stats;
+
+static struct mt_core *the_core;
+
+/* A client that attaches its threads itself does without one of its own. */
+__attribute__((weak)) void mt_pools_thread_start(void) {}
+
+/* The heap of threads that have none, used under its lock and counted in shard 0. */
+static struct {
+    struct mt_lock lock;
+    struct mt_theap *heap;
+} shared;
+
+void mt_shared_heap_lock(void)
+{
+    mt_lock_take(&shared.lock);
+}
+
+void mt_shared_heap_unlock(void)
+{
+    mt_lock_give(&shared.lock);
+}
+
+void mt_shared_heap_reset_lock(void)
+{
+    mt_lock_reset(&shared.lock);
+}
+
+bool mt_pools_start(struct mt_core *core)
+{
+    the_core = core;
+    if (!mt_mid_start() || !mt_heaps_start(core)) return false;
+    shared.heap = mt_theap_take();
+    return shared.heap != NULL;
+}
+
+void mt_pools_publish(struct mt_core *core)
+{
+    struct mt_pools *to = &core->segment->pools;
+    _Atomic uint64_t *from_words = &mt_pools_stats.slab_reserved_bytes, *to_words = &to->slab_reserved_bytes;
+    size_t words = (sizeof *to - offsetof(struct mt_pools, slab_reserved_bytes)) / sizeof *to_words;
+    for (size_t i = 0; i < words; i++)
+        atomic_store_explicit(&to_words[i], atomic_load_explicit(&from_words[i], memory_order_relaxed), memory_order_relaxed);
+    memcpy(to->reason, mt_pools_stats.reason, sizeof to->reason);
+    atomic_store_explicit(&to->is_on, mt_pools_stats.is_on, memory_order_release);
+    mt_pools_published = to;
+}
+
+/* ---- counting where there may be no heap ------------------------------------------------ */
+
+static struct mt_theap *own_heap(void)
+{
+    if (__builtin_expect(mt_theap_self == &mt_theap_none, 0)) mt_pools_thread_start();
+    struct mt_theap *heap = mt_theap_self;
+    return heap->id == MT_HEAP_NONE ? NULL : heap;
+}
+
+static void count_allocated(struct mt_theap *heap, size_t requested, size_t usable)
+{
+    if (heap) mt_pools_count_allocated(heap, mt_class_of(usable), requested, usable);
+    else if (mt_core_is_on(the_core)) mt_shard_allocated_shared(the_core, requested, usable);
+}
+
+static void count_freed(struct mt_theap *heap, size_t usable)
+{
+    if (heap) mt_pools_count_freed(heap, mt_class_of(usable), usable);
+    else if (mt_core_is_on(the_core)) mt_shard_freed_shared(the_core, usable);
+}
+
+static void count_failed(struct mt_theap *heap)
+{
+    if (heap) MT_OWN_ADD(heap->shard->failed_count, 1);
+    else if (mt_core_is_on(the_core))
+        atomic_fetch_add_explicit(&the_core->segment->shards[0].failed_count, 1, memory_order_relaxed);
+}
+
+static void count_reallocated(struct mt_theap *heap)
+{
+    if (heap) MT_OWN_ADD(heap->shard->realloc_count, 1);
+    else if (mt_core_is_on(the_core))
+        atomic_fetch_add_explicit(&the_core->segment->shards[0].realloc_count, 1, memory_order_relaxed);
+}
+
+void mt_pools_flush_shard(struct mt_theap *heap)
+{
+    mt_shard_flush(the_core, heap->shard);
+}
+
+/* ---- allocating --------------------------------------------------------------------------- */
+
+static void *pop(struct mt_bin *bin)
+{
+    void *block = bin->head;
+    bin->head = *(void **)block;
+    return block;
+}
+
+/* From the thread's own heap, or from the shared one. Not counted yet. */
+static void *take_small(struct mt_theap *heap, unsigned class)
+{
+    if (heap) return heap->bins[class].head || mt_slab_refill(heap, class) ? pop(&heap->bins[class]) : NULL;
+    void *block = NULL;
+    mt_lock_take(&shared.lock);
+    struct mt_bin *bin = &shared.heap->bins[class];
+    if (bin->head || mt_slab_refill(shared.heap, class)) {
+        block = pop(bin);
+        bin->adjust--;
+    }
+    mt_lock_give(&shared.lock);
+    return block;
+}
+
+static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes)
+{
+    void *block = take_small(heap, class);
+    if (block) count_allocated(heap, bytes, mt_class_bytes(class));
+    else count_failed(heap);
+    return block;
+}
+
+static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment, bool with_room, bool *is_zero)
+{
+    size_t usable;
+    void *block = NULL;
+    if (bytes <= PTRDIFF_MAX)
+        block = mt_mid_allocate(bytes, alignment, with_room, heap ? heap->id : 0, &usable, is_zero);
+    if (block) count_allocated(heap, bytes, usable);
+    else count_failed(heap);
+    return block;
+}
+
+void *mt_pools_allocate_slow(size_t bytes)
+{
+    struct mt_theap *heap = own_heap();
+    bool is_zero;
+    if (bytes > MT_SLAB_MAX) return allocate_mid(heap, bytes, 1, false, &is_zero);
+    return allocate_small(heap, mt_class_of(bytes), bytes);
+}
+
+/* The smallest class whose blocks all lie at multiples of the alignment. */
+static unsigned aligned_class(size_t alignment, size_t bytes)
+{
+    unsigned class = mt_class_of(bytes < alignment ? alignment : bytes);
+    while (mt_class_bytes(class) & (alignment - 1)) class++;
+    return class;
+}
+
+void *mt_pools_allocate_aligned(size_t alignment, size_t bytes)
+{
+    if (alignment <= 16) return mt_pools_allocate(bytes);
+    struct mt_theap *heap = own_heap();
+    bool is_zero;
+    if (bytes <= MT_SLAB_MAX && alignment <= MT_SLAB_MAX)
+        return allocate_small(heap, aligned_class(alignment, bytes), bytes);
+    return allocate_mid(heap, bytes ? bytes : 1, alignment, false, &is_zero);
+}
+
+void *mt_pools_allocate_zeroed(size_t bytes)
+{
+    if (bytes <= MT_SLAB_MAX) {
+        struct mt_theap *heap = mt_theap_self;
+        if (bytes > MT_SMALL_MAX && heap->id != MT_HEAP_NONE) {
+            unsigned class = mt_class_of(bytes);
+            void *fresh = mt_slab_take_zero(heap, class);
+            if (fresh) {
+                count_allocated(heap, bytes, mt_class_bytes(class));
+                return fresh;
+            }
+        }
+        void *block = mt_pools_allocate(bytes);
+        return block ? memset(block, 0, bytes) : NULL;
+    }
+    bool is_zero;
+    void *block = allocate_mid(own_heap(), bytes, 1, false, &is_zero);
+    if (block && !is_zero) mt_mid_clear(block, bytes);
+    return block;
+}
+
+/* ---- freeing --------------------------------------------------------------------------------- */
+
+static void remote_flush(struct mt_remote_slot *slot)
+{
+    if (slot->head) mt_slab_send(slot->owner, slot->head, slot->tail, slot->count);
+    slot->head = NULL;
+    slot->count = 0;
+}
+
+void mt_remote_flush_all(struct mt_theap *heap)
+{
+    for (unsigned i = 0; i < MT_REMOTE_SLOTS; i++) remote_flush(&heap->remote[i]);
+}
+
+static void free_remote(struct mt_theap *heap, void *block, unsigned owner, unsigned class)
+{
+    struct mt_remote_slot *slot = &heap->remote[owner % MT_REMOTE_SLOTS];
+    if (slot->owner != owner || !slot->head) {
+        remote_flush(slot);
+        slot->owner = owner;
+        slot->tail = block;
+    }
+    *(void **)block = slot->head;
+    slot->head = block;
+    slot->count++;
+    heap->bins[class].adjust--; /* the free is counted, but the block is not in the bin */
+    if (slot->count >= REMOTE_COUNT || slot->count * heap->bins[class].bytes >= REMOTE_BYTES) {
+        remote_flush(slot);
+        if (atomic_load_explicit(&mt_theap_of(owner)->is_dead, memory_order_relaxed)) mt_theap_absorb(heap);
+    }
+}
+
+static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
+{
+    size_t usable = mt_mid_usable(block, entry);
+    if (!usable) return mt_entry_class(entry) == MT_ENTRY_MID;
+    count_freed(heap, usable); /* before the block can be another thread's */
+    mt_mid_free(block, entry);
+    return true;
+}
+
+bool mt_pools_free_slow(void *block, uint64_t entry)
+{
+    if (!entry) return false;
+    struct mt_theap *heap = own_heap();
+    unsigned class = mt_entry_class(entry), owner = mt_entry_owner(entry);
+    if (class >= MT_SLAB_CLASSES) return free_mid(heap, block, entry);
+    if (heap && owner == heap->id) return mt_pools_free(block); /* the heap came just now */
+    count_freed(heap, mt_class_bytes(class));
+    if (heap) free_remote(heap, block, owner, class);
+    else mt_slab_send(owner, block, block, 1);
+    return true;
+}
+
+void mt_pools_look_at_bin(struct mt_theap *heap, unsigned class)
+{
+    struct mt_bin *bin = &heap->bins[class];
+    int64_t length = mt_slab_bin_length(heap, class);
+    if (length >= bin->max_count) {
+        mt_slab_trim_bin(heap, class, bin->max_count / 2);
+        length = bin->max_count / 2;
+    }
+    bin->free_limit = atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) +
+                      (uint64_t)(bin->max_count - length);
+}
+
+/* ---- reallocating --------------------------------------------------------------------------------- */
+
+size_t mt_pools_usable(const void *block)
+{
+    uint64_t entry = mt_pagemap_entry(block);
+    if (!entry) return 0;
+    unsigned class = mt_entry_class(entry);
+    return class < MT_SLAB_CLASSES ? mt_class_bytes(class) : mt_mid_usable(block, entry);
+}
+
+/* A block keeps its place while it fits and does not waste more than half of it. */
+static bool may_stay(size_t usable, size_t bytes)
+{
+    return bytes <= usable && (bytes > usable / 2 || usable <= 32);
+}
+
+static void *move(struct mt_theap *heap, void *block, size_t usable, size_t bytes)
+{
+    bool is_zero;
+    bool is_growing = bytes > usable && usable > MT_SLAB_MAX;
+    void *moved = is_growing && bytes <= MT_MID_MAX ? allocate_mid(heap, bytes, 1, true, &is_zero) : mt_pools_allocate(bytes);
+    if (!moved) return NULL;
+    memcpy(moved, block, bytes < usable ? bytes : usable);
+    mt_pools_free(block);
+    return moved;
+}
+
+static void count_resized(struct mt_theap *heap, size_t usable_before, size_t requested, size_t usable)
+{
+    count_freed(heap, usable_before);
+    count_allocated(heap, requested, usable);
+}
+
+void *mt_pools_reallocate(void *block, size_t bytes)
+{
+    uint64_t entry = mt_pagemap_entry(block);
+    struct mt_theap *heap = own_heap();
+    size_t usable = mt_pools_usable(block), after = usable;
+    void *result = NULL;
+    if (may_stay(usable, bytes)) {
+        result = block;
+    } else if (mt_entry_class(entry) >= MT_SLAB_CLASSES && bytes > MT_SLAB_MAX && bytes <= PTRDIFF_MAX) {
+        result = mt_mid_resize(block, entry, bytes, &after);
+    }
+    if (result) count_resized(heap, usable, bytes, after);
+    else result = move(heap, block, usable, bytes);
+    if (result) count_reallocated(heap);
+    return result;
+}
+
+/* ---- giving back ------------------------------------------------------------------------------------- */
+
+static void release_all(struct mt_theap *heap)
+{
+    mt_slab_drain(heap);
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) mt_slab_trim_bin(heap, class, 0);
+    mt_slab_release_empty(heap);
+}
+
+bool mt_pools_trim(void)
+{
+    struct mt_theap *heap = own_heap();
+    if (heap) {
+        mt_remote_flush_all(heap);
+        while (mt_theap_absorb(heap)) {}
+        release_all(heap);
+    }
+    mt_lock_take(&shared.lock);
+    release_all(shared.heap);
+    mt_lock_give(&shared.lock);
+    size_t bytes = mt_span_purge_all();
+    bytes += mt_mid_purge_all();
+    return bytes != 0;
+}
+
+void mt_pools_info(struct mt_pools_info *info)
+{
+    const struct mt_pools *stats = &mt_pools_stats;
+    struct mt_shard_sum sum = {0};
+    if (mt_core_is_on(the_core)) mt_shards_sum(the_core->segment, &sum);
+    info->huge_bytes = stats->huge_bytes;
+    info->huge_count = stats->huge_count;
+    info->reserved_bytes = stats->slab_reserved_bytes + stats->tlsf_reserved_bytes + stats->huge_bytes;
+    info->held_bytes = stats->slab_used_bytes + stats->slab_dirty_bytes + stats->tlsf_used_bytes +
+                       stats->tlsf_dirty_bytes + stats->huge_bytes;
+    info->live_bytes = (uint64_t)sum.live_bytes;
+}

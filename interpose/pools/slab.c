@@ -1,0 +1,290 @@
+/*
+ * Slabs and the bins of thread heaps. See slab.h for who may call what.
+ */
+#include "slab.h"
+#include "os.h"
+#include "stats.h"
+
+enum {
+    CUT_BYTES = 4096,        /* blocks are made ready for one page of memory at a time */
+    SMALL_SLAB_BLOCK = 8192, /* larger blocks come from slabs of four slices */
+};
+
+static uint64_t own_load(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+int64_t mt_slab_bin_length(const struct mt_theap *heap, unsigned class)
+{
+    const struct mt_class_counter *counter = &heap->shard->classes[class];
+    int64_t length = heap->bins[class].adjust + (int64_t)(own_load(&counter->free_count) - own_load(&counter->allocation_count));
+    return length > 0 ? length : 0;
+}
+
+/* ---- lists -------------------------------------------------------------------------- */
+
+static void partial_push(struct mt_bin *bin, struct mt_slab *slab)
+{
+    slab->is_partial = true;
+    slab->previous = NULL;
+    slab->next = bin->partial;
+    if (bin->partial) bin->partial->previous = slab;
+    bin->partial = slab;
+}
+
+static void partial_remove(struct mt_bin *bin, struct mt_slab *slab)
+{
+    slab->is_partial = false;
+    if (slab->next) slab->next->previous = slab->previous;
+    if (slab->previous) slab->previous->next = slab->next;
+    else bin->partial = slab->next;
+}
+
+static void fresh_push(struct mt_bin *bin, struct mt_slab *slab)
+{
+    slab->is_fresh = true;
+    slab->fresh_next = bin->fresh;
+    bin->fresh = slab;
+}
+
+static void fresh_remove(struct mt_bin *bin, struct mt_slab *slab)
+{
+    if (!slab->is_fresh) return;
+    struct mt_slab **link = &bin->fresh;
+    while (*link != slab) link = &(*link)->fresh_next;
+    *link = slab->fresh_next;
+    slab->is_fresh = false;
+}
+
+static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
+{
+    slab->owner = heap->id;
+    slab->heap_previous = NULL;
+    slab->heap_next = heap->slabs;
+    if (heap->slabs) heap->slabs->heap_previous = slab;
+    heap->slabs = slab;
+    heap->bins[slab->class].slab_count++;
+    mt_pagemap_set(slab->start, (size_t)slab->slices * MT_SLICE_BYTES, mt_entry_make(slab, heap->id, slab->class));
+}
+
+static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
+{
+    if (slab->heap_next) slab->heap_next->heap_previous = slab->heap_previous;
+    if (slab->heap_previous) slab->heap_previous->heap_next = slab->heap_next;
+    else heap->slabs = slab->heap_next;
+    heap->bins[slab->class].slab_count--;
+}
+
+/* ---- slabs come and go --------------------------------------------------------------- */
+
+static bool take_span(struct mt_theap *heap, unsigned slices, struct mt_span *span)
+{
+    if (mt_span_take(slices, false, span)) return true;
+    if (mt_theap_absorb(heap) && mt_span_take(slices, false, span)) return true;
+    return mt_span_take(slices, true, span);
+}
+
+static struct mt_slab *slab_new(struct mt_theap *heap, unsigned class)
+{
+    struct mt_bin *bin = &heap->bins[class];
+    struct mt_span span;
+    unsigned slices = bin->bytes > SMALL_SLAB_BLOCK ? 4 : 1;
+    struct mt_slab *slab = mt_record_new();
+    if (!slab) return NULL;
+    if (!take_span(heap, slices, &span)) {
+        mt_record_drop(slab);
+        return NULL;
+    }
+    slab->start = span.start;
+    slab->chunk = span.chunk;
+    slab->is_zero = span.is_zero;
+    slab->slices = (uint8_t)slices;
+    slab->class = (uint8_t)class;
+    slab->block_bytes = bin->bytes;
+    slab->capacity = slices * (uint32_t)MT_SLICE_BYTES / bin->bytes;
+    heap_push(heap, slab);
+    fresh_push(bin, slab);
+    MT_POOL_STAT_ADD(classes[class].slab_count, 1);
+    MT_POOL_STAT_ADD(classes[class].reserved_bytes, slices * (uint32_t)MT_SLICE_BYTES);
+    return slab;
+}
+
+/* Gives back a slab of which all blocks are home. */
+static void slab_release(struct mt_theap *heap, struct mt_slab *slab)
+{
+    struct mt_bin *bin = &heap->bins[slab->class];
+    if (slab->is_partial) partial_remove(bin, slab);
+    fresh_remove(bin, slab);
+    heap_remove(heap, slab);
+    MT_POOL_STAT_ADD(classes[slab->class].slab_count, -1);
+    MT_POOL_STAT_ADD(classes[slab->class].reserved_bytes, -(int64_t)slab->slices * MT_SLICE_BYTES);
+    mt_span_give(slab->chunk, slab->start, slab->slices);
+    mt_record_drop(slab);
+}
+
+/* All blocks are home: cut it anew from its start, so that blocks leave it in the order of their addresses. */
+static void slab_restart(struct mt_bin *bin, struct mt_slab *slab)
+{
+    if (slab->is_partial) partial_remove(bin, slab);
+    if (!slab->is_fresh) fresh_push(bin, slab);
+    slab->free = NULL;
+    slab->free_count = slab->cut_count = 0;
+    slab->is_zero = false;
+}
+
+/* A block comes home to its slab. */
+static void slab_return(struct mt_theap *heap, void *block)
+{
+    struct mt_slab *slab = mt_entry_record(mt_pagemap_entry(block));
+    struct mt_bin *bin = &heap->bins[slab->class];
+    *(void **)block = slab->free;
+    slab->free = block;
+    slab->free_count++;
+    if (slab->free_count == slab->cut_count) {
+        if (bin->slab_count > 1) slab_release(heap, slab);
+        else slab_restart(bin, slab);
+    } else if (!slab->is_partial) {
+        partial_push(bin, slab);
+    }
+}
+
+void mt_slab_release_empty(struct mt_theap *heap)
+{
+    struct mt_slab *next;
+    for (struct mt_slab *slab = heap->slabs; slab; slab = next) {
+        next = slab->heap_next;
+        if (slab->free_count == slab->cut_count) slab_release(heap, slab);
+    }
+}
+
+/* ---- filling a bin --------------------------------------------------------------------- */
+
+/* Makes the next blocks of a slab ready: as many as end in the page of memory where the first one begins. */
+static void cut(struct mt_bin *bin, struct mt_slab *slab)
+{
+    uint32_t bytes = slab->block_bytes;
+    char *first = slab->start + (size_t)slab->cut_count * bytes;
+    uint32_t room = CUT_BYTES - (uint32_t)((uintptr_t)first & (CUT_BYTES - 1));
+    uint32_t count = room / bytes ? room / bytes : 1;
+    if (count > slab->capacity - slab->cut_count) count = slab->capacity - slab->cut_count;
+    char *last = first + (size_t)(count - 1) * bytes;
+    for (char *block = first; block < last; block += bytes) *(void **)(void *)block = block + bytes;
+    *(void **)(void *)last = bin->head;
+    bin->head = first;
+    bin->adjust += count;
+    slab->cut_count += count;
+    if (slab->cut_count == slab->capacity) fresh_remove(bin, slab);
+}
+
+static void take_partial(struct mt_bin *bin)
+{
+    struct mt_slab *slab = bin->partial;
+    partial_remove(bin, slab);
+    bin->head = slab->free;
+    bin->adjust += slab->free_count;
+    slab->free = NULL;
+    slab->free_count = 0;
+}
+
+bool mt_slab_refill(struct mt_theap *heap, unsigned class)
+{
+    struct mt_bin *bin = &heap->bins[class];
+    if (atomic_load_explicit(&heap->inbox, memory_order_relaxed)) {
+        mt_slab_drain(heap);
+        if (bin->head) return true;
+    }
+    if (bin->partial) {
+        take_partial(bin);
+        return true;
+    }
+    struct mt_slab *slab = bin->fresh ? bin->fresh : slab_new(heap, class);
+    if (bin->head) return true; /* heaps were absorbed on the way */
+    if (!slab) return false;
+    cut(bin, slab);
+    return true;
+}
+
+void *mt_slab_take_zero(struct mt_theap *heap, unsigned class)
+{
+    struct mt_bin *bin = &heap->bins[class];
+    struct mt_slab *slab = bin->fresh;
+    if (bin->head || bin->partial || atomic_load_explicit(&heap->inbox, memory_order_relaxed)) return NULL;
+    if (!slab) slab = slab_new(heap, class);
+    if (!slab || !slab->is_zero || bin->head) return NULL;
+    char *block = slab->start + (size_t)slab->cut_count * slab->block_bytes;
+    bin->adjust++; /* it passes the list by */
+    slab->cut_count++;
+    if (slab->cut_count == slab->capacity) fresh_remove(bin, slab);
+    return block;
+}
+
+void mt_slab_trim_bin(struct mt_theap *heap, unsigned class, uint32_t keep)
+{
+    struct mt_bin *bin = &heap->bins[class];
+    void **link = &bin->head;
+    for (uint32_t i = 0; i < keep && *link; i++) link = (void **)*link;
+    void *rest = *link;
+    *link = NULL;
+    while (rest) {
+        void *block = rest;
+        rest = *(void **)block;
+        bin->adjust--;
+        slab_return(heap, block);
+    }
+}
+
+/* ---- blocks freed by other threads ------------------------------------------------------- */
+
+void mt_slab_send(unsigned owner, void *head, void *tail, uint32_t count)
+{
+    struct mt_theap *heap = mt_theap_of(owner);
+    void *seen = atomic_load_explicit(&heap->inbox, memory_order_relaxed);
+    do *(void **)tail = seen;
+    /* Release: the owner sees the links. Pairs with the exchange in mt_slab_drain(). */
+    while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &seen, head, memory_order_release, memory_order_relaxed));
+    MT_POOL_STAT_ADD(remote_free_count, count);
+    MT_POOL_STAT_ADD(remote_batch_count, 1);
+}
+
+void mt_slab_drain(struct mt_theap *heap)
+{
+    void *block = atomic_exchange_explicit(&heap->inbox, NULL, memory_order_acquire);
+    while (block) {
+        void *next = *(void **)block;
+        uint64_t entry = mt_pagemap_entry(block);
+        unsigned class = mt_entry_class(entry), owner = mt_entry_owner(entry);
+        struct mt_bin *bin = &heap->bins[class];
+        if (owner != heap->id) {
+            mt_slab_send(owner, block, block, 1); /* its slab has gone to another heap meanwhile */
+        } else if (mt_slab_bin_length(heap, class) < bin->max_count) {
+            *(void **)block = bin->head;
+            bin->head = block;
+            bin->adjust++;
+        } else {
+            slab_return(heap, block);
+        }
+        block = next;
+    }
+}
+
+/* ---- a heap takes over what another one had ------------------------------------------------ */
+
+static void move_slab(struct mt_theap *to, struct mt_theap *from, struct mt_slab *slab)
+{
+    struct mt_bin *bin = &to->bins[slab->class], *old = &from->bins[slab->class];
+    if (slab->is_partial) partial_remove(old, slab);
+    fresh_remove(old, slab);
+    heap_remove(from, slab);
+    heap_push(to, slab);
+    if (slab->free_count) partial_push(bin, slab);
+    if (slab->cut_count < slab->capacity) fresh_push(bin, slab);
+}
+
+void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from)
+{
+    mt_slab_drain(from);
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) mt_slab_trim_bin(from, class, 0);
+    mt_slab_release_empty(from);
+    while (from->slabs) move_slab(to, from, from->slabs);
+}

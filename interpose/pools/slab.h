@@ -1,0 +1,65 @@
+/*
+ * Slabs: runs of slices cut into blocks of one size class, owned by one thread
+ * heap. Only the owner's thread (or whoever holds the lock of a heap without a
+ * thread) calls these, but for mt_slab_send(), which any thread may call.
+ * Nothing here counts allocations: that is the caller's.
+ */
+#ifndef MT_POOLS_SLAB_H
+#define MT_POOLS_SLAB_H
+
+#include "pools.h"
+#include "spans.h"
+
+/* Lies outside the blocks, so that a program that writes past a block does not destroy it. */
+struct mt_slab {
+    _Alignas(MT_RECORD_ALIGN) char *start;
+    void *free;                       /* blocks that have come back */
+    uint32_t free_count, cut_count, capacity, block_bytes;
+    struct mt_slab *next, *previous;  /* in the bin's list of partial slabs */
+    struct mt_slab *fresh_next;
+    struct mt_slab *heap_next, *heap_previous;
+    struct mt_span_chunk *chunk;
+    uint16_t owner;
+    uint8_t class, slices;
+    uint8_t tag;                      /* all blocks carry it; 0 = none */
+    bool is_sampled;                  /* blocks that carry a stack id */
+    bool is_partial, is_fresh;        /* which of the bin's lists it is in */
+    bool is_zero;                     /* what was never cut is zero */
+};
+
+_Static_assert(sizeof(struct mt_slab) == MT_RECORD_ALIGN, "a slab's record has the size of all records");
+
+/* Fills an empty bin. False when there is no memory. */
+bool mt_slab_refill(struct mt_theap *heap, unsigned class);
+/* A block that was never used, which reads as zero; NULL when there is none at hand. */
+void *mt_slab_take_zero(struct mt_theap *heap, unsigned class);
+/* Leaves at most keep blocks in the bin's list and sends the others home to their slabs. */
+void mt_slab_trim_bin(struct mt_theap *heap, unsigned class, uint32_t keep);
+/* How many blocks wait in the bin's list. */
+int64_t mt_slab_bin_length(const struct mt_theap *heap, unsigned class);
+/* Takes in what other threads have freed. */
+void mt_slab_drain(struct mt_theap *heap);
+/* Gives every slab back of which all blocks are home. */
+void mt_slab_release_empty(struct mt_theap *heap);
+
+/* Makes all slabs of a heap without a thread another one's. */
+void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from);
+
+/* Puts a chain of count blocks into the inbox of the heap that owns them. */
+void mt_slab_send(unsigned owner, void *head, void *tail, uint32_t count);
+
+/* ---- heaps ------------------------------------------------------------------------- */
+
+/* A heap left by a thread that ended, or a new one. NULL when there is none. */
+struct mt_theap *mt_theap_take(void);
+/* Leaves a heap to others. */
+void mt_theap_leave(struct mt_theap *heap);
+/* Makes the slabs of heaps that have had no thread for some time the heap's own. True when there was one. */
+bool mt_theap_absorb(struct mt_theap *heap);
+struct mt_theap *mt_theap_of(unsigned owner);
+void mt_theap_lock(void);
+void mt_theap_unlock(void);
+void mt_theap_reset_lock(void);
+uint32_t mt_theap_count(void);
+
+#endif
