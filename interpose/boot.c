@@ -25,11 +25,11 @@ void *mt_boot_alloc(size_t bytes, size_t alignment)
         }
     } while (!atomic_compare_exchange_weak_explicit(&used_bytes, &used, at + bytes, memory_order_relaxed,
                                                     memory_order_relaxed));
-    ((size_t *)(void *)(mt_boot_pool + at))[-1] = bytes;
+    ((size_t *)(void *)(mt_boot_pool + at))[-1] = bytes << 3 | MT_BOOT_MARK;
     return mt_boot_pool + at;
 }
 
 size_t mt_boot_size(const void *pointer)
 {
-    return ((const size_t *)pointer)[-1];
+    return ((const size_t *)pointer)[-1] >> 3;
 }

@@ -27,8 +27,23 @@ static inline void mt_count_freed(size_t usable_bytes)
     else mt_thread_freed_slow(usable_bytes);
 }
 
-/* The rare end of a free: the thread's change goes to the shared total first. */
+/* The rare ends of a free and of an allocation: the thread's change goes to the shared total. */
 void mt_count_flush_and_free(void *block);
+void *mt_count_flush_and_return(void *block);
+/* The second half of an allocation whose block is mapped alone. */
+void *mt_count_mapped_alone(void *block);
+
+/*
+ * The second half of the fast path of an allocation, after mt_shard_will_allocate()
+ * and the call. A block mapped alone is rare and large. The block is not NULL.
+ */
+static inline void *mt_count_did_allocate(struct mt_shard *shard, void *block)
+{
+    size_t header = mt_next_header(block);
+    if (MT_UNLIKELY(mt_next_is_mapped_alone(header))) return mt_count_mapped_alone(block);
+    if (mt_shard_did_allocate(&mt_core, shard, mt_next_usable_of(header))) return mt_count_flush_and_return(block);
+    return block;
+}
 
 /* True when the next allocator may be called; false: the bootstrap pool serves. */
 static inline bool mt_count_enter(void)

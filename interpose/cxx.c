@@ -125,7 +125,7 @@ static void *allocate(size_t bytes, size_t alignment)
 static MT_COLD void *new_slow(enum operator_index index, size_t bytes, size_t alignment, uintptr_t second,
                               uintptr_t third, const void *caller)
 {
-    bool forwards = mt_thread_enter() && !mt_thread.is_busy && find_mode() == FORWARD;
+    bool forwards = mt_count_enter() && find_mode() == FORWARD;
     void *block = forwards ? NULL : allocate(bytes, alignment);
     if (block) return block;
     operator_function *next = next_operator(index, caller);
@@ -139,7 +139,7 @@ static MT_COLD void delete_slow(enum operator_index index, void *block, uintptr_
                                 const void *caller)
 {
     if (!block || mt_boot_owns(block)) return;
-    operator_function *next = mt_thread_enter() && find_mode() == FORWARD ? next_operator(index, caller) : NULL;
+    operator_function *next = mt_count_enter() && find_mode() == FORWARD ? next_operator(index, caller) : NULL;
     if (next) next((uintptr_t)block, second, third);
     else free(block);
 }
@@ -150,12 +150,15 @@ static MT_COLD void delete_slow(enum operator_index index, void *block, uintptr_
 
 static inline __attribute__((always_inline)) void *new_block(enum operator_index index, size_t bytes, uintptr_t second, const void *caller)
 {
-    struct mt_shard *shard = mt_thread.shard;
+    struct mt_shard *shard = mt_thread.fast;
     if (MT_UNLIKELY(!shard || !is_direct())) return new_slow(index, bytes, 0, second, 0, caller);
+    mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
-    if (MT_UNLIKELY(!block)) return new_slow(index, bytes, 0, second, 0, caller);
-    mt_shard_allocated(&mt_core, shard, bytes, mt_next_usable(block));
-    return block;
+    if (MT_UNLIKELY(!block)) {
+        mt_shard_did_not_allocate(shard);
+        return new_slow(index, bytes, 0, second, 0, caller);
+    }
+    return mt_count_did_allocate(shard, block);
 }
 
 static inline void *new_aligned(enum operator_index index, size_t bytes, size_t alignment, uintptr_t third,
@@ -168,12 +171,12 @@ static inline void *new_aligned(enum operator_index index, size_t bytes, size_t 
 static inline __attribute__((always_inline)) void delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third,
                                 const void *caller)
 {
-    struct mt_shard *shard = mt_thread.shard;
-    if (MT_UNLIKELY(!shard || !block || !is_direct() || mt_boot_owns(block) || !mt_next.has_chunk_header)) {
+    struct mt_shard *shard = mt_thread.fast;
+    if (MT_UNLIKELY(!shard || !block || !is_direct() || mt_next_is_mapped_alone(mt_next_header(block)))) {
         delete_slow(index, block, second, third, caller);
         return;
     }
-    if (mt_shard_count_freed(shard, mt_next_usable(block))) mt_count_flush_and_free(block);
+    if (mt_shard_count_freed(shard, mt_next_usable_of(mt_next_header(block)))) mt_count_flush_and_free(block);
     else mt_next_free(block);
 }
 

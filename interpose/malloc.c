@@ -41,20 +41,26 @@ static inline void *counted(void *block, size_t requested_bytes)
 
 /* ---- malloc and calloc ------------------------------------------------------------ */
 
-static MT_COLD void *malloc_slow(size_t bytes)
+static __attribute__((noinline)) void *malloc_slow(size_t bytes)
 {
-    if (!mt_thread_enter()) return mt_boot_alloc(bytes, MINIMUM_ALIGNMENT);
+    if (!mt_count_enter()) return mt_boot_alloc(bytes, MINIMUM_ALIGNMENT);
     return counted(mt_next_malloc(bytes), bytes);
+}
+
+static MT_COLD void *malloc_failed(void)
+{
+    mt_shard_did_not_allocate(mt_thread.shard);
+    return failed();
 }
 
 MT_EXPORT void *malloc(size_t bytes)
 {
-    struct mt_shard *shard = mt_thread.shard;
+    struct mt_shard *shard = mt_thread.fast;
     if (MT_UNLIKELY(!shard)) return malloc_slow(bytes);
+    mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
-    if (MT_UNLIKELY(!block)) return failed();
-    mt_shard_allocated(&mt_core, shard, bytes, mt_next_usable(block));
-    return block;
+    if (MT_UNLIKELY(!block)) return malloc_failed();
+    return mt_count_did_allocate(shard, block);
 }
 
 MT_EXPORT void *calloc(size_t count, size_t bytes)
@@ -67,10 +73,10 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
 
 /* ---- free --------------------------------------------------------------------------- */
 
-static MT_COLD void free_slow(void *block)
+static __attribute__((noinline)) void free_slow(void *block)
 {
     if (!block || mt_boot_owns(block)) return;
-    mt_thread_enter();
+    mt_count_enter();
     if (!mt_next_is_ready()) return;
     mt_count_freed(mt_next_usable(block));
     mt_next_free(block);
@@ -79,12 +85,12 @@ static MT_COLD void free_slow(void *block)
 /* Every call in it is a tail call, so that it needs no stack frame. */
 MT_EXPORT void free(void *block)
 {
-    struct mt_shard *shard = mt_thread.shard;
-    if (MT_UNLIKELY(!shard || !block || mt_boot_owns(block) || !mt_next.has_chunk_header)) {
+    struct mt_shard *shard = mt_thread.fast;
+    if (MT_UNLIKELY(!shard || !block || mt_next_is_mapped_alone(mt_next_header(block)))) {
         free_slow(block);
         return;
     }
-    if (mt_shard_count_freed(shard, mt_next_usable(block))) mt_count_flush_and_free(block);
+    if (mt_shard_count_freed(shard, mt_next_usable_of(mt_next_header(block)))) mt_count_flush_and_free(block);
     else mt_next_free(block);
 }
 

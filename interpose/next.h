@@ -84,15 +84,35 @@ static inline void mt_next_free(void *block)
 }
 
 /*
- * Usable bytes of a live block. glibc keeps the size of a chunk in the word in
- * front of the block: bits 0 to 2 are flags, bit 1 marks a chunk of its own
- * from mmap, which has a header of two words instead of one.
+ * glibc keeps the size of a chunk in the word in front of the block: bits 0 to
+ * 2 are flags, bit 1 marks a chunk mapped alone, which has a header of two
+ * words instead of one. Only where mt_next.has_chunk_header.
  */
+static inline size_t mt_next_header(const void *block)
+{
+    return ((const size_t *)block)[-1];
+}
+
+static inline bool mt_next_is_mapped_alone(size_t header)
+{
+    return header & 2;
+}
+
+/* Usable bytes of a block that is not mapped alone. */
+static inline size_t mt_next_usable_of(size_t header)
+{
+    return (header & ~(size_t)7) - sizeof(size_t);
+}
+
+/* Usable bytes of any live block; at least 1. */
 static inline size_t mt_next_usable(void *block)
 {
-    if (__builtin_expect(!mt_next.has_chunk_header, 0)) return mt_next.usable_size(block);
-    size_t word = ((const size_t *)block)[-1];
-    return (word & ~(size_t)7) - sizeof(size_t) - (word & 2) * (sizeof(size_t) / 2);
+    if (__builtin_expect(!mt_next.has_chunk_header, 0)) {
+        size_t bytes = mt_next.usable_size(block);
+        return bytes + !bytes;
+    }
+    size_t header = mt_next_header(block);
+    return mt_next_usable_of(header) - (mt_next_is_mapped_alone(header) ? sizeof(size_t) : 0);
 }
 
 #endif

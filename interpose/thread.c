@@ -76,6 +76,12 @@ static void arm(struct mt_thread *thread)
     if (atomic_load_explicit(&has_key, memory_order_acquire)) pthread_setspecific(key, thread);
 }
 
+static void set_shard(struct mt_thread *thread, struct mt_shard *shard)
+{
+    thread->shard = shard;
+    thread->fast = mt_next.has_chunk_header ? shard : NULL;
+}
+
 static void claim(struct mt_thread *thread)
 {
     char name[KERNEL_NAME_BYTES];
@@ -85,7 +91,7 @@ static void claim(struct mt_thread *thread)
     bool is_shared = mt_shard_is_shared(&mt_core, shard);
     thread->state = is_shared ? MT_THREAD_SHARED : MT_THREAD_OWN;
     if (!is_shared) arm(thread);
-    thread->shard = is_shared ? NULL : shard;
+    set_shard(thread, is_shared ? NULL : shard);
 }
 
 static bool enter(struct mt_thread *thread)
@@ -145,13 +151,26 @@ MT_COLD void mt_count_flush_and_free(void *block)
     mt_next_free(block);
 }
 
+MT_COLD void *mt_count_flush_and_return(void *block)
+{
+    mt_shard_flush(&mt_core, mt_thread.shard);
+    return block;
+}
+
+MT_COLD void *mt_count_mapped_alone(void *block)
+{
+    struct mt_shard *shard = mt_thread.shard;
+    if (mt_shard_did_allocate(&mt_core, shard, mt_next_usable(block))) mt_shard_flush(&mt_core, shard);
+    return block;
+}
+
 /* ---- the end of a thread ------------------------------------------------------ */
 
 static void retire(struct mt_thread *thread)
 {
     char name[KERNEL_NAME_BYTES];
     struct mt_shard *shard = thread->shard;
-    thread->shard = NULL;
+    set_shard(thread, NULL);
     thread->state = MT_THREAD_ENDED;
     if (!mt_core_is_on(&mt_core)) return;
     uncount_stack(thread);
@@ -182,7 +201,7 @@ void mt_thread_start(void)
 void mt_thread_after_fork_in_child(void)
 {
     struct mt_thread *thread = &mt_thread;
-    thread->shard = NULL;
+    set_shard(thread, NULL);
     if (thread->state != MT_THREAD_ENDED) thread->state = MT_THREAD_NEW;
 }
 

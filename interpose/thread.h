@@ -24,7 +24,8 @@ enum mt_thread_state {
 };
 
 struct mt_thread {
-    struct mt_shard *shard; /* NULL: the slow path decides */
+    struct mt_shard *fast;  /* shard, where blocks carry their size; NULL: the slow path decides */
+    struct mt_shard *shard; /* NULL: the thread does not count by itself */
     uint8_t state;          /* enum mt_thread_state */
     uint8_t is_busy;        /* inside memtrack's own code: blocks come from the bootstrap pool */
     uint8_t is_presenting;  /* inside a presentation call */

@@ -114,7 +114,8 @@ struct mt_shard {
     _Atomic uint64_t foreign_free_count;
     _Atomic uint64_t flush_count;
     _Atomic uint64_t requested_freed_bytes; /* pools only: requested bytes of freed blocks */
-    _Atomic uint64_t reserved[3];
+    _Atomic uint64_t asked_bytes;           /* size of the call in progress, in case it fails */
+    _Atomic uint64_t reserved[2];
     struct mt_class_counter classes[MT_CLASS_COUNT];
     struct mt_tag_counter tags[MT_TAG_MAX];
 };
@@ -477,9 +478,17 @@ static inline uint64_t mt_histogram_bucket_low(unsigned bucket)
 static inline unsigned mt_class_of(uint64_t bytes)
 {
     uint64_t last = bytes - (bytes != 0);
-    unsigned exponent = 63u - (unsigned)__builtin_clzll(last | 128); /* no branch: sizes are not predictable */
+    unsigned exponent = 63u ^ (unsigned)__builtin_clzll(last | 128); /* no branch: sizes are not predictable */
     unsigned index = (exponent - 7u) * 8u + (unsigned)(last >> (exponent - 3u));
     return index < MT_CLASS_COUNT ? index : MT_CLASS_COUNT - 1u;
+}
+
+/* The same for the size of a block that exists: at least 1 and less than 2^48. */
+static inline unsigned mt_class_of_block(uint64_t bytes)
+{
+    uint64_t last = bytes - 1;
+    unsigned exponent = 63u ^ (unsigned)__builtin_clzll(last | 128);
+    return (exponent - 7u) * 8u + (unsigned)(last >> (exponent - 3u));
 }
 
 /* The largest size that lies in a class; UINT64_MAX for the last one. */

@@ -38,35 +38,65 @@ static inline bool mt_shard_is_shared(const struct mt_core *core, const struct m
 void mt_shard_allocated_shared(struct mt_core *core, uint64_t requested_bytes, uint64_t usable_bytes);
 void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes);
 
-#define MT_ADD(field, value)                                                                                       \
-    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (value),                \
+/*
+ * Adds to a counter that only this thread writes. One instruction where there
+ * is one, so that a signal handler that allocates in between loses no count.
+ */
+#if defined(__x86_64__)
+#define MT_ADD(field, value) \
+    __asm__("addq %1, %0" : "+m"(*(volatile uint64_t *)&(field)) : "er"((uint64_t)(value)) : "cc")
+#else
+#define MT_ADD(field, value)                                                                   \
+    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (value), \
                           memory_order_relaxed)
+#endif
 
-/* Counts one allocation by the owner of the shard, which must not be shard 0. */
-static inline void mt_shard_allocated(struct mt_core *core, struct mt_shard *shard, uint64_t requested_bytes,
-                                      uint64_t usable_bytes)
+/*
+ * Counting one allocation by the owner of a shard that is not shard 0, in two
+ * halves around the call that allocates, so that nothing but the block itself
+ * must be kept across it. usable_bytes is at least 1 and less than 2^48.
+ * mt_shard_did_allocate() returns true when mt_shard_flush() is due.
+ */
+static inline void mt_shard_will_allocate(struct mt_shard *shard, uint64_t requested_bytes)
 {
     MT_ADD(shard->allocation_count, 1);
     MT_ADD(shard->requested_bytes, requested_bytes);
-    MT_ADD(shard->classes[mt_class_of(usable_bytes)].allocation_count, 1);
+    atomic_store_explicit(&shard->asked_bytes, requested_bytes, memory_order_relaxed);
+}
+
+/* The second half when the call failed: takes the first one back. */
+static inline void mt_shard_did_not_allocate(struct mt_shard *shard)
+{
+    MT_ADD(shard->allocation_count, -1);
+    MT_ADD(shard->requested_bytes, 0 - atomic_load_explicit(&shard->asked_bytes, memory_order_relaxed));
+}
+
+static inline bool mt_shard_did_allocate(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
+{
+    MT_ADD(shard->classes[mt_class_of_block(usable_bytes)].allocation_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable_bytes;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (__builtin_expect(live > atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 0)) {
-        atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
-        if (live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
-            (int64_t)core->segment->globals.batch_bytes)
-            mt_shard_flush(core, shard);
-    }
+    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1)) return false;
+    atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
+    return __builtin_expect(live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
+                            (int64_t)core->segment->globals.batch_bytes, 0);
+}
+
+static inline void mt_shard_allocated(struct mt_core *core, struct mt_shard *shard, uint64_t requested_bytes,
+                                      uint64_t usable_bytes)
+{
+    mt_shard_will_allocate(shard, requested_bytes);
+    if (mt_shard_did_allocate(core, shard, usable_bytes)) mt_shard_flush(core, shard);
 }
 
 /*
- * Counts one free by the owner of the shard, which must not be shard 0.
- * Returns true when mt_shard_flush() is due, for callers that end in a jump.
+ * Counts one free by the owner of a shard that is not shard 0. usable_bytes
+ * as above. Returns true when mt_shard_flush() is due.
  */
 static inline bool mt_shard_count_freed(struct mt_shard *shard, uint64_t usable_bytes)
 {
     MT_ADD(shard->free_count, 1);
-    MT_ADD(shard->classes[mt_class_of(usable_bytes)].free_count, 1);
+    MT_ADD(shard->classes[mt_class_of_block(usable_bytes)].free_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable_bytes;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
     return __builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0);
