@@ -16,5 +16,5 @@ J
 same_as_plain node "$TEST_TMP/work.js"
 expect "exit status" "$tracked_status" 3
 check_report node 'process.exit.state == "exited" and process.exit.code == 3' 'cpu.allocation_count > 5000' \
-    'sum(t.get("thread_count") or 1 for t in cpu.threads) >= 5' 'cpu.mapped_bytes > 10 << 20'
+    'sum(t.get("thread_count") or 1 for t in cpu.threads) >= 5' 'cpu.mappings.peak_bytes > 10 << 20'
 verdict

@@ -8,7 +8,7 @@ my %seen; my $text = "";
 for my $n (1 .. 30000) { $seen{$n * 7919 % 10007} .= "x"; $text .= "line $n\n"; }
 print scalar(keys %seen), " ", length $text, "\n";
 my $pid = fork // die; if (!$pid) { my @big = (1) x 100000; exit 6 } waitpid $pid, 0; print $? >> 8, "\n";
-$pid = fork // die; if (!$pid) { kill 'KILL', $$; sleep 5 } waitpid $pid, 0; print $? & 127, "\n";
+$pid = fork // die; if (!$pid) { my @some = map { "x$_" } 1 .. 1000; kill 'KILL', $$; sleep 5 } waitpid $pid, 0; print $? & 127, "\n";
 eval { die "caught\n" }; print $@; exit 2;
 P
 same_as_plain perl "$TEST_TMP/work.pl"

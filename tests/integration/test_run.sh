@@ -36,7 +36,7 @@ if ${CC:-cc} -static -o "$TEST_TMP/static" -x c - <<<'int main(void) { return 12
 fi
 
 # SIGTERM to memtrack reaches the program, whose answer counts.
-run bash -c 'trap "exit 42" TERM; echo up >"$1"; while :; do sleep 0.05; done' - "$TEST_TMP/up" 2>/dev/null &
+"$MEMTRACK" run --output "$OUT" -- bash -c 'trap "exit 42" TERM; echo up >"$1"; while :; do sleep 0.05; done' - "$TEST_TMP/up" 2>/dev/null &
 runner=$!
 wait_for 10 test -s "$TEST_TMP/up"
 kill -TERM "$runner"

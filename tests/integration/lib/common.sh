@@ -84,18 +84,18 @@ report_of() {
     printf '%s\n' "$found"
 }
 
-# check_report EXECUTABLE|FILE EXPRESSION...: the report is valid, adds up, and each expression holds.
+# check_report EXECUTABLE|PATH EXPRESSION...: the report is valid, adds up, and each expression holds.
 check_report() {
     local file=$1
-    [ -f "$file" ] || file=$(report_of "$1") || { problem "no report of $1"; return 0; }
+    [[ $file == */* ]] || file=$(report_of "$1") || { problem "no report of $1"; return 0; }
     shift
     "$PYTHON" "$LIB/report.py" "$file" "$@" || problem "report $(basename "$file")"
 }
 
-# value_of EXECUTABLE|FILE EXPRESSION: prints it.
+# value_of EXECUTABLE|PATH EXPRESSION: prints it.
 value_of() {
     local file=$1
-    [ -f "$file" ] || file=$(report_of "$1") || { echo "no report"; return 0; }
+    [[ $file == */* ]] || file=$(report_of "$1") || { echo "no report"; return 0; }
     "$PYTHON" "$LIB/report.py" --print "$file" "$2"
 }
 
