@@ -46,7 +46,8 @@ static bool read_stat(int32_t pid, struct stat_fields *fields)
     if (read_small(path, text, sizeof text) <= 0) return false;
     const char *behind_name = strrchr(text, ')'); /* the name may hold anything, also ')' */
     if (!behind_name) return false;
-    return sscanf(behind_name + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu %*d %" SCNu64,
+    return sscanf(behind_name + 1,
+                  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu %*d %" SCNu64,
                   &fields->state, &fields->thread_count, &fields->start_ticks) == 3;
 }
 
@@ -112,7 +113,8 @@ static enum mt_proc_category category_of(const char *permissions, const char *pa
     if (*path == '[') return MT_PROC_OTHER;
     if (*segment_name && strstr(path, segment_name)) return MT_PROC_MEMTRACK;
     if (strstr(path, "/libmemtrack.so") || strstr(path, "/libVkLayer_memtrack.so")) return MT_PROC_MEMTRACK;
-    if (has_prefix(path, "/dev/shm/") || has_prefix(path, "/memfd:") || has_prefix(path, "/SYSV")) return MT_PROC_SHARED;
+    if (has_prefix(path, "/dev/shm/") || has_prefix(path, "/memfd:") || has_prefix(path, "/SYSV"))
+        return MT_PROC_SHARED;
     if (has_prefix(path, "/dev/zero")) return MT_PROC_SHARED;
     if (has_prefix(path, "/dev/")) return MT_PROC_DEVICE;
     return permissions[2] == 'x' ? MT_PROC_CODE : MT_PROC_FILE;
@@ -122,8 +124,8 @@ static enum mt_proc_category category_of(const char *permissions, const char *pa
 static bool parse_mapping_line(const char *line, char permissions[5], const char **path)
 {
     int at = 0;
-    if (!isxdigit((unsigned char)line[0]) ||
-        sscanf(line, "%*x-%*x %4c %*x %*x:%*x %*u%n", permissions, &at) != 1 || !at)
+    if (!isxdigit((unsigned char)line[0]) || sscanf(line, "%*x-%*x %4c %*x %*x:%*x %*u%n", permissions, &at) != 1 ||
+        !at)
         return false;
     permissions[4] = 0;
     *path = line + at + strspn(line + at, " ");

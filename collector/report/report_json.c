@@ -174,7 +174,8 @@ static json_t *tag_json(const struct mt_tag *tag, const struct tag_sum *sum, uin
     json_t *row = json_object();
     mt_json_set_text(row, "tag", tag->name);
     mt_json_set_i64(row, "current_bytes", current);
-    mt_json_set_i64(row, "current_count", (int64_t)(inherited_count + net_of(sum->allocation_count, sum->free_count)));
+    mt_json_set_i64(row, "current_count",
+                    (int64_t)(inherited_count + net_of(sum->allocation_count, sum->free_count)));
     mt_json_set(row, "peak_bytes", peak ? json_integer(peak) : NULL);
     mt_json_set_u64(row, "total_bytes", sum->requested_bytes);
     mt_json_set_u64(row, "allocation_count", sum->allocation_count);
@@ -317,7 +318,8 @@ static json_t *categories_json(const struct mt_proc_mappings *mappings)
     return rows;
 }
 
-static void set_kernel_numbers(json_t *part, const struct mt_snapshot *snapshot, const struct mt_proc_memory *memory)
+static void set_kernel_numbers(json_t *part, const struct mt_snapshot *snapshot,
+                               const struct mt_proc_memory *memory)
 {
     bool known = memory && memory->known;
     mt_json_set(part, "sampled_s", known ? mt_report_time_json(snapshot, memory->taken_ns) : NULL);
@@ -330,7 +332,8 @@ static void set_kernel_numbers(json_t *part, const struct mt_snapshot *snapshot,
 }
 
 /* rss = heap + mappings + memtrack + rest; rest is negative where counted memory was never touched. */
-static json_t *memory_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context, int64_t heap)
+static json_t *memory_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context,
+                           int64_t heap)
 {
     const struct mt_globals *globals = &snapshot->segment->globals;
     bool known = context->memory && context->memory->known;
@@ -344,9 +347,10 @@ static json_t *memory_json(const struct mt_snapshot *snapshot, const struct mt_r
     mt_json_set(part, "rest_bytes",
                 known ? json_integer((int64_t)context->memory->rss_bytes - heap - mappings - own) : NULL);
     set_kernel_numbers(part, snapshot, context->memory);
-    mt_json_set(part, "categories_sampled_s", context->mappings && context->mappings->known
-                                                  ? mt_report_time_json(snapshot, context->mappings->taken_ns)
-                                                  : NULL);
+    mt_json_set(part, "categories_sampled_s",
+                context->mappings && context->mappings->known
+                    ? mt_report_time_json(snapshot, context->mappings->taken_ns)
+                    : NULL);
     mt_json_set(part, "categories", categories_json(context->mappings));
     return part;
 }
@@ -366,16 +370,78 @@ static json_t *mappings_json(const struct mt_globals *globals)
     return part;
 }
 
+static json_t *pool_classes_json(const struct mt_pools *pools)
+{
+    json_t *rows = json_array();
+    for (unsigned i = 0; i < MT_POOL_CLASSES; i++) {
+        const struct mt_pool_class *class = &pools->classes[i];
+        if (!MT_GET(class->slab_count)) continue;
+        json_t *row = json_object();
+        mt_json_set_u64(row, "max_bytes", mt_class_bytes(i));
+        mt_json_set_u64(row, "slab_count", MT_GET(class->slab_count));
+        mt_json_set_u64(row, "reserved_bytes", MT_GET(class->reserved_bytes));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static json_t *slab_json(const struct mt_pools *pools)
+{
+    json_t *part = json_object();
+    mt_json_set_u64(part, "reserved_bytes", MT_GET(pools->slab_reserved_bytes));
+    mt_json_set_u64(part, "used_bytes", MT_GET(pools->slab_used_bytes));
+    mt_json_set_u64(part, "dirty_bytes", MT_GET(pools->slab_dirty_bytes));
+    mt_json_set_u64(part, "purged_bytes", MT_GET(pools->slab_purged_bytes));
+    mt_json_set_u64(part, "purge_count", MT_GET(pools->slab_purge_count));
+    mt_json_set_u64(part, "remote_free_count", MT_GET(pools->remote_free_count));
+    mt_json_set_u64(part, "remote_batch_count", MT_GET(pools->remote_batch_count));
+    mt_json_set_u64(part, "heap_count", MT_GET(pools->heap_count));
+    mt_json_set_u64(part, "absorbed_heap_count", MT_GET(pools->absorbed_heap_count));
+    mt_json_set(part, "classes", pool_classes_json(pools));
+    return part;
+}
+
+static json_t *tlsf_json(const struct mt_pools *pools)
+{
+    json_t *part = json_object();
+    mt_json_set_u64(part, "reserved_bytes", MT_GET(pools->tlsf_reserved_bytes));
+    mt_json_set_u64(part, "used_bytes", MT_GET(pools->tlsf_used_bytes));
+    mt_json_set_u64(part, "dirty_bytes", MT_GET(pools->tlsf_dirty_bytes));
+    mt_json_set_u64(part, "chunk_count", MT_GET(pools->tlsf_chunk_count));
+    mt_json_set_u64(part, "used_count", MT_GET(pools->tlsf_used_count));
+    mt_json_set_u64(part, "free_count", MT_GET(pools->tlsf_free_count));
+    mt_json_set_u64(part, "largest_free_bytes", MT_GET(pools->tlsf_largest_free_bytes));
+    mt_json_set_u64(part, "allocation_count", MT_GET(pools->tlsf_allocation_count));
+    mt_json_set_u64(part, "resize_count", MT_GET(pools->tlsf_resize_count));
+    mt_json_set_u64(part, "purged_bytes", MT_GET(pools->tlsf_purged_bytes));
+    mt_json_set_u64(part, "purge_count", MT_GET(pools->tlsf_purge_count));
+    return part;
+}
+
+static json_t *huge_json(const struct mt_pools *pools)
+{
+    json_t *part = json_object();
+    mt_json_set_u64(part, "current_bytes", MT_GET(pools->huge_bytes));
+    mt_json_set_u64(part, "current_count", MT_GET(pools->huge_count));
+    mt_json_set_u64(part, "allocation_count", MT_GET(pools->huge_allocation_count));
+    mt_json_set_u64(part, "remap_count", MT_GET(pools->huge_remap_count));
+    return part;
+}
+
+/* Parts of pools that serve nothing are empty. */
 static json_t *pools_json(const struct mt_snapshot *snapshot)
 {
+    const struct mt_pools *pools = &snapshot->segment->pools;
     const char *next = snapshot->segment->process.next_allocator;
+    bool on = MT_GET(pools->is_on) == 1;
     char reason[400];
     snprintf(reason, sizeof reason, "requests are counted and passed to %s", *next ? next : "the next allocator");
     json_t *part = json_object();
-    mt_json_set_text(part, "mode", "off");
-    mt_json_set_text(part, "reason", reason);
-    mt_json_set(part, "slab", json_object());
-    mt_json_set(part, "tlsf", json_object());
+    mt_json_set_text(part, "mode", on ? "on" : "off");
+    mt_json_set_text(part, "reason", pools->reason[0] ? pools->reason : reason);
+    mt_json_set(part, "slab", on ? slab_json(pools) : json_object());
+    mt_json_set(part, "tlsf", on ? tlsf_json(pools) : json_object());
+    mt_json_set(part, "huge", on ? huge_json(pools) : json_object());
     mt_json_set(part, "arena", json_object());
     return part;
 }
@@ -612,7 +678,8 @@ json_t *mt_report_json(const struct mt_snapshot *snapshot, const struct mt_repor
 {
     struct mt_timeline_point now = mt_timeline_point_of(snapshot, context->memory);
     struct mt_timeline single = {.points = &now, .count = 1};
-    const struct mt_timeline *timeline = context->timeline && context->timeline->count ? context->timeline : &single;
+    const struct mt_timeline *timeline = context->timeline && context->timeline->count ? context->timeline
+                                                                                       : &single;
     json_t *report = json_object();
     if (!report) return NULL;
     mt_json_set_text(report, "schema", MT_REPORT_SCHEMA);

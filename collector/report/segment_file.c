@@ -106,7 +106,8 @@ int mt_segment_file_glance(const struct mt_segment_file *file, struct mt_segment
     uint64_t dump[2];
     int error = mt_segment_file_read(file, PROCESS + FIRST, part, sizeof part);
     if (!error)
-        error = mt_segment_file_read(file, GLOBALS + offsetof(struct mt_globals, dump_requested), dump, sizeof dump);
+        error = mt_segment_file_read(file, GLOBALS + offsetof(struct mt_globals, dump_requested), dump,
+                                     sizeof dump);
     if (error) return error;
     memcpy(&glance->state, part + offsetof(struct mt_process, state) - FIRST, sizeof glance->state);
     memcpy(&glance->exit_code, part + offsetof(struct mt_process, exit_code) - FIRST, sizeof glance->exit_code);

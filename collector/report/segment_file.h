@@ -28,7 +28,7 @@ int mt_segment_file_read(const struct mt_segment_file *file, uint64_t offset, vo
 
 /* The words that a collector looks at many times a second. */
 struct mt_segment_glance {
-    uint32_t state;        /* enum mt_process_state */
+    uint32_t state; /* enum mt_process_state */
     int32_t exit_code;
     uint64_t end_ns;
     uint64_t dump_requested, dump_done;

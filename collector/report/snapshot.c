@@ -95,6 +95,7 @@ static void tame_tables(struct mt_snapshot *snapshot)
 {
     struct mt_segment *segment = snapshot->segment;
     segment->build[sizeof segment->build - 1] = 0;
+    segment->pools.reason[sizeof segment->pools.reason - 1] = 0;
     for (unsigned i = 0; i < MT_TAG_MAX; i++) segment->tags[i].name[MT_NAME_BYTES - 1] = 0;
     for (unsigned i = 0; i < MT_HEAP_MAX; i++) segment->heaps[i].name[MT_NAME_BYTES - 1] = 0;
     for (unsigned i = 0; i < MT_THREAD_MAX; i++)
@@ -180,8 +181,10 @@ static int keep_chunk(struct mt_snapshot *snapshot, const struct mt_segment_file
         struct mt_object *record = &chunk->first[i];
         bool whole = is_whole(record, &chunk->second[i]);
         if (!whole) whole = read_again(file, offset + i * sizeof *record, record);
-        if (!whole) snapshot->unreadable_objects++;
-        else if (record->kind) error = keep_object(snapshot, room, first_id + i, record);
+        if (!whole)
+            snapshot->unreadable_objects++;
+        else if (record->kind)
+            error = keep_object(snapshot, room, first_id + i, record);
     }
     return error;
 }
@@ -203,7 +206,8 @@ static int copy_objects(struct mt_snapshot *snapshot, const struct mt_segment_fi
         if (offset < sizeof(struct mt_segment) || offset % 64 ||
             offset > file->file_bytes - MT_OBJECT_CHUNK * sizeof(struct mt_object))
             error = -EINVAL;
-        else error = keep_chunk(snapshot, file, &room, chunk, offset, base + 1, count);
+        else
+            error = keep_chunk(snapshot, file, &room, chunk, offset, base + 1, count);
     }
     free(chunk);
     return error;
@@ -237,9 +241,10 @@ int mt_snapshot_take(struct mt_snapshot *snapshot, const struct mt_segment_file 
     snapshot->segment_resident_bytes = mt_segment_file_allocated_bytes(file);
     int error = copy_all(snapshot, file);
     if (error) {
-        snprintf(why, why_bytes, "%s", error == -EINVAL ? "the segment is corrupt: an offset lies outside it"
-                                                        : error == -ENODATA ? "the segment is truncated"
-                                                                            : strerror(-error));
+        snprintf(why, why_bytes, "%s",
+                 error == -EINVAL    ? "the segment is corrupt: an offset lies outside it"
+                 : error == -ENODATA ? "the segment is truncated"
+                                     : strerror(-error));
         mt_snapshot_free(snapshot);
         return error;
     }
@@ -261,8 +266,10 @@ const struct mt_object *mt_snapshot_object(const struct mt_snapshot *snapshot, u
     size_t low = 0, high = snapshot->object_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (snapshot->objects[middle].id < id) low = middle + 1;
-        else high = middle;
+        if (snapshot->objects[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < snapshot->object_count && snapshot->objects[low].id == id ? &snapshot->objects[low].record : NULL;
 }

@@ -18,14 +18,14 @@ struct mt_snapshot_object {
 };
 
 struct mt_snapshot {
-    struct mt_segment *segment;      /* a copy of the fixed part; what was never used is zero */
-    uint64_t taken_ns;               /* CLOCK_MONOTONIC */
+    struct mt_segment *segment; /* a copy of the fixed part; what was never used is zero */
+    uint64_t taken_ns;          /* CLOCK_MONOTONIC */
     uint64_t taken_realtime_ns;
-    uint64_t segment_resident_bytes; /* memory behind the segment's file */
-    uint32_t shard_limit;            /* shards 0 .. shard_limit - 1 were read */
+    uint64_t segment_resident_bytes;    /* memory behind the segment's file */
+    uint32_t shard_limit;               /* shards 0 .. shard_limit - 1 were read */
     struct mt_snapshot_object *objects; /* in ascending order of id */
     size_t object_count;
-    uint64_t unreadable_objects;     /* records that were being written each time they were read */
+    uint64_t unreadable_objects; /* records that were being written each time they were read */
     struct mt_shard_sum cpu;
 };
 

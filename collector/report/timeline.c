@@ -16,7 +16,8 @@ static int64_t device_bytes(const struct mt_segment *segment)
     return sum;
 }
 
-struct mt_timeline_point mt_timeline_point_of(const struct mt_snapshot *snapshot, const struct mt_proc_memory *memory)
+struct mt_timeline_point mt_timeline_point_of(const struct mt_snapshot *snapshot,
+                                              const struct mt_proc_memory *memory)
 {
     const struct mt_segment *segment = snapshot->segment;
     uint64_t start = segment->process.start_ns, end = MT_GET(segment->process.end_ns);
@@ -89,7 +90,8 @@ json_t *mt_timeline_point_json(const struct mt_timeline_point *point)
 json_t *mt_timeline_json(const struct mt_timeline *timeline)
 {
     json_t *rows = json_array();
-    for (size_t i = 0; i < timeline->count; i++) json_array_append_new(rows, mt_timeline_point_json(&timeline->points[i]));
+    for (size_t i = 0; i < timeline->count; i++)
+        json_array_append_new(rows, mt_timeline_point_json(&timeline->points[i]));
     return rows;
 }
 

@@ -24,7 +24,8 @@ struct mt_timeline {
     uint64_t stride, skip;  /* every stride-th point is kept */
 };
 
-struct mt_timeline_point mt_timeline_point_of(const struct mt_snapshot *snapshot, const struct mt_proc_memory *memory);
+struct mt_timeline_point mt_timeline_point_of(const struct mt_snapshot *snapshot,
+                                              const struct mt_proc_memory *memory);
 /* Adds a point. When there are MT_TIMELINE_POINTS, every other one goes and only every second new one is kept. */
 enum { MT_TIMELINE_POINTS = 4096 };
 void mt_timeline_add(struct mt_timeline *timeline, const struct mt_timeline_point *point);

@@ -57,7 +57,8 @@ static uint64_t occupied_bytes(const struct mt_object *record)
 static bool is_bound(const struct mt_object *record)
 {
     uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
-    return record->link && (flags & MT_VK_RESOURCE_BOUND) && !(flags & MT_VK_RESOURCE_MEMORY_FREED);
+    uint64_t elsewhere = MT_VK_RESOURCE_MEMORY_FREED | MT_VK_RESOURCE_SWAPCHAIN;
+    return record->link && (flags & MT_VK_RESOURCE_BOUND) && !(flags & elsewhere);
 }
 
 /* ---- what is bound where ------------------------------------------------------ */
@@ -89,8 +90,10 @@ static size_t first_binding(const struct device_view *device, uint32_t memory)
     size_t low = 0, high = device->binding_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (device->bindings[middle].memory < memory) low = middle + 1;
-        else high = middle;
+        if (device->bindings[middle].memory < memory)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -100,7 +103,8 @@ static struct usage_sum usage_of(const struct device_view *device, uint32_t memo
 {
     struct usage_sum sum = {0};
     uint64_t covered_to = 0, lengths = 0;
-    for (size_t i = first_binding(device, memory); i < device->binding_count && device->bindings[i].memory == memory; i++) {
+    for (size_t i = first_binding(device, memory);
+         i < device->binding_count && device->bindings[i].memory == memory; i++) {
         uint64_t start = device->bindings[i].start, end = device->bindings[i].end;
         if (end > size) end = size;
         sum.resource_count++;
@@ -164,7 +168,8 @@ static int by_index(const void *a, const void *b)
     return left->index < right->index ? -1 : left->index > right->index;
 }
 
-static size_t heaps_of(const struct device_view *device, enum mt_heap_kind kind, const struct mt_heap *found[MT_HEAP_MAX])
+static size_t heaps_of(const struct device_view *device, enum mt_heap_kind kind,
+                       const struct mt_heap *found[MT_HEAP_MAX])
 {
     size_t count = 0;
     for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
@@ -243,6 +248,19 @@ static json_t *mapped_json(const struct mt_object *record)
     return part;
 }
 
+static json_t *imported_from_json(const struct mt_object *record)
+{
+    const uint64_t nv_bits = UINT64_C(1) << 32, no_bits = UINT64_C(1) << 33;
+    uint64_t type = record->attr[MT_VK_MEMORY_IMPORT_TYPE];
+    if (!(record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_IMPORT)) return json_null();
+    if (!(type & (nv_bits | no_bits))) return flags_json(mt_vk_handle_types, type);
+    json_t *list = json_array();
+    char text[40];
+    snprintf(text, sizeof text, "NV_0x%x", (unsigned)type);
+    json_array_append_new(list, json_string(type & nv_bits ? text : "OTHER"));
+    return list;
+}
+
 static void set_origin(json_t *row, const struct mt_snapshot *snapshot, const struct mt_object *record)
 {
     const struct mt_tag *tag = record->tag < MT_TAG_MAX ? &snapshot->segment->tags[record->tag] : NULL;
@@ -250,9 +268,10 @@ static void set_origin(json_t *row, const struct mt_snapshot *snapshot, const st
     mt_json_set(row, "tid", record->create_tid ? json_integer(record->create_tid) : NULL);
     mt_json_set_u64(row, "frame", record->create_frame);
     mt_json_set(row, "created_s", mt_report_time_json(snapshot, record->create_ns));
-    mt_json_set(row, "age_s", record->create_ns && snapshot->taken_ns > record->create_ns
-                                  ? mt_json_seconds(snapshot->taken_ns - record->create_ns)
-                                  : NULL);
+    mt_json_set(row, "age_s",
+                record->create_ns && snapshot->taken_ns > record->create_ns
+                    ? mt_json_seconds(snapshot->taken_ns - record->create_ns)
+                    : NULL);
     mt_json_set_known(row, "stack", record->stack);
 }
 
@@ -278,13 +297,16 @@ static json_t *allocation_json(const struct device_view *device, uint32_t id, co
     mt_json_set(row, "flags", flags_json(mt_vk_memory_properties, properties));
     mt_json_set_text(row, "property_class", mt_vk_property_class(properties));
     mt_json_set(row, "dedicated", dedicated_json(record));
-    mt_json_set(row, "imported_from", flags & MT_VK_MEMORY_IS_IMPORT
-                                          ? flags_json(mt_vk_handle_types, record->attr[MT_VK_MEMORY_IMPORT_TYPE])
-                                          : NULL);
-    mt_json_set(row, "exportable_as", flags & MT_VK_MEMORY_IS_EXPORT
-                                          ? flags_json(mt_vk_handle_types, record->attr[MT_VK_MEMORY_EXPORT_TYPES])
-                                          : NULL);
+    mt_json_set(row, "imported_from", imported_from_json(record));
+    mt_json_set(row, "exportable_as",
+                flags & MT_VK_MEMORY_IS_EXPORT
+                    ? flags_json(mt_vk_handle_types, record->attr[MT_VK_MEMORY_EXPORT_TYPES])
+                    : NULL);
     mt_json_set_bool(row, "device_address", (flags & MT_VK_MEMORY_HAS_ADDRESS) != 0);
+    mt_json_set_bool(row, "capture_replay", (flags & MT_VK_MEMORY_CAPTURE_REPLAY) != 0);
+    mt_json_set_bool(row, "device_mask", (flags & MT_VK_MEMORY_HAS_DEVICE_MASK) != 0);
+    mt_json_set_bool(row, "zero_initialized", (flags & MT_VK_MEMORY_ZERO_INITIALIZE) != 0);
+    mt_json_set(row, "unknown_structure", flags & MT_VK_MEMORY_OTHER_PNEXT ? mt_json_u64(flags >> 32) : NULL);
     mt_json_set(row, "priority", priority_json(record));
     mt_json_set(row, "mapped", mapped_json(record));
     set_usage(row, &usage);
@@ -343,7 +365,10 @@ static json_t *image_json(const struct mt_object *record)
     mt_json_set_u64(part, "array_layers", depth >> 32);
     mt_json_set_u64(part, "mip_levels", (uint32_t)mips);
     mt_json_set_u64(part, "samples", mips >> 32);
-    mt_json_set_text(part, "tiling", tiling < 2 ? tilings[tiling] : tiling == 1000158000u ? "drm_format_modifier" : NULL);
+    mt_json_set_text(part, "tiling",
+                     tiling < 2              ? tilings[tiling]
+                     : tiling == 1000158000u ? "drm_format_modifier"
+                                             : NULL);
     return part;
 }
 
@@ -360,12 +385,15 @@ static json_t *resource_json(const struct mt_snapshot *snapshot, uint32_t id, co
     mt_json_set(row, "requested_bytes", is_buffer ? mt_json_u64(record->size_bytes) : NULL);
     mt_json_set_known(row, "required_bytes", record->attr[MT_VK_RESOURCE_REQUIRED_BYTES]);
     mt_json_set_known(row, "alignment", record->attr[MT_VK_RESOURCE_ALIGNMENT]);
-    mt_json_set(row, "usage", flags_json(is_buffer ? mt_vk_buffer_usages : mt_vk_image_usages,
-                                         record->attr[MT_VK_RESOURCE_USAGE]));
+    mt_json_set(
+        row, "usage",
+        flags_json(is_buffer ? mt_vk_buffer_usages : mt_vk_image_usages, record->attr[MT_VK_RESOURCE_USAGE]));
     mt_json_set_u64(row, "create_flags", record->attr[MT_VK_RESOURCE_CREATE_FLAGS]);
     mt_json_set_text(row, "binding", binding_name(record));
     mt_json_set_bool(row, "sparse", (flags & MT_VK_RESOURCE_SPARSE) != 0);
     mt_json_set(row, "memory", is_bound(record) ? mt_json_u64(record->link) : NULL);
+    mt_json_set(row, "swapchain",
+                (flags & MT_VK_RESOURCE_SWAPCHAIN) && record->link ? mt_json_u64(record->link) : NULL);
     mt_json_set(row, "offset", is_bound(record) ? mt_json_u64(record->offset) : NULL);
     mt_json_set(row, "bound_s", mt_report_time_json(snapshot, record->attr[MT_VK_RESOURCE_BIND_NS]));
     mt_json_set(row, "image", is_buffer ? NULL : image_json(record));
@@ -443,16 +471,18 @@ static json_t *swapchain_json(const struct mt_snapshot *snapshot, uint32_t id, c
     mt_json_set_u64(row, "id", id);
     mt_json_set(row, "handle", mt_json_handle(record->handle));
     mt_json_set_name(row, "name", record->name);
-    mt_json_set_u64(row, "estimated_bytes", record->size_bytes);
+    mt_json_set_known(row, "estimated_bytes", record->size_bytes);
     mt_json_set_u64(row, "image_count", record->attr[MT_VK_SWAPCHAIN_IMAGES]);
     mt_json_set_u64(row, "width", (uint32_t)extent);
     mt_json_set_u64(row, "height", extent >> 32);
     mt_json_set_u64(row, "array_layers", record->attr[MT_VK_SWAPCHAIN_LAYERS]);
     mt_json_set(row, "format", format_json((uint32_t)record->attr[MT_VK_SWAPCHAIN_FORMAT]));
     mt_json_set(row, "usage", flags_json(mt_vk_image_usages, record->attr[MT_VK_SWAPCHAIN_USAGE]));
-    mt_json_set_text(row, "present_mode", mt_vk_present_mode_name((uint32_t)record->attr[MT_VK_SWAPCHAIN_PRESENT_MODE]));
+    mt_json_set_text(row, "present_mode",
+                     mt_vk_present_mode_name((uint32_t)record->attr[MT_VK_SWAPCHAIN_PRESENT_MODE]));
     mt_json_set_u64(row, "present_count", record->attr[MT_VK_SWAPCHAIN_PRESENTS]);
     mt_json_set_bool(row, "retired", record->attr[MT_VK_SWAPCHAIN_RETIRED] != 0);
+    mt_json_set_bool(row, "leaked", record->attr[MT_VK_SWAPCHAIN_LEAKED] != 0);
     set_origin(row, snapshot, record);
     return row;
 }
@@ -460,18 +490,22 @@ static json_t *swapchain_json(const struct mt_snapshot *snapshot, uint32_t id, c
 static bool is_leaked(const struct mt_object *record)
 {
     if (record->kind == MT_VK_MEMORY) return record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_LEAKED;
+    if (record->kind == MT_VK_SWAPCHAIN) return record->attr[MT_VK_SWAPCHAIN_LEAKED];
     return is_resource(record) && (record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_LEAKED);
 }
 
 static json_t *leak_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
 {
-    const char *type = record->kind == MT_VK_MEMORY ? "memory" : record->kind == MT_VK_BUFFER ? "buffer" : "image";
+    static const char *const types[] = {[MT_VK_MEMORY] = "memory",
+                                        [MT_VK_BUFFER] = "buffer",
+                                        [MT_VK_IMAGE] = "image",
+                                        [MT_VK_SWAPCHAIN] = "swapchain"};
     json_t *row = json_object();
     mt_json_set_u64(row, "id", id);
-    mt_json_set_text(row, "type", type);
+    mt_json_set_text(row, "type", types[record->kind]);
     mt_json_set(row, "handle", mt_json_handle(record->handle));
     mt_json_set_name(row, "name", record->name);
-    mt_json_set_u64(row, "bytes", record->kind == MT_VK_MEMORY ? record->size_bytes : occupied_bytes(record));
+    mt_json_set_u64(row, "bytes", is_resource(record) ? occupied_bytes(record) : record->size_bytes);
     set_origin(row, snapshot, record);
     return row;
 }
@@ -605,7 +639,8 @@ static void set_identity(json_t *row, const struct device_view *device)
     mt_json_set(row, "api_version", version_json(attr[MT_VK_DEVICE_API_VERSION]));
     mt_json_set(row, "vendor_id", mt_json_handle(attr[MT_VK_DEVICE_IDS] >> 32));
     mt_json_set(row, "device_id", mt_json_handle(attr[MT_VK_DEVICE_IDS] & 0xffffffffu));
-    mt_json_set_text(row, "type", device->record ? mt_vk_device_type_name((uint32_t)attr[MT_VK_DEVICE_TYPE]) : NULL);
+    mt_json_set_text(row, "type",
+                     device->record ? mt_vk_device_type_name((uint32_t)attr[MT_VK_DEVICE_TYPE]) : NULL);
     mt_json_set(row, "created_s", mt_report_time_json(device->snapshot, record->create_ns));
     mt_json_set(row, "destroyed_s", mt_report_time_json(device->snapshot, attr[MT_VK_DEVICE_DESTROY_NS]));
     mt_json_set_known(row, "max_memory_allocation_count", attr[MT_VK_DEVICE_MAX_ALLOCATIONS]);
@@ -614,6 +649,8 @@ static void set_identity(json_t *row, const struct device_view *device)
     mt_json_set_bool(row, "has_memory_budget", (attr[MT_VK_DEVICE_FLAGS] & MT_VK_DEVICE_HAS_BUDGET) != 0);
     mt_json_set_u64(row, "leaked_count", attr[MT_VK_DEVICE_LEAKED]);
     mt_json_set_u64(row, "leaked_bytes", attr[MT_VK_DEVICE_LEAKED_BYTES]);
+    mt_json_set_u64(row, "device_count", record->offset);
+    mt_json_set_u64(row, "sparse_bind_count", record->size_bytes);
     mt_json_set_u64(row, "unknown_free_count", attr[MT_VK_DEVICE_UNKNOWN_FREES]);
 }
 

@@ -16,12 +16,14 @@
 void mt_report_path_stem(char *buffer, size_t bytes, const char *directory, const char *executable, int pid,
                          unsigned image)
 {
-    static const char deleted[] = " (deleted)"; /* what the kernel puts behind the path of a file that was replaced */
+    static const char deleted[] =
+        " (deleted)"; /* what the kernel puts behind the path of a file that was replaced */
     const char *base = strrchr(executable, '/');
     char name[160], number[16] = "";
     snprintf(name, sizeof name, "%s", base ? base + 1 : executable);
     size_t length = strlen(name);
-    if (length > sizeof deleted && !strcmp(name + length - sizeof deleted + 1, deleted)) name[length - sizeof deleted + 1] = 0;
+    if (length > sizeof deleted && !strcmp(name + length - sizeof deleted + 1, deleted))
+        name[length - sizeof deleted + 1] = 0;
     for (char *at = name; *at; at++)
         if ((unsigned char)*at <= ' ' || *at == 127) *at = '_';
     if (image > 1) snprintf(number, sizeof number, ".%u", image);

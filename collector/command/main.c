@@ -1,0 +1,138 @@
+/*
+ * The memtrack command: one table of subcommands, their help, and the choice
+ * among them. Everything else is in the file of the subcommand.
+ */
+#include "command.h"
+#include "options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifndef MT_VERSION
+#define MT_VERSION "0.1.0"
+#endif
+
+struct subcommand {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *arguments;
+    const char *summary;
+    const char *help;
+};
+
+static int command_help(int argc, char **argv);
+static int command_version(int argc, char **argv);
+
+static const struct subcommand subcommands[] = {
+    {"run", mt_command_run, "[OPTIONS] [--] COMMAND [ARGUMENTS]",
+     "run a program under memtrack and write its reports",
+     "  --output DIR       where the reports go (made when missing; default: MEMTRACK_OUTPUT or .)\n"
+     "  --interval S       seconds between two reports of a running program (default 5)\n"
+     "  --keep             keep every full report under a sequence number\n"
+     "  --vulkan=MODE      auto: load the Vulkan layer where it is found; on: say so when it is not; off\n"
+     "  --quiet            no status line and no closing lines\n"
+     "  --NAME=VALUE       any option of `memtrack env`: --peak=exact is MEMTRACK_PEAK=exact\n"
+     "The exit status is the program's; 126 and 127 when it cannot be executed or found.\n"},
+    {"collect", mt_command_collect, "--session DIR [--detached] [--linger S]",
+     "write the reports of a session (the libraries start it themselves)",
+     "  --session DIR      the directory of the segments; without it, the user's base directory\n"
+     "  --detached         lines go to DIR/collector.log instead of stderr\n"
+     "  --linger S         seconds to wait for another program before it ends (default 2)\n"},
+    {"report", mt_command_report, "FILE [--json] [--top N]", "show a report, or a segment, as text",
+     "  FILE               a JSON report, or the segment of a running or ended program\n"
+     "  --json             print the JSON document instead of text\n"
+     "  --top N            rows of each list (default 10)\n"},
+    {"top", mt_command_top, "[PID] [--interval S] [--once]", "watch a running program live",
+     "  PID                the process; without it, the one that was started last\n"
+     "  --interval S       seconds between two looks (default 1)\n"
+     "  --once             print one look and end\n"
+     "Keys: q ends, s changes the order, + and - change the interval.\n"},
+    {"dump", mt_command_dump, "PID [--timeout S]", "have a report of a running program written now",
+     "  --timeout S        seconds to wait for the collector (default 10)\n"
+     "Prints the path of the report.\n"},
+    {"env", mt_command_env, "[--json | --markdown]", "list the options with their values, defaults and meaning",
+     ""},
+    {"help", command_help, "[SUBCOMMAND]", "show this list, or the help of a subcommand", ""},
+    {"version", command_version, "", "print the version", ""},
+};
+
+enum { SUBCOMMAND_COUNT = sizeof subcommands / sizeof *subcommands };
+
+static const struct subcommand *find_subcommand(const char *name)
+{
+    for (unsigned i = 0; i < SUBCOMMAND_COUNT; i++)
+        if (!strcmp(subcommands[i].name, name)) return &subcommands[i];
+    return NULL;
+}
+
+static void print_overview(void)
+{
+    puts("memtrack shows where the memory of a program goes: CPU heap, Vulkan memory, frames.\n");
+    puts("Usage: memtrack SUBCOMMAND [ARGUMENTS]\n");
+    for (unsigned i = 0; i < SUBCOMMAND_COUNT; i++)
+        printf("  %-8s %s\n", subcommands[i].name, subcommands[i].summary);
+    puts("\nThe usual start: memtrack run -- ./game --its --args");
+    puts("Options in the environment (memtrack env shows their values):");
+    for (int i = 0; i < MT_OPT_COUNT; i++) printf("  %-30s %s\n", mt_option_table[i].name, mt_option_table[i].help);
+}
+
+int mt_command_help(const char *name)
+{
+    const struct subcommand *subcommand = find_subcommand(name);
+    if (!subcommand) return mt_usage_error("", "no subcommand %s", name);
+    printf("Usage: memtrack %s %s\n%s.\n%s", subcommand->name, subcommand->arguments, subcommand->summary,
+           subcommand->help);
+    return 0;
+}
+
+static int command_help(int argc, char **argv)
+{
+    if (argc > 1) return mt_command_help(argv[1]);
+    print_overview();
+    return 0;
+}
+
+static int command_version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    puts("memtrack " MT_VERSION);
+    return 0;
+}
+
+static bool is_one_of(const char *text, const char *first, const char *second)
+{
+    return !strcmp(text, first) || !strcmp(text, second);
+}
+
+/* `run` hands the rest to a program, whose own --help must not be taken. */
+static bool asks_for_help(const struct subcommand *subcommand, int argc, char **argv)
+{
+    int last = subcommand->run == mt_command_run && argc > 2 ? 2 : argc;
+    for (int i = 1; i < last; i++)
+        if (is_one_of(argv[i], "--help", "-h")) return true;
+    return false;
+}
+
+/* A report on stdout may fail late, for example on a full disk. */
+static int finish_output(int status)
+{
+    if (!fflush(stdout) && !ferror(stdout)) return status;
+    mt_tell("cannot write to standard output");
+    return status ? status : MT_EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        mt_tell("no subcommand; see `memtrack help`");
+        return MT_EXIT_USAGE;
+    }
+    const char *name = is_one_of(argv[1], "--help", "-h") ? "help"
+                       : !strcmp(argv[1], "--version")    ? "version"
+                                                          : argv[1];
+    const struct subcommand *subcommand = find_subcommand(name);
+    if (!subcommand) return mt_usage_error("", "unknown subcommand %s", argv[1]);
+    if (asks_for_help(subcommand, argc - 1, argv + 1)) return finish_output(mt_command_help(subcommand->name));
+    return finish_output(subcommand->run(argc - 1, argv + 1));
+}

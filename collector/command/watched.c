@@ -1,0 +1,310 @@
+/*
+ * Watches one process for the collector: samples the kernel's numbers, writes
+ * reports when they are due or asked for, and decides how the process ended.
+ */
+#include "watched.h"
+
+#include "collector.h"
+#include "command.h"
+#include "report/json_build.h"
+#include "report/writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const uint64_t SECOND_NS = UINT64_C(1000000000);
+/* The kernel walks the whole page table for smaps under the mapping lock: not more often than this. */
+static const uint64_t MAPPINGS_EVERY_NS = UINT64_C(30000000000);
+/* An exec that failed goes back to RUNNING within microseconds; after this time it has succeeded. */
+static const uint64_t EXEC_SETTLED_NS = UINT64_C(300000000);
+
+static uint64_t option_seconds(const struct mt_snapshot *snapshot, const char *name, double fallback)
+{
+    char text[32];
+    double seconds = mt_snapshot_option(snapshot, name, text, sizeof text) ? strtod(text, NULL) : 0;
+    if (!(seconds >= 0.1 && seconds <= 86400)) seconds = fallback;
+    return (uint64_t)(seconds * 1e9);
+}
+
+static bool option_is_on(const struct mt_snapshot *snapshot, const char *name)
+{
+    char text[32];
+    mt_snapshot_option(snapshot, name, text, sizeof text);
+    return !strcmp(text, "1") || !strcmp(text, "on") || !strcmp(text, "yes") || !strcmp(text, "true");
+}
+
+static void choose_stem(struct mt_watched *watched, const struct mt_process *process, mt_image_counter *count_image,
+                        void *context)
+{
+    const char *directory = process->output_directory[0] ? process->output_directory : "/tmp";
+    mt_report_path_stem(watched->stem, sizeof watched->stem, directory, process->executable, process->pid, 1);
+    unsigned image = count_image(context, watched->stem);
+    mt_report_path_stem(watched->stem, sizeof watched->stem, directory, process->executable, process->pid, image);
+}
+
+int mt_watched_open(struct mt_watched *watched, const char *path, mt_image_counter *count_image, void *context,
+                    char *why, size_t why_bytes)
+{
+    struct mt_snapshot snapshot;
+    int error = mt_segment_file_open(&watched->file, path, why, why_bytes);
+    if (error) return error;
+    error = mt_snapshot_take(&snapshot, &watched->file, why, why_bytes);
+    if (error) {
+        mt_segment_file_close(&watched->file);
+        return error;
+    }
+    uint64_t now = mt_now_ns();
+    watched->interval_ns = option_seconds(&snapshot, "MEMTRACK_INTERVAL", 5);
+    watched->keep_reports = option_is_on(&snapshot, "MEMTRACK_KEEP");
+    watched->next_report_ns = now + watched->interval_ns;
+    watched->next_mappings_ns = now + SECOND_NS;
+    watched->dump_seen = MT_GET(snapshot.segment->globals.dump_done);
+    watched->pidfd = mt_proc_open_pidfd(watched->pid, watched->start_ticks);
+    choose_stem(watched, &snapshot.segment->process, count_image, context);
+    mt_snapshot_free(&snapshot);
+    return 0;
+}
+
+void mt_watched_close(struct mt_watched *watched)
+{
+    mt_segment_file_close(&watched->file);
+    if (watched->pidfd >= 0) close(watched->pidfd);
+    watched->pidfd = -1;
+    mt_timeline_free(&watched->timeline);
+}
+
+/* ---- files --------------------------------------------------------------------- */
+
+static void complain_once(struct mt_watched *watched, const char *path, int error)
+{
+    if (watched->complained) return;
+    watched->complained = true;
+    mt_tell("cannot write %s: %s%s", path, strerror(-error), watched->written ? "; the last report stays" : "");
+}
+
+/* The output directory may have been asked for and not be there yet. */
+static int make_output_directory(const char *stem)
+{
+    char directory[1400];
+    snprintf(directory, sizeof directory, "%s", stem);
+    char *slash = strrchr(directory, '/');
+    if (!slash) return -ENOENT;
+    *slash = 0;
+    return mt_make_directories(directory, 0777);
+}
+
+static int write_report(struct mt_watched *watched, const json_t *report)
+{
+    int error = mt_report_write(report, watched->stem, watched->keep_reports, watched->sequence);
+    if (error == -ENOENT && !make_output_directory(watched->stem))
+        error = mt_report_write(report, watched->stem, watched->keep_reports, watched->sequence);
+    char path[1420];
+    snprintf(path, sizeof path, "%s.json", watched->stem);
+    if (error)
+        complain_once(watched, path, error);
+    else {
+        watched->written = true;
+        watched->complained = false;
+    }
+    return error;
+}
+
+static void write_timeline_line(struct mt_watched *watched, const struct mt_timeline_point *point)
+{
+    json_t *row = mt_timeline_point_json(point);
+    int error = mt_report_write_line(row, watched->stem, !watched->lines_started);
+    if (!error) watched->lines_started = true;
+    json_decref(row);
+    char path[1420];
+    snprintf(path, sizeof path, "%s.jsonl", watched->stem);
+    if (error) complain_once(watched, path, error);
+}
+
+static json_t *build_document(struct mt_watched *watched, const struct mt_snapshot *snapshot, const char *reason,
+                              const struct mt_process_end *end)
+{
+    struct mt_report_context context = {
+        .end = *end,
+        .memory = &watched->memory,
+        .mappings = &watched->mappings,
+        .timeline = &watched->timeline,
+        .segment_path = watched->file.path,
+        .reason = reason,
+        .sequence = ++watched->sequence,
+    };
+    return mt_report_json(snapshot, &context);
+}
+
+int mt_watched_report(struct mt_watched *watched, const char *reason, const struct mt_process_end *end)
+{
+    struct mt_snapshot snapshot;
+    char why[160];
+    int error = mt_snapshot_take(&snapshot, &watched->file, why, sizeof why);
+    if (error) {
+        if (!watched->complained) mt_tell("cannot read %s: %s", watched->file.path, why);
+        watched->complained = true;
+        return error;
+    }
+    struct mt_timeline_point point = mt_timeline_point_of(&snapshot, &watched->memory);
+    mt_timeline_add(&watched->timeline, &point);
+    json_t *report = build_document(watched, &snapshot, reason, end);
+    error = report ? write_report(watched, report) : -ENOMEM;
+    if (!error) write_timeline_line(watched, &point);
+    json_decref(report);
+    mt_snapshot_free(&snapshot);
+    return error;
+}
+
+/* ---- an unreadable segment --------------------------------------------------------- */
+
+/* The last report that was written stays as the best that is known, marked as lost. */
+static int mark_lost(struct mt_watched *watched)
+{
+    char path[1420];
+    snprintf(path, sizeof path, "%s.json", watched->stem);
+    if (!watched->written) return -ENODATA;
+    json_t *report = json_load_file(path, 0, NULL);
+    json_t *end = json_object_get(json_object_get(report, "process"), "exit");
+    int error = -ENODATA;
+    if (end) {
+        mt_json_set_text(end, "state", "lost");
+        error = mt_report_write(report, watched->stem, false, 0);
+    }
+    json_decref(report);
+    return error;
+}
+
+/* ---- the end ------------------------------------------------------------------------- */
+
+static bool process_is_gone(struct mt_watched *watched, enum mt_liveness *liveness)
+{
+    if (watched->pidfd >= 0) {
+        struct pollfd ready = {.fd = watched->pidfd, .events = POLLIN};
+        bool gone = poll(&ready, 1, 0) == 1;
+        *liveness = gone ? MT_GONE : MT_ALIVE;
+        return gone;
+    }
+    *liveness = mt_proc_liveness(watched->pid, watched->start_ticks);
+    return *liveness != MT_ALIVE;
+}
+
+/* What wait(2) said about the awaited process goes before what the segment says. */
+static void apply_wait_status(struct mt_process_end *end, int status)
+{
+    if (WIFSIGNALED(status)) {
+        end->state = MT_EXIT_KILLED;
+        end->code_known = false;
+        end->signal = WTERMSIG(status);
+    } else if (WIFEXITED(status)) {
+        end->state = MT_EXIT_EXITED;
+        end->code_known = true;
+        end->code = WEXITSTATUS(status);
+    }
+}
+
+/* True when the program in this segment is over; *end says how. */
+static bool has_ended(struct mt_watched *watched, const struct mt_segment_glance *glance, bool newer_image_exists,
+                      struct mt_process_end *end)
+{
+    enum mt_liveness liveness;
+    uint64_t now = mt_now_ns();
+    bool gone = process_is_gone(watched, &liveness);
+    watched->gone = gone;
+    if (glance->state == MT_STATE_EXECED && !watched->exec_seen_ns) watched->exec_seen_ns = now;
+    if (glance->state != MT_STATE_EXECED) watched->exec_seen_ns = 0;
+    bool replaced = watched->exec_seen_ns && (newer_image_exists || now - watched->exec_seen_ns >= EXEC_SETTLED_NS);
+    if (!gone && !replaced) return false;
+    if (gone && watched->awaited && !watched->end_noted) return false; /* wait(2) comes first */
+    *end = mt_process_end_of(glance, liveness);
+    if (watched->awaited && gone && !end->exec) apply_wait_status(end, watched->wait_status);
+    if (!end->end_ns) end->end_ns = now;
+    return true;
+}
+
+static enum mt_watched_verdict finish(struct mt_watched *watched, const struct mt_process_end *end)
+{
+    watched->complained = false; /* the last attempt may say again why it failed */
+    if (!mt_watched_report(watched, "exit", end)) return MT_WATCHED_DONE;
+    mt_tell("the statistics of process %d stay in %s (memtrack report shows them)", (int)watched->pid,
+            watched->file.path);
+    return MT_WATCHED_STUCK;
+}
+
+/* ---- while it runs ---------------------------------------------------------------------- */
+
+static void sample(struct mt_watched *watched, bool with_mappings)
+{
+    const char *slash = strrchr(watched->file.path, '/');
+    uint64_t now = mt_now_ns();
+    mt_proc_read_memory(watched->pid, &watched->memory);
+    watched->next_sample_ns = now + SECOND_NS;
+    if (!with_mappings) return;
+    mt_proc_read_mappings(watched->pid, slash ? slash + 1 : watched->file.path, &watched->mappings);
+    watched->next_mappings_ns = now + MAPPINGS_EVERY_NS;
+}
+
+static void note_path(const struct mt_watched *watched)
+{
+    char path[1300];
+    mt_collector_note_path(path, sizeof path, watched->file.path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return;
+    ssize_t ignored = write(fd, watched->stem, strlen(watched->stem));
+    ignored = write(fd, ".json\n", 6);
+    (void)ignored;
+    close(fd);
+}
+
+static void answer_dump(struct mt_watched *watched, uint64_t asked)
+{
+    struct mt_process_end running = {.state = MT_EXIT_RUNNING};
+    sample(watched, true);
+    watched->dump_seen = asked;
+    if (!mt_watched_report(watched, "dump", &running)) note_path(watched);
+    mt_segment_file_answer_dump(watched->file.path, asked);
+}
+
+static void write_interval_report(struct mt_watched *watched, uint64_t now)
+{
+    struct mt_process_end running = {.state = MT_EXIT_RUNNING};
+    sample(watched, now >= watched->next_mappings_ns);
+    mt_watched_report(watched, "interval", &running);
+    watched->next_report_ns += watched->interval_ns;
+    if (watched->next_report_ns <= now) watched->next_report_ns = now + watched->interval_ns;
+}
+
+static enum mt_watched_verdict lose(struct mt_watched *watched)
+{
+    int error = mark_lost(watched);
+    mt_tell("the segment %s cannot be read any more%s", watched->file.path,
+            error ? "" : "; the last report is marked as lost");
+    return MT_WATCHED_STUCK;
+}
+
+enum mt_watched_verdict mt_watched_step(struct mt_watched *watched, bool newer_image_exists)
+{
+    struct mt_segment_glance glance;
+    struct mt_process_end end;
+    if (mt_segment_file_glance(&watched->file, &glance)) return lose(watched);
+    /* Looked at twice: what a process wrote before it ended must be in the second look. */
+    if (has_ended(watched, &glance, newer_image_exists, &end)) {
+        if (mt_segment_file_glance(&watched->file, &glance)) return lose(watched);
+        if (has_ended(watched, &glance, newer_image_exists, &end)) return finish(watched, &end);
+    }
+    if (watched->gone) return MT_WATCHED_RUNS;
+    uint64_t now = mt_now_ns();
+    if (glance.dump_requested != watched->dump_seen)
+        answer_dump(watched, glance.dump_requested);
+    else if (now >= watched->next_report_ns)
+        write_interval_report(watched, now);
+    else if (now >= watched->next_sample_ns)
+        sample(watched, now >= watched->next_mappings_ns);
+    return MT_WATCHED_RUNS;
+}

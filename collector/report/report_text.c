@@ -1,0 +1,461 @@
+/*
+ * The text form of a report. It reads the JSON document alone, so that a
+ * report file and a segment look the same; what a document lacks is left out.
+ * The first lines answer where the memory goes.
+ */
+#include "report_text.h"
+
+#include "human.h"
+#include "json_build.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct text {
+    FILE *out;
+    size_t rows;
+};
+
+/* Several numbers can stand in one printf: each gets the next of a few buffers. */
+static char *next_buffer(void)
+{
+    static char buffers[16][MT_HUMAN_BYTES];
+    static unsigned next;
+    return buffers[next++ % 16];
+}
+
+static const char *bytes_of(const json_t *object, const char *key)
+{
+    const json_t *value = mt_json_get(object, key);
+    return !value || json_is_null(value) ? "-" : mt_human_bytes(next_buffer(), mt_json_get_i64(object, key));
+}
+
+static const char *count_of(const json_t *object, const char *key)
+{
+    const json_t *value = mt_json_get(object, key);
+    return !value || json_is_null(value) ? "-" : mt_human_count(next_buffer(), mt_json_get_i64(object, key));
+}
+
+static const char *ns_of(const json_t *object, const char *key)
+{
+    const json_t *value = mt_json_get(object, key);
+    return !value || json_is_null(value) ? "-" : mt_human_ns(next_buffer(), mt_json_get_i64(object, key));
+}
+
+static const char *name_or(const json_t *object, const char *key, const char *fallback)
+{
+    const char *text = mt_json_get_text(object, key);
+    return *text ? text : fallback;
+}
+
+static void title(const struct text *text, const char *name)
+{
+    fprintf(text->out, "\n%s\n", name);
+}
+
+/* "DEVICE_LOCAL HOST_VISIBLE" */
+static const char *words_of(const json_t *list, char *buffer, size_t bytes)
+{
+    size_t index, at = 0;
+    const json_t *word;
+    buffer[0] = 0;
+    json_array_foreach((json_t *)list, index, word)
+    {
+        int put = snprintf(buffer + at, bytes - at, "%s%s", index ? " " : "",
+                           json_string_value(word) ? json_string_value(word) : "");
+        at += put > 0 ? (size_t)put : 0;
+        if (at >= bytes) break;
+    }
+    return buffer;
+}
+
+/* ---- sorted views of lists ---------------------------------------------------------- */
+
+struct sorted {
+    const json_t *row;
+    int64_t key;
+};
+
+static int larger_first(const void *a, const void *b)
+{
+    const struct sorted *left = a, *right = b;
+    return left->key < right->key ? 1 : left->key > right->key ? -1 : 0;
+}
+
+/* The rows of a list, the largest value of `key` first. The caller frees it. */
+static struct sorted *sort_rows(const json_t *list, const char *key, size_t *count)
+{
+    *count = json_array_size(list);
+    struct sorted *rows = calloc(*count + 1, sizeof *rows);
+    if (!rows) *count = 0;
+    for (size_t i = 0; i < *count; i++) {
+        rows[i].row = json_array_get(list, i);
+        rows[i].key = mt_json_get_i64(rows[i].row, key);
+    }
+    if (*count) qsort(rows, *count, sizeof *rows, larger_first);
+    return rows;
+}
+
+typedef void print_row(const struct text *text, const json_t *row);
+
+static void print_sorted(const struct text *text, const json_t *list, const char *key, print_row *print)
+{
+    size_t count;
+    struct sorted *rows = sort_rows(list, key, &count);
+    size_t shown = count < text->rows ? count : text->rows;
+    for (size_t i = 0; i < shown; i++) print(text, rows[i].row);
+    if (count > shown) fprintf(text->out, "  ... and %zu more\n", count - shown);
+    free(rows);
+}
+
+/* ---- process --------------------------------------------------------------------------- */
+
+static void print_end(const struct text *text, const json_t *end, double uptime)
+{
+    const char *state = name_or(end, "state", "unknown");
+    const char *after = mt_human_seconds(next_buffer(), uptime);
+    if (!strcmp(state, "running"))
+        fprintf(text->out, "running since %s", after);
+    else if (json_is_true(mt_json_get(end, "exec")))
+        fprintf(text->out, "became another program (exec) after %s", after);
+    else if (json_is_integer(mt_json_get(end, "signal")))
+        fprintf(text->out, "killed by signal %" PRId64 " after %s", mt_json_get_i64(end, "signal"), after);
+    else if (json_is_integer(mt_json_get(end, "code")))
+        fprintf(text->out, "exited with %" PRId64 " after %s", mt_json_get_i64(end, "code"), after);
+    else
+        fprintf(text->out, "%s after %s", state, after);
+}
+
+static void print_process(const struct text *text, const json_t *report)
+{
+    const json_t *process = mt_json_get(report, "process"), *words = mt_json_get(process, "command_line");
+    fprintf(text->out, "%s  (pid %" PRId64 ", ", name_or(process, "executable", "unknown program"),
+            mt_json_get_i64(process, "pid"));
+    print_end(text, mt_json_get(process, "exit"), mt_json_get_real(process, "uptime_s"));
+    fprintf(text->out, ", started %s)\n", name_or(process, "start_time", "at an unknown time"));
+    size_t index;
+    const json_t *word;
+    if (json_array_size(words)) fputs("  command:", text->out);
+    json_array_foreach((json_t *)words, index, word) fprintf(text->out, " %s", json_string_value(word));
+    if (json_array_size(words)) fputc('\n', text->out);
+    if (*mt_json_get_text(process, "foreign_allocator"))
+        fprintf(text->out, "  The program brings its own allocator: %s\n",
+                mt_json_get_text(process, "foreign_allocator"));
+}
+
+/* ---- where the memory goes ----------------------------------------------------------------- */
+
+static int64_t software_device_bytes(const json_t *report)
+{
+    int64_t sum = 0;
+    size_t index;
+    const json_t *device;
+    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), index, device)
+        sum += mt_json_get_i64(device, "in_process_bytes");
+    return sum;
+}
+
+static void print_memory(const struct text *text, const json_t *report)
+{
+    const json_t *cpu = mt_json_get(report, "cpu"), *memory = mt_json_get(cpu, "memory");
+    int64_t overlap = software_device_bytes(report);
+    title(text, "Where the memory goes");
+    fprintf(text->out, "  %-22s %12s   peak %s%s", "CPU heap", bytes_of(cpu, "current_bytes"),
+            bytes_of(cpu, "peak_bytes"), mt_json_get_i64(cpu, "peak_error_bytes") ? "" : " (exact)");
+    if (mt_json_get_i64(cpu, "peak_error_bytes")) fprintf(text->out, " +- %s", bytes_of(cpu, "peak_error_bytes"));
+    fprintf(text->out, "\n  %-22s %12s   made by the program's own mmap, and thread stacks\n", "mappings",
+            bytes_of(memory, "mappings_bytes"));
+    fprintf(text->out, "  %-22s %12s\n", "memtrack itself", bytes_of(memory, "memtrack_bytes"));
+    fprintf(text->out,
+            "  %-22s %12s   code, files, allocator slack; negative: memory counted above but never touched\n",
+            "rest", bytes_of(memory, "rest_bytes"));
+    fprintf(text->out, "  %-22s %12s   peak %s\n", "= resident (RSS)", bytes_of(memory, "rss_bytes"),
+            bytes_of(memory, "rss_peak_bytes"));
+    fprintf(text->out, "  %-22s %12s\n", "Vulkan device memory",
+            bytes_of(mt_json_get(report, "vulkan"), "current_bytes"));
+    if (overlap)
+        fprintf(text->out, "    %s of it is the process's own memory (software driver): it is in the RSS already\n",
+                mt_human_bytes(next_buffer(), overlap));
+}
+
+static void print_category(const struct text *text, const json_t *row)
+{
+    if (mt_json_get_i64(row, "count"))
+        fprintf(text->out, "  %-12s %12s resident of %12s in %s mappings\n", mt_json_get_text(row, "category"),
+                bytes_of(row, "rss_bytes"), bytes_of(row, "size_bytes"), count_of(row, "count"));
+}
+
+static void print_categories(const struct text *text, const json_t *report)
+{
+    const json_t *categories = mt_json_get(mt_json_get(mt_json_get(report, "cpu"), "memory"), "categories");
+    if (!json_array_size(categories)) return;
+    title(text, "Resident memory by mapping");
+    struct text all = {text->out, 100};
+    print_sorted(&all, categories, "rss_bytes", print_category);
+}
+
+/* ---- CPU heap ---------------------------------------------------------------------------------- */
+
+static void print_heap(const struct text *text, const json_t *report)
+{
+    const json_t *cpu = mt_json_get(report, "cpu"), *pools = mt_json_get(cpu, "pools");
+    title(text, "CPU heap");
+    fprintf(text->out, "  live %s in %s blocks; total %s asked for in %s allocations, %s frees, %s reallocs\n",
+            bytes_of(cpu, "current_bytes"), count_of(cpu, "current_count"), bytes_of(cpu, "total_bytes"),
+            count_of(cpu, "allocation_count"), count_of(cpu, "free_count"), count_of(cpu, "realloc_count"));
+    if (mt_json_get_i64(cpu, "failed_count") || mt_json_get_i64(cpu, "foreign_free_count"))
+        fprintf(text->out, "  %s failed requests, %s frees of blocks that memtrack did not see made\n",
+                count_of(cpu, "failed_count"), count_of(cpu, "foreign_free_count"));
+    if (mt_json_get_i64(cpu, "inherited_count"))
+        fprintf(text->out, "  of that %s in %s blocks inherited over fork\n", bytes_of(cpu, "inherited_bytes"),
+                count_of(cpu, "inherited_count"));
+    fprintf(text->out, "  pools %s: %s\n", name_or(pools, "mode", "off"), name_or(pools, "reason", ""));
+}
+
+static void print_class(const struct text *text, const json_t *row)
+{
+    const char *limit = json_is_null(mt_json_get(row, "max_bytes")) ? "no limit" : bytes_of(row, "max_bytes");
+    fprintf(text->out, "  to %10s  live %12s blocks, at most %11s   %14s allocations\n", limit,
+            count_of(row, "current_count"), bytes_of(row, "current_bytes_high"), count_of(row, "allocation_count"));
+}
+
+static void print_classes(const struct text *text, const json_t *report)
+{
+    const json_t *classes = mt_json_get(mt_json_get(report, "cpu"), "size_classes");
+    if (!json_array_size(classes)) return;
+    title(text, "Size classes by live bytes");
+    print_sorted(text, classes, "current_bytes_high", print_class);
+}
+
+static void print_tag(const struct text *text, const json_t *row)
+{
+    fprintf(text->out, "  %-24s live %11s in %10s blocks, %14s allocations", mt_json_get_text(row, "tag"),
+            bytes_of(row, "current_bytes"), count_of(row, "current_count"), count_of(row, "allocation_count"));
+    if (mt_json_get_i64(row, "budget_bytes"))
+        fprintf(text->out, ", budget %s: %s", bytes_of(row, "budget_bytes"), mt_json_get_text(row, "budget_state"));
+    fputc('\n', text->out);
+}
+
+static void print_tags(const struct text *text, const json_t *report)
+{
+    const json_t *tags = mt_json_get(mt_json_get(report, "cpu"), "tags");
+    if (json_array_size(tags) < 2) return; /* only "default": the totals above */
+    title(text, "Tags");
+    print_sorted(text, tags, "current_bytes", print_tag);
+}
+
+static void print_thread(const struct text *text, const json_t *row)
+{
+    char name[96];
+    int64_t threads = mt_json_get_i64(row, "thread_count");
+    snprintf(name, sizeof name, "%s", name_or(row, "name", "(no name)"));
+    if (threads > 1) snprintf(name, sizeof name, "%.60s x%" PRId64, name_or(row, "name", "(no name)"), threads);
+    fprintf(text->out, "  %-24s %-6s net %11s  total %11s  %14s allocations\n", name,
+            mt_json_get_text(row, "state"), bytes_of(row, "current_bytes"), bytes_of(row, "total_bytes"),
+            count_of(row, "allocation_count"));
+}
+
+static void print_threads(const struct text *text, const json_t *report)
+{
+    const json_t *cpu = mt_json_get(report, "cpu"), *threads = mt_json_get(cpu, "threads");
+    if (!json_array_size(threads)) return;
+    fprintf(text->out, "\nThreads (%s ever, net: allocated minus freed by the thread)\n",
+            count_of(cpu, "thread_count"));
+    print_sorted(text, threads, "total_bytes", print_thread);
+}
+
+/* ---- Vulkan --------------------------------------------------------------------------------------- */
+
+static void print_device_heap(const struct text *text, const json_t *row)
+{
+    char words[160];
+    fprintf(text->out, "  heap %" PRId64 "  live %11s in %6s  peak %11s  of %11s", mt_json_get_i64(row, "index"),
+            bytes_of(row, "current_bytes"), count_of(row, "current_count"), bytes_of(row, "peak_bytes"),
+            bytes_of(row, "size_bytes"));
+    if (json_is_integer(mt_json_get(row, "budget_bytes")))
+        fprintf(text->out, "  budget %s, all in use %s", bytes_of(row, "budget_bytes"),
+                bytes_of(row, "usage_bytes"));
+    fprintf(text->out, "  %s\n", words_of(mt_json_get(row, "flags"), words, sizeof words));
+}
+
+static void print_device_type(const struct text *text, const json_t *row)
+{
+    char words[160];
+    if (!mt_json_get_i64(row, "allocation_count")) return;
+    fprintf(text->out, "  type %" PRId64 "  live %11s in %6s  peak %11s  on heap %" PRId64 "  %s\n",
+            mt_json_get_i64(row, "index"), bytes_of(row, "current_bytes"), count_of(row, "current_count"),
+            bytes_of(row, "peak_bytes"), mt_json_get_i64(row, "heap_index"),
+            words_of(mt_json_get(row, "flags"), words, sizeof words));
+}
+
+static void print_kinds(const struct text *text, const char *what, const json_t *part)
+{
+    size_t index;
+    const json_t *row;
+    if (!mt_json_get_i64(part, "count")) return;
+    fprintf(text->out, "  %s: %s, bound %s\n", what, count_of(part, "count"), bytes_of(part, "bound_bytes"));
+    json_array_foreach((json_t *)mt_json_get(part, "by_kind"), index, row)
+        fprintf(text->out, "    %-22s %8s  bound %11s\n", mt_json_get_text(row, "kind"), count_of(row, "count"),
+                bytes_of(row, "bound_bytes"));
+}
+
+static void print_allocation(const struct text *text, const json_t *row)
+{
+    fprintf(text->out, "    %11s  type %" PRId64 "  bound %11s  unbound %11s  %2s resources  %s%s%s\n",
+            bytes_of(row, "size_bytes"), mt_json_get_i64(row, "type_index"), bytes_of(row, "bound_bytes"),
+            bytes_of(row, "unbound_bytes"), count_of(row, "resource_count"), name_or(row, "name", ""),
+            json_is_object(mt_json_get(row, "dedicated")) ? " dedicated" : "",
+            json_is_array(mt_json_get(row, "imported_from")) ? " imported" : "");
+}
+
+static void print_leak(const struct text *text, const json_t *row)
+{
+    fprintf(text->out, "    %-9s %11s  %s  %s\n", mt_json_get_text(row, "type"), bytes_of(row, "bytes"),
+            mt_json_get_text(row, "handle"), name_or(row, "name", ""));
+}
+
+static void print_swapchain(const struct text *text, const json_t *row)
+{
+    fprintf(text->out, "  swapchain %" PRId64 "x%" PRId64 ", %s images, %s, about %s%s\n",
+            mt_json_get_i64(row, "width"), mt_json_get_i64(row, "height"), count_of(row, "image_count"),
+            name_or(mt_json_get(row, "format"), "name", "unknown format"), bytes_of(row, "estimated_bytes"),
+            json_is_true(mt_json_get(row, "retired")) ? " (being replaced)" : "");
+}
+
+static void print_call_times(const struct text *text, const json_t *times)
+{
+    const char *command;
+    const json_t *rows, *row;
+    size_t index;
+    json_object_foreach((json_t *)times, command, rows) json_array_foreach((json_t *)rows, index, row) fprintf(
+        text->out, "  %s type %s: %s calls, p50 %s, p99 %s, max %s, sum %s\n", command, count_of(row, "type_index"),
+        count_of(row, "count"), ns_of(row, "p50"), ns_of(row, "p99"), ns_of(row, "max"), ns_of(row, "sum"));
+}
+
+static void print_memory_sum(const struct text *text, const json_t *device)
+{
+    const json_t *memory = mt_json_get(device, "memory"), *imported = mt_json_get(device, "imported");
+    fprintf(text->out, "  allocations: %s, %s; bound %s, unbound (wasted) %s, aliased %s\n",
+            count_of(memory, "count"), bytes_of(memory, "bytes"), bytes_of(memory, "bound_bytes"),
+            bytes_of(memory, "unbound_bytes"), bytes_of(memory, "aliased_bytes"));
+    if (mt_json_get_i64(imported, "import_count"))
+        fprintf(text->out, "  imported: %s live, %s (not new memory)\n", count_of(imported, "count"),
+                bytes_of(imported, "bytes"));
+}
+
+static void print_device(const struct text *text, const json_t *device)
+{
+    fprintf(text->out, "\nVulkan: %s (%s, API %s)%s\n", name_or(device, "name", "device"),
+            name_or(device, "driver", "unknown driver"), name_or(device, "api_version", "unknown"),
+            json_is_true(mt_json_get(device, "in_process_memory"))
+                ? ", a software driver: its memory is the process's own"
+                : "");
+    print_sorted(text, mt_json_get(device, "heaps"), "current_bytes", print_device_heap);
+    struct text all = {text->out, 100};
+    print_sorted(&all, mt_json_get(device, "memory_types"), "current_bytes", print_device_type);
+    print_memory_sum(text, device);
+    print_sorted(text, mt_json_get(device, "allocations"), "size_bytes", print_allocation);
+    print_kinds(text, "buffers", mt_json_get(device, "buffers"));
+    print_kinds(text, "images", mt_json_get(device, "images"));
+    print_sorted(text, mt_json_get(device, "swapchains"), "estimated_bytes", print_swapchain);
+    print_call_times(text, mt_json_get(device, "call_times"));
+    if (!json_array_size(mt_json_get(device, "leaks"))) return;
+    fprintf(text->out, "  alive when the device was destroyed:\n");
+    print_sorted(text, mt_json_get(device, "leaks"), "bytes", print_leak);
+}
+
+static void print_devices(const struct text *text, const json_t *report)
+{
+    size_t index;
+    const json_t *device;
+    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), index, device)
+        print_device(text, device);
+}
+
+/* ---- frames ------------------------------------------------------------------------------------------ */
+
+static void print_percentiles(const struct text *text, const char *what, const json_t *part,
+                              const char *(*form)(const json_t *, const char *))
+{
+    fprintf(text->out, "  %-20s p50 %10s  p95 %10s  p99 %10s  max %10s\n", what, form(part, "p50"),
+            form(part, "p95"), form(part, "p99"), form(part, "max"));
+}
+
+static void print_worst(const struct text *text, const json_t *row)
+{
+    fprintf(text->out, "    frame %-10s %12s allocations  %11s  %s\n", count_of(row, "frame"),
+            count_of(row, "allocation_count"), bytes_of(row, "bytes"), ns_of(row, "duration_ns"));
+}
+
+static void print_frames(const struct text *text, const json_t *report)
+{
+    const json_t *frames = mt_json_get(report, "frames");
+    if (!mt_json_get_i64(frames, "count")) return;
+    fprintf(text->out, "\nFrames: %s (%s), %s without any allocation\n", count_of(frames, "count"),
+            name_or(frames, "source", "unknown source"), count_of(frames, "zero_allocation_frames"));
+    print_percentiles(text, "allocations / frame", mt_json_get(frames, "allocations_per_frame"), count_of);
+    print_percentiles(text, "bytes / frame", mt_json_get(frames, "bytes_per_frame"), bytes_of);
+    print_percentiles(text, "time / frame", mt_json_get(frames, "duration_ns"), ns_of);
+    if (json_array_size(mt_json_get(frames, "worst"))) fprintf(text->out, "  most allocations:\n");
+    print_sorted(text, mt_json_get(frames, "worst"), "allocation_count", print_worst);
+}
+
+/* ---- the rest ------------------------------------------------------------------------------------------- */
+
+static void print_trend(const struct text *text, const json_t *report)
+{
+    const json_t *cpu = mt_json_get(mt_json_get(report, "trend"), "cpu");
+    const json_t *vulkan = mt_json_get(mt_json_get(report, "trend"), "vulkan");
+    if (!*mt_json_get_text(cpu, "direction")) return;
+    fprintf(text->out, "\nTrend of the last minute: CPU heap %s (%s/s), Vulkan %s (%s/s)\n",
+            mt_json_get_text(cpu, "direction"), bytes_of(cpu, "bytes_per_s"),
+            name_or(vulkan, "direction", "unknown"), bytes_of(vulkan, "bytes_per_s"));
+}
+
+static void print_events(const struct text *text, const json_t *report)
+{
+    const json_t *events = mt_json_get(report, "events"), *event;
+    size_t count = json_array_size(events), first = count > text->rows ? count - text->rows : 0;
+    if (!count) return;
+    title(text, "Events");
+    if (first) fprintf(text->out, "  %zu earlier ones ...\n", first);
+    for (size_t i = first; i < count; i++) {
+        event = json_array_get(events, i);
+        fprintf(text->out, "  %9.3f s  %-12s %s\n", mt_json_get_real(event, "t_s"), mt_json_get_text(event, "kind"),
+                mt_json_get_text(event, "text"));
+    }
+}
+
+static void print_dropped(const struct text *text, const json_t *report)
+{
+    const char *name;
+    json_t *value;
+    bool titled = false;
+    json_object_foreach((json_t *)mt_json_get(report, "dropped"), name, value)
+    {
+        if (!json_integer_value(value)) continue;
+        fprintf(text->out, "%s %s %s",
+                titled ? "," : "\nDropped:", mt_human_count(next_buffer(), json_integer_value(value)), name);
+        titled = true;
+    }
+    if (titled) fputc('\n', text->out);
+}
+
+void mt_report_text(FILE *out, const json_t *report, size_t rows)
+{
+    struct text text = {out, rows};
+    print_process(&text, report);
+    print_memory(&text, report);
+    print_heap(&text, report);
+    print_devices(&text, report);
+    print_frames(&text, report);
+    print_classes(&text, report);
+    print_tags(&text, report);
+    print_threads(&text, report);
+    print_categories(&text, report);
+    print_trend(&text, report);
+    print_events(&text, report);
+    print_dropped(&text, report);
+}
