@@ -13,6 +13,6 @@ plain "${game[@]}"
 tracked "${game[@]}"
 expect "exit status" "$tracked_status" "$plain_status"
 cmp "$TEST_TMP/plain.out" "$TEST_TMP/tracked.out" || problem "the frames' checksums differ"
-check_report ffmpeg 'process.exit.code == 0' 'cpu.allocation_count > 50000' 'len(vulkan.devices) >= 1' 'dev.imported.count > 100' \
+check_report ffmpeg 'process.exit.code == 0' 'cpu.allocation_count > 50000' 'len(vulkan.devices) >= 1' 'dev.imported.import_count > 100' \
     'sum(h.allocation_count for h in dev.heaps) == sum(h.free_count for h in dev.heaps)'
 verdict

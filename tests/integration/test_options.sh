@@ -25,7 +25,7 @@ for segment in "$TEST_TMP"/s/*.seg; do
 done
 check_report "$TEST_TMP/json" 'config["MEMTRACK_PEAK"] == "batched"'
 # An empty value is as good as none.
-LINES_EMPTY=$(env MEMTRACK_INTERVAL= MEMTRACK_SESSION="$TEST_TMP/s" MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" true 2>&1 | wc -l)
+LINES_EMPTY=$(env MEMTRACK_INTERVAL= MEMTRACK_SESSION="$TEST_TMP/s" MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" /bin/true 2>&1 | wc -l)
 expect "lines about an empty value" "$LINES_EMPTY" 0
 # The command's own arguments.
 for bad in --no-such-option --interval=never --vulkan=maybe --interval; do

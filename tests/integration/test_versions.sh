@@ -31,7 +31,7 @@ done
 [ "$found" -ge 1 ] || problem "neither part's report is there"
 # A segment of another layout.
 mkdir -m 700 "$TEST_TMP/s"
-MEMTRACK_SESSION=$TEST_TMP/s MEMTRACK_COLLECTOR=none LD_PRELOAD=$PRELOAD true
+MEMTRACK_SESSION=$TEST_TMP/s MEMTRACK_COLLECTOR=none LD_PRELOAD=$PRELOAD /bin/true
 segment=$(find "$TEST_TMP/s" -name '*.seg')
 printf '\143' | dd of="$segment" bs=1 seek=8 conv=notrunc 2>/dev/null
 status=0
