@@ -258,6 +258,7 @@ static bool step_one(struct mt_collector *collector, struct mt_watched *watched)
     if (verdict == MT_WATCHED_STUCK) {
         mt_watched_close(watched);
         collector->given_up_count++;
+        collector->result.stuck_count++;
         return false;
     }
     remember_result(collector, watched);

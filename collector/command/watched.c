@@ -82,11 +82,62 @@ void mt_watched_close(struct mt_watched *watched)
 
 /* ---- files --------------------------------------------------------------------- */
 
-static void complain_once(struct mt_watched *watched, const char *path, int error)
+/*
+ * Directories that were complained of, so that a thousand processes with one
+ * full disk make one line. A report that is written there wipes the slate.
+ */
+static struct {
+    uint64_t directory;
+    int error;
+    bool at_end;
+} complaints[32];
+static unsigned complaint_count;
+
+static uint64_t directory_key(const char *stem)
 {
-    if (watched->complained) return;
-    watched->complained = true;
-    mt_tell("cannot write %s: %s%s", path, strerror(-error), watched->written ? "; the last report stays" : "");
+    const char *slash = strrchr(stem, '/');
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a, 64 bit */
+    for (const char *at = stem; slash && at < slash; at++)
+        hash = (hash ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static bool is_new_complaint(const char *stem, int error, bool at_end)
+{
+    uint64_t directory = directory_key(stem);
+    for (unsigned i = 0; i < complaint_count; i++)
+        if (complaints[i].directory == directory && complaints[i].error == error && complaints[i].at_end == at_end)
+            return false;
+    if (complaint_count < sizeof complaints / sizeof *complaints) {
+        complaints[complaint_count].directory = directory;
+        complaints[complaint_count].error = error;
+        complaints[complaint_count++].at_end = at_end;
+    }
+    return true;
+}
+
+static void forget_complaints(const char *stem)
+{
+    uint64_t directory = directory_key(stem);
+    for (unsigned i = 0; i < complaint_count;) {
+        if (complaints[i].directory == directory)
+            complaints[i] = complaints[--complaint_count];
+        else
+            i++;
+    }
+}
+
+static void complain(const struct mt_watched *watched, const char *path, int error)
+{
+    if (is_new_complaint(watched->stem, error, false))
+        mt_tell("cannot write %s: %s%s", path, strerror(-error), watched->written ? "; the last report stays" : "");
+}
+
+static void complain_of_report(struct mt_watched *watched, int error)
+{
+    char path[1420];
+    snprintf(path, sizeof path, "%s.json", watched->stem);
+    if (error) complain(watched, path, error);
 }
 
 /* The output directory may have been asked for and not be there yet. */
@@ -105,15 +156,10 @@ static int write_report(struct mt_watched *watched, const json_t *report)
     int error = mt_report_write(report, watched->stem, watched->keep_reports, watched->sequence);
     if (error == -ENOENT && !make_output_directory(watched->stem))
         error = mt_report_write(report, watched->stem, watched->keep_reports, watched->sequence);
-    char path[1420];
-    snprintf(path, sizeof path, "%s.json", watched->stem);
-    if (error)
-        complain_once(watched, path, error);
-    else {
-        watched->written = true;
-        watched->complained = false;
-    }
-    return error;
+    if (error) return error;
+    watched->written = true;
+    forget_complaints(watched->stem);
+    return 0;
 }
 
 static void write_timeline_line(struct mt_watched *watched, const struct mt_timeline_point *point)
@@ -124,7 +170,7 @@ static void write_timeline_line(struct mt_watched *watched, const struct mt_time
     json_decref(row);
     char path[1420];
     snprintf(path, sizeof path, "%s.jsonl", watched->stem);
-    if (error) complain_once(watched, path, error);
+    if (error) complain(watched, path, error);
 }
 
 static json_t *build_document(struct mt_watched *watched, const struct mt_snapshot *snapshot, const char *reason,
@@ -230,10 +276,11 @@ static bool has_ended(struct mt_watched *watched, const struct mt_segment_glance
 
 static enum mt_watched_verdict finish(struct mt_watched *watched, const struct mt_process_end *end)
 {
-    watched->complained = false; /* the last attempt may say again why it failed */
-    if (!mt_watched_report(watched, "exit", end)) return MT_WATCHED_DONE;
-    mt_tell("the statistics of process %d stay in %s (memtrack report shows them)", (int)watched->pid,
-            watched->file.path);
+    int error = mt_watched_report(watched, "exit", end);
+    if (!error) return MT_WATCHED_DONE;
+    if (is_new_complaint(watched->stem, error, true))
+        mt_tell("cannot write %s.json: %s; the statistics stay in %s (memtrack report shows them)", watched->stem,
+                strerror(-error), watched->file.path);
     return MT_WATCHED_STUCK;
 }
 
@@ -267,7 +314,9 @@ static void answer_dump(struct mt_watched *watched, uint64_t asked)
     struct mt_process_end running = {.state = MT_EXIT_RUNNING};
     sample(watched, true);
     watched->dump_seen = asked;
-    if (!mt_watched_report(watched, "dump", &running)) note_path(watched);
+    int error = mt_watched_report(watched, "dump", &running);
+    complain_of_report(watched, error);
+    if (!error) note_path(watched);
     mt_segment_file_answer_dump(watched->file.path, asked);
 }
 
@@ -275,7 +324,7 @@ static void write_interval_report(struct mt_watched *watched, uint64_t now)
 {
     struct mt_process_end running = {.state = MT_EXIT_RUNNING};
     sample(watched, now >= watched->next_mappings_ns);
-    mt_watched_report(watched, "interval", &running);
+    complain_of_report(watched, mt_watched_report(watched, "interval", &running));
     watched->next_report_ns += watched->interval_ns;
     if (watched->next_report_ns <= now) watched->next_report_ns = now + watched->interval_ns;
 }

@@ -23,7 +23,7 @@ struct mt_watched {
     int wait_status;
     bool keep_reports;
     bool lines_started;
-    bool complained; /* of files that cannot be written */
+    bool complained; /* that its segment cannot be read */
     bool written;    /* there is a report of this run under stem */
     char stem[1400];
     unsigned long sequence;
