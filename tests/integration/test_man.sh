@@ -20,6 +20,7 @@ M
 same_as_plain man -l -Tutf8 "$TEST_TMP/page.1"
 grep -q 'a page to be set' "$TEST_TMP/tracked.out" || problem "man printed no page"
 same_as_plain nroff -man "$TEST_TMP/page.1"
+export SOURCE_DATE_EPOCH=1
 same_as_plain groff -man -Tps "$TEST_TMP/page.1"
 check_report man 'process.exit.code == 0' 'cpu.allocation_count > 50'
 check_report troff 'cpu.allocation_count > 100'
