@@ -9,27 +9,42 @@
 #include "init.h"
 #include "next.h"
 #include "thread.h"
+#include "trace.h"
+
+/* What is rarely due after an allocation: the thread's change goes to the shared total, the block gets its stack. */
+void mt_count_due(struct mt_shard *shard, void *block, size_t usable_bytes);
 
 /* Counts a block that the next allocator has just handed out. */
 static inline void mt_count_allocated(void *block, size_t requested_bytes)
 {
     struct mt_shard *shard = mt_thread.shard;
     size_t usable_bytes = mt_next_usable(block);
-    if (MT_LIKELY(shard != NULL)) mt_shard_allocated(&mt_core, shard, requested_bytes, usable_bytes);
-    else mt_thread_allocated_slow(requested_bytes, usable_bytes);
+    if (MT_UNLIKELY(!shard)) {
+        mt_thread_allocated_slow(requested_bytes, usable_bytes);
+        return;
+    }
+    mt_shard_will_allocate(shard, requested_bytes);
+    if (mt_shard_did_allocate(&mt_core, shard, usable_bytes)) mt_count_due(shard, block, usable_bytes);
 }
 
-/* Counts a free of so many usable bytes; called before the block goes back. */
-static inline void mt_count_freed(size_t usable_bytes)
+/* Counts a free of so many usable bytes. */
+static inline void mt_count_freed_bytes(size_t usable_bytes)
 {
     struct mt_shard *shard = mt_thread.shard;
     if (MT_LIKELY(shard != NULL)) mt_shard_freed(&mt_core, shard, usable_bytes);
     else mt_thread_freed_slow(usable_bytes);
 }
 
+/* Counts a free of a block; called before the block goes back. */
+static inline void mt_count_freed(void *block, size_t usable_bytes)
+{
+    mt_count_freed_bytes(usable_bytes);
+    if (mt_live_may_hold(block)) mt_trace_freed(mt_thread.shard, block, usable_bytes);
+}
+
 /* The rare ends of a free and of an allocation: the thread's change goes to the shared total. */
 void mt_count_flush_and_free(void *block);
-void *mt_count_flush_and_return(void *block);
+void *mt_count_due_and_return(void *block);
 /* The second half of an allocation whose block is mapped alone. */
 void *mt_count_mapped_alone(void *block);
 
@@ -41,7 +56,7 @@ static inline void *mt_count_did_allocate(struct mt_shard *shard, void *block)
 {
     size_t header = mt_next_header(block);
     if (MT_UNLIKELY(mt_next_is_mapped_alone(header))) return mt_count_mapped_alone(block);
-    if (mt_shard_did_allocate(&mt_core, shard, mt_next_usable_of(header))) return mt_count_flush_and_return(block);
+    if (mt_shard_did_allocate(&mt_core, shard, mt_next_usable_of(header))) return mt_count_due_and_return(block);
     return block;
 }
 

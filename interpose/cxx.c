@@ -172,7 +172,7 @@ static inline __attribute__((always_inline)) void delete_block(enum operator_ind
                                 const void *caller)
 {
     struct mt_shard *shard = mt_thread.fast;
-    if (MT_UNLIKELY(!shard || !block || !is_direct() || mt_next_is_mapped_alone(mt_next_header(block)))) {
+    if (MT_UNLIKELY(!shard || !block || !is_direct() || mt_live_may_hold(block) || mt_next_is_mapped_alone(mt_next_header(block)))) {
         delete_slow(index, block, second, third, caller);
         return;
     }

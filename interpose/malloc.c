@@ -78,7 +78,7 @@ static __attribute__((noinline)) void free_slow(void *block)
     if (!block || mt_boot_owns(block)) return;
     mt_count_enter();
     if (!mt_next_is_ready()) return;
-    mt_count_freed(mt_next_usable(block));
+    mt_count_freed(block, mt_next_usable(block));
     mt_next_free(block);
 }
 
@@ -86,7 +86,7 @@ static __attribute__((noinline)) void free_slow(void *block)
 MT_EXPORT void free(void *block)
 {
     struct mt_shard *shard = mt_thread.fast;
-    if (MT_UNLIKELY(!shard || !block || mt_next_is_mapped_alone(mt_next_header(block)))) {
+    if (MT_UNLIKELY(!shard || !block || mt_live_may_hold(block) || mt_next_is_mapped_alone(mt_next_header(block)))) {
         free_slow(block);
         return;
     }
@@ -132,9 +132,27 @@ static MT_COLD void *realloc_boot(void *block, size_t bytes)
 static MT_COLD void *realloc_gave_null(size_t bytes, size_t old_usable)
 {
     if (bytes) return failed();
-    mt_count_freed(old_usable);
+    mt_count_freed_bytes(old_usable);
     mt_thread_reallocated();
     return NULL;
+}
+
+/* The same for a block that may have a call stack: its record goes before another thread can be handed the address. */
+static __attribute__((noinline)) void *realloc_recorded(void *block, size_t bytes)
+{
+    struct mt_live_block record;
+    size_t old_usable = mt_next_usable(block);
+    bool has_record = mt_trace_detach(block, &record);
+    void *moved = mt_next_realloc(block, bytes);
+    if (!moved && bytes) {
+        if (has_record) mt_trace_restore(block, &record);
+        return failed();
+    }
+    mt_count_freed_bytes(old_usable);
+    if (has_record) mt_trace_ended(mt_thread.shard, block, &record, old_usable);
+    if (moved) mt_count_allocated(moved, bytes);
+    mt_thread_reallocated();
+    return moved;
 }
 
 /* One free and one allocation, in this order so that the peak does not hold both. */
@@ -143,10 +161,11 @@ MT_EXPORT void *realloc(void *block, size_t bytes)
     if (!block) return malloc(bytes);
     if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes);
     mt_count_enter();
+    if (mt_live_may_hold(block)) return realloc_recorded(block, bytes);
     size_t old_usable = mt_next_usable(block);
     void *moved = mt_next_realloc(block, bytes);
     if (MT_UNLIKELY(!moved)) return realloc_gave_null(bytes, old_usable);
-    mt_count_freed(old_usable);
+    mt_count_freed_bytes(old_usable);
     mt_count_allocated(moved, bytes);
     mt_thread_reallocated();
     return moved;

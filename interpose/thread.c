@@ -32,11 +32,19 @@ static _Atomic bool has_key;
 
 /* ---- the shard --------------------------------------------------------------- */
 
-static void read_name(char name[KERNEL_NAME_BYTES])
+/* Asked of the kernel once; later names come through the hooks below, and a new thread's from its creator. */
+static const char *own_name(struct mt_thread *thread)
 {
-    name[0] = 0;
-    syscall(SYS_prctl, PR_GET_NAME, name, 0, 0, 0);
-    name[KERNEL_NAME_BYTES - 1] = 0;
+    if (!thread->name[0]) syscall(SYS_prctl, PR_GET_NAME, thread->name, 0, 0, 0);
+    thread->name[KERNEL_NAME_BYTES - 1] = 0;
+    return thread->name;
+}
+
+/* A thread's CPU clock id holds its thread id in the bits above the lowest three, inverted: no system call. */
+static int32_t tid_of(pthread_t thread)
+{
+    clockid_t clock;
+    return pthread_getcpuclockid(thread, &clock) ? 0 : (int32_t) ~(clock >> 3);
 }
 
 static void raise_u64(_Atomic uint64_t *field, uint64_t value)
@@ -84,10 +92,8 @@ static void set_shard(struct mt_thread *thread, struct mt_shard *shard)
 
 static void claim(struct mt_thread *thread)
 {
-    char name[KERNEL_NAME_BYTES];
-    read_name(name);
     count_stack(thread);
-    struct mt_shard *shard = mt_shard_claim(&mt_core, mt_gettid(), name);
+    struct mt_shard *shard = mt_shard_claim(&mt_core, tid_of(pthread_self()), own_name(thread));
     bool is_shared = mt_shard_is_shared(&mt_core, shard);
     thread->state = is_shared ? MT_THREAD_SHARED : MT_THREAD_OWN;
     if (!is_shared) arm(thread);
@@ -151,16 +157,27 @@ MT_COLD void mt_count_flush_and_free(void *block)
     mt_next_free(block);
 }
 
-MT_COLD void *mt_count_flush_and_return(void *block)
+void mt_count_due(struct mt_shard *shard, void *block, size_t usable_bytes)
 {
-    mt_shard_flush(&mt_core, mt_thread.shard);
+    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed);
+    if (live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
+        (int64_t)mt_core.segment->globals.batch_bytes)
+        mt_shard_flush(&mt_core, shard);
+    if (mt_shard_is_sample_due(shard))
+        mt_trace_allocated(shard, block, atomic_load_explicit(&shard->asked_bytes, memory_order_relaxed), usable_bytes);
+}
+
+__attribute__((noinline)) void *mt_count_due_and_return(void *block)
+{
+    mt_count_due(mt_thread.shard, block, mt_next_usable(block));
     return block;
 }
 
 MT_COLD void *mt_count_mapped_alone(void *block)
 {
     struct mt_shard *shard = mt_thread.shard;
-    if (mt_shard_did_allocate(&mt_core, shard, mt_next_usable(block))) mt_shard_flush(&mt_core, shard);
+    size_t usable_bytes = mt_next_usable(block);
+    if (mt_shard_did_allocate(&mt_core, shard, usable_bytes)) mt_count_due(shard, block, usable_bytes);
     return block;
 }
 
@@ -168,16 +185,13 @@ MT_COLD void *mt_count_mapped_alone(void *block)
 
 static void retire(struct mt_thread *thread)
 {
-    char name[KERNEL_NAME_BYTES];
     struct mt_shard *shard = thread->shard;
     set_shard(thread, NULL);
     thread->state = MT_THREAD_ENDED;
     if (!mt_core_is_on(&mt_core)) return;
     uncount_stack(thread);
-    if (!shard) return;
-    read_name(name);
-    if (name[0] && strcmp(name, shard->name)) mt_shard_rename(&mt_core, shard, name);
-    mt_shard_retire(&mt_core, shard);
+    mt_trace_thread_end();
+    if (shard) mt_shard_retire(&mt_core, shard);
 }
 
 /* Other keys' destructors may free blocks: stay until the last round that the system promises. */
@@ -213,6 +227,7 @@ struct start_slot {
     void *(*routine)(void *);
     void *argument;
     uint64_t stack_bytes;
+    char name[KERNEL_NAME_BYTES]; /* the creator's, which the kernel gives to the new thread */
 };
 static struct start_slot start_slots[START_SLOTS];
 static _Atomic unsigned next_slot;
@@ -238,6 +253,7 @@ static void *begin_thread(void *argument)
     void *(*routine)(void *) = slot->routine;
     void *routine_argument = slot->argument;
     thread->stack_bytes = slot->stack_bytes;
+    memcpy(thread->name, slot->name, sizeof thread->name);
     atomic_store_explicit(&slot->is_taken, false, memory_order_release);
     thread->is_busy = true;
     if (mt_core_is_on(&mt_core)) count_stack(thread);
@@ -285,21 +301,17 @@ MT_EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *r
     slot->routine = routine;
     slot->argument = argument;
     slot->stack_bytes = stack_bytes;
+    memcpy(slot->name, mt_thread.name, sizeof slot->name);
     return create_counted(create, slot, thread, attributes);
 }
 
 /* ---- names ------------------------------------------------------------------------- */
 
+/* The kernel cuts a name at 15 bytes. */
 static void rename_self(const char *name)
 {
-    if (mt_thread.shard && mt_core_is_on(&mt_core)) mt_shard_rename(&mt_core, mt_thread.shard, name);
-}
-
-/* A thread's CPU clock id holds its thread id in the bits above the lowest three, inverted. */
-static int32_t tid_of(pthread_t thread)
-{
-    clockid_t clock;
-    return pthread_getcpuclockid(thread, &clock) ? 0 : (int32_t) ~(clock >> 3);
+    mt_format(mt_thread.name, sizeof mt_thread.name, "%s", name);
+    if (mt_thread.shard && mt_core_is_on(&mt_core)) mt_shard_rename(&mt_core, mt_thread.shard, mt_thread.name);
 }
 
 static void rename_other(pthread_t thread, const char *name)
@@ -340,12 +352,6 @@ MT_EXPORT int prctl(int operation, ...)
     va_end(list);
     int (*next)(int, ...) = (int (*)(int, ...))(uintptr_t)mt_next_find_once(&slot, "prctl");
     int result = next ? next(operation, a, b, c, d) : (int)syscall(SYS_prctl, operation, a, b, c, d);
-    if (operation == PR_SET_NAME && !result) {
-        char name[KERNEL_NAME_BYTES];
-        int saved = errno;
-        read_name(name);
-        rename_self(name);
-        errno = saved;
-    }
+    if (operation == PR_SET_NAME && !result) rename_self((const char *)a);
     return result;
 }

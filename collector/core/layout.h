@@ -107,7 +107,7 @@ struct mt_shard {
     _Atomic int64_t high_bytes;             /* highest live_bytes since the last flush */
     _Atomic int64_t low_limit_bytes;        /* live_bytes below this flushes */
     _Atomic int64_t flushed_bytes;          /* live_bytes that the shared total already has */
-    _Atomic int64_t sample_countdown_bytes; /* reserved for the stack sampler */
+    _Atomic int64_t sample_countdown_bytes; /* requested_bytes at which the stack sampler is asked next */
     /* warm */
     _Alignas(64) _Atomic uint64_t realloc_count;
     _Atomic uint64_t failed_count;
@@ -354,7 +354,7 @@ struct mt_stack {
     uint32_t generation; /* of the module table when it was seen */
     uint16_t depth;
     uint16_t is_cut; /* 1: the walk ended before the stack did */
-    uint64_t frames; /* offset of depth return addresses, innermost first */
+    uint64_t frames; /* offset of depth return addresses, outermost first */
     uint32_t tag;
     uint32_t epoch; /* peak epoch of at_peak */
     int64_t at_peak_bytes, since_bytes;

@@ -55,7 +55,7 @@ void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes);
  * Counting one allocation by the owner of a shard that is not shard 0, in two
  * halves around the call that allocates, so that nothing but the block itself
  * must be kept across it. usable_bytes is at least 1 and less than 2^48.
- * mt_shard_did_allocate() returns true when mt_shard_flush() is due.
+ * mt_shard_did_allocate() returns true when mt_shard_flush() or a call stack is due.
  */
 static inline void mt_shard_will_allocate(struct mt_shard *shard, uint64_t requested_bytes)
 {
@@ -71,13 +71,23 @@ static inline void mt_shard_did_not_allocate(struct mt_shard *shard)
     MT_ADD(shard->requested_bytes, 0 - atomic_load_explicit(&shard->asked_bytes, memory_order_relaxed));
 }
 
+/* True when the requested bytes have passed the mark of the stack sampler; a new shard's mark is 0. */
+static inline bool mt_shard_is_sample_due(const struct mt_shard *shard)
+{
+    return __builtin_expect(
+        atomic_load_explicit(&shard->requested_bytes, memory_order_relaxed) >=
+            (uint64_t)atomic_load_explicit(&shard->sample_countdown_bytes, memory_order_relaxed), 0);
+}
+
 static inline bool mt_shard_did_allocate(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
 {
     MT_ADD(shard->classes[mt_class_of_block(usable_bytes)].allocation_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable_bytes;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1)) return false;
+    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1))
+        return mt_shard_is_sample_due(shard);
     atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
+    if (mt_shard_is_sample_due(shard)) return true;
     return __builtin_expect(live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
                             (int64_t)core->segment->globals.batch_bytes, 0);
 }

@@ -1,0 +1,270 @@
+/*
+ * Interns call stacks and keeps their counters. Called on the path of sampled
+ * or all allocations and frees. Must not allocate or wait for anything but
+ * another thread's few stores to the same record.
+ */
+#include "stack.h"
+
+#include "module.h"
+#include "segment.h"
+
+#include <sched.h>
+#include <string.h>
+
+#define LOAD(field)             atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
+
+enum { FRAME_ARENA_BYTES = 32768, SPINS = 64 };
+
+/* ---- start ------------------------------------------------------------------------ */
+
+static void lock(_Atomic uint32_t *word)
+{
+    for (unsigned spin = 1;; spin++) {
+        uint32_t idle = 0;
+        if (atomic_compare_exchange_weak_explicit(word, &idle, 1, memory_order_acquire, memory_order_relaxed))
+            return;
+        if (spin % SPINS == 0) sched_yield();
+    }
+}
+
+static void unlock(_Atomic uint32_t *word)
+{
+    atomic_store_explicit(word, 0, memory_order_release);
+}
+
+static bool start(struct mt_core *core, uint32_t mode)
+{
+    struct mt_attribution *table = &core->segment->attribution;
+    if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, chunks)) ||
+        !mt_segment_commit(core, &table->modules,
+                           offsetof(struct mt_modules, rows) + 64 * sizeof(struct mt_module)))
+        return false;
+    mt_walk_forget(core); /* rules that were read for a parent's segment would hide the modules from this one */
+    STORE(table->modules.generation, 1);
+    STORE(table->peak_epoch, 1);
+    table->rate_bytes = mode == MT_STACKS_SAMPLED ? core->options.number[MT_OPT_STACK_RATE] : 1;
+    /* Release: pairs with the acquire in mt_stack_ready(). */
+    atomic_store_explicit(&table->mode, mode, memory_order_release);
+    return true;
+}
+
+bool mt_stack_ready_slow(struct mt_core *core)
+{
+    struct mt_attribution *table = &core->segment->attribution;
+    uint32_t mode = (uint32_t)core->options.number[MT_OPT_STACKS];
+    if (mode == MT_STACKS_OFF) return false;
+    if (!mt_segment_commit(core, table, 4096)) return false;
+    lock(&table->growing);
+    bool is_on = atomic_load_explicit(&table->mode, memory_order_acquire) || start(core, mode);
+    unlock(&table->growing);
+    return is_on;
+}
+
+/* ---- the table ---------------------------------------------------------------------- */
+
+struct mt_stack *mt_stack_at(struct mt_core *core, uint32_t id)
+{
+    struct mt_attribution *table = &core->segment->attribution;
+    if (!id || id > LOAD(table->used_stacks)) return NULL;
+    uint64_t chunk = atomic_load_explicit(&table->chunks[(id - 1) / MT_STACK_CHUNK], memory_order_acquire);
+    if (!chunk) return NULL;
+    return (struct mt_stack *)(void *)((char *)core->segment + chunk) + (id - 1) % MT_STACK_CHUNK;
+}
+
+/* With table->growing held. */
+static bool grow_chunks(struct mt_core *core, struct mt_attribution *table)
+{
+    uint32_t used = LOAD(table->used_chunks);
+    if (used >= MT_STACK_CHUNKS) return false;
+    if (!mt_segment_commit(core, &table->chunks[used], sizeof table->chunks[0])) return false;
+    uint64_t offset = mt_core_alloc(core, MT_STACK_CHUNK * sizeof(struct mt_stack));
+    if (!offset) return false;
+    atomic_store_explicit(&table->chunks[used], offset, memory_order_release);
+    STORE(table->used_chunks, used + 1);
+    return true;
+}
+
+/* With table->growing held. */
+static uint64_t take_frames(struct mt_core *core, struct mt_attribution *table, unsigned depth)
+{
+    uint64_t bytes = depth * sizeof(uint64_t), at = LOAD(table->frames_at);
+    if (!at || at + bytes > LOAD(table->frames_end)) {
+        at = mt_core_alloc(core, FRAME_ARENA_BYTES);
+        if (!at) return 0;
+        STORE(table->frames_end, at + FRAME_ARENA_BYTES);
+    }
+    STORE(table->frames_at, at + bytes);
+    return at;
+}
+
+/* A record of its own for a stack, not in any bucket yet; 0 when there is no room. */
+static uint32_t make(struct mt_core *core, const uint64_t *frames, unsigned depth)
+{
+    struct mt_attribution *table = &core->segment->attribution;
+    lock(&table->growing);
+    uint32_t used = LOAD(table->used_stacks), id = 0;
+    if (used < LOAD(table->used_chunks) * MT_STACK_CHUNK || grow_chunks(core, table)) {
+        uint64_t at = take_frames(core, table, depth);
+        if (at) {
+            id = used + 1;
+            STORE(table->used_stacks, id);
+            memcpy((char *)core->segment + at, frames, depth * sizeof(uint64_t));
+            mt_stack_at(core, id)->frames = at;
+        }
+    }
+    unlock(&table->growing);
+    return id;
+}
+
+static bool is_same(struct mt_core *core, const struct mt_stack *stack, const uint64_t *frames, unsigned depth,
+                    uint64_t hash, uint32_t generation)
+{
+    return stack->hash == hash && stack->depth == depth && stack->generation == generation &&
+           !memcmp((const char *)core->segment + stack->frames, frames, depth * sizeof(uint64_t));
+}
+
+/* Looks through a chain as far as `until`. */
+static uint32_t search(struct mt_core *core, uint32_t id, uint32_t until, const uint64_t *frames, unsigned depth,
+                       uint64_t hash, uint32_t generation)
+{
+    while (id != until) {
+        const struct mt_stack *stack = mt_stack_at(core, id);
+        if (!stack) return 0;
+        if (is_same(core, stack, frames, depth, hash, generation)) return id;
+        id = LOAD(stack->next);
+    }
+    return 0;
+}
+
+static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, const uint64_t *frames,
+                    unsigned depth, uint64_t hash, uint32_t generation, bool is_cut)
+{
+    uint32_t id = make(core, frames, depth);
+    struct mt_stack *stack = mt_stack_at(core, id);
+    if (!stack) {
+        FETCH_ADD(core->segment->attribution.lost[MT_LOST_STACKS], 1);
+        return 0;
+    }
+    stack->hash = hash;
+    stack->depth = (uint16_t)depth;
+    stack->generation = generation;
+    stack->is_cut = is_cut;
+    stack->first_ns = mt_now_coarse_ns();
+    uint32_t seen = head;
+    for (;;) {
+        STORE(stack->next, seen);
+        uint32_t expected = seen;
+        /* Release: whoever finds the id finds the stack. Acquire: what others put there meanwhile. */
+        if (atomic_compare_exchange_strong_explicit(bucket, &expected, id, memory_order_acq_rel,
+                                                    memory_order_acquire))
+            return id;
+        uint32_t other = search(core, expected, seen, frames, depth, hash, generation);
+        if (other) return other; /* the record made here stays empty and unused */
+        seen = expected;
+    }
+}
+
+uint32_t mt_stack_intern(struct mt_core *core, const uint64_t *frames, unsigned depth, uint64_t hash, bool is_cut)
+{
+    struct mt_attribution *table = &core->segment->attribution;
+    if (!depth || !mt_stack_ready(core)) return 0;
+    if (depth > MT_STACK_DEPTH_MAX) depth = MT_STACK_DEPTH_MAX;
+    uint32_t generation = mt_module_generation(core);
+    _Atomic uint32_t *bucket = &table->buckets[(hash ^ (hash >> 32)) % MT_STACK_BUCKETS];
+    uint32_t head = atomic_load_explicit(bucket, memory_order_acquire);
+    uint32_t id = search(core, head, 0, frames, depth, hash, generation);
+    return id ? id : add(core, bucket, head, frames, depth, hash, generation, is_cut);
+}
+
+uint32_t mt_stack_of_walk(struct mt_core *core, struct mt_walker *walker)
+{
+    unsigned limit = (unsigned)core->options.number[MT_OPT_STACK_DEPTH], count = walker->count;
+    if (!count) return 0;
+    if (count <= limit)
+        return mt_stack_intern(core, walker->pcs, count, walker->frames[count - 1].hash, walker->is_cut);
+    uint64_t hash = 1;
+    const uint64_t *inner = walker->pcs + (count - limit);
+    for (unsigned i = 0; i < limit; i++) hash = mt_walk_hash(hash, inner[i]);
+    return mt_stack_intern(core, inner, limit, hash, true);
+}
+
+uint32_t mt_stack_here(struct mt_core *core, uintptr_t skip_low, uintptr_t skip_high)
+{
+    if (!mt_core_ready(core) || !mt_stack_ready(core)) return 0;
+    struct mt_walker *walker = mt_walker_take(core);
+    if (!walker) {
+        FETCH_ADD(core->segment->attribution.lost[MT_LOST_THREADS], 1);
+        return 0;
+    }
+    mt_walk_here(core, walker, skip_low, skip_high);
+    uint32_t id = mt_stack_of_walk(core, walker);
+    mt_walker_give_back(core, walker);
+    return id;
+}
+
+/* ---- counters ------------------------------------------------------------------------- */
+
+static inline void rebase(struct mt_attribution *table, struct mt_stack *stack)
+{
+    uint32_t epoch = LOAD(table->peak_epoch);
+    if (stack->epoch == epoch) return;
+    stack->at_peak_bytes += stack->since_bytes;
+    stack->at_peak_count += stack->since_count;
+    stack->since_bytes = stack->since_count = 0;
+    stack->epoch = epoch;
+}
+
+void mt_stack_allocated(struct mt_core *core, uint32_t id, const struct mt_stack_weight *weight, uint64_t now_ns)
+{
+    struct mt_stack *stack = mt_stack_at(core, id);
+    if (!stack) return;
+    lock(&stack->lock);
+    rebase(&core->segment->attribution, stack);
+    stack->since_bytes += weight->live_bytes;
+    stack->since_count += weight->count;
+    stack->total_bytes += weight->total_bytes;
+    stack->total_count += (uint64_t)weight->count;
+    stack->sample_count++;
+    stack->live_variance += weight->variance;
+    int64_t live = stack->at_peak_bytes + stack->since_bytes;
+    if (live > stack->max_bytes) stack->max_bytes = live;
+    stack->last_ns = now_ns;
+    unlock(&stack->lock);
+}
+
+void mt_stack_freed(struct mt_core *core, uint32_t id, const struct mt_stack_weight *weight,
+                    const struct mt_stack_end *end)
+{
+    struct mt_stack *stack = mt_stack_at(core, id);
+    if (!stack) return;
+    lock(&stack->lock);
+    rebase(&core->segment->attribution, stack);
+    stack->since_bytes -= weight->live_bytes;
+    stack->since_count -= weight->count;
+    stack->live_variance -= weight->variance;
+    stack->lifetime_ms += end->lifetime_ms * (uint64_t)weight->count;
+    if (end->is_temporary) stack->temporary_count += (uint64_t)weight->count;
+    if (end->is_same_frame) stack->same_frame_count += (uint64_t)weight->count;
+    unlock(&stack->lock);
+}
+
+void mt_stack_note_peak(struct mt_core *core, const struct mt_shard *shard)
+{
+    struct mt_attribution *table = &core->segment->attribution;
+    int64_t peak = LOAD(core->segment->globals.peak_bytes);
+    if (shard && LOAD(shard->high_bytes) != INT64_MIN) {
+        int64_t own = LOAD(core->segment->globals.current_bytes) + LOAD(shard->high_bytes) -
+                      LOAD(shard->flushed_bytes);
+        if (own > peak) peak = own;
+    }
+    int64_t noted = LOAD(table->noted_peak_bytes);
+    while (__builtin_expect(peak > noted, 0)) {
+        if (!atomic_compare_exchange_weak_explicit(&table->noted_peak_bytes, &noted, peak, memory_order_relaxed,
+                                                   memory_order_relaxed))
+            continue;
+        FETCH_ADD(table->peak_epoch, 1);
+        return;
+    }
+}

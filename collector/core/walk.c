@@ -1,0 +1,447 @@
+/*
+ * The stack walker. Called on the allocation path of sampled or all blocks by
+ * the thread whose stack it is. Must not allocate, lock, or touch memory
+ * outside of the stack's mapping.
+ */
+#include "walk.h"
+
+#include "eh_frame.h"
+#include "module.h"
+#include "segment.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+
+#if defined(__SANITIZE_ADDRESS__)
+#define NO_SANITIZE __attribute__((no_sanitize("address")))
+#else
+#define NO_SANITIZE
+#endif
+
+enum { RULE_BITS = 14, RULE_WAYS = 2, MAIN_STACK_BYTES = 8 << 20 };
+
+/* key is pc ^ rule, so that a torn pair is seen as no match. */
+struct rule_slot {
+    _Atomic uint64_t key, rule;
+};
+
+struct mt_walk_shared {
+    _Atomic uint32_t generation;
+    _Atomic uint32_t closing;
+    _Atomic uint64_t free_walkers; /* pointer in the low 48 bits, a changing tag above */
+    struct rule_slot slots[1u << RULE_BITS];
+};
+
+/* ---- the memory behind it -------------------------------------------------------- */
+
+static struct mt_walk_shared *shared_of(struct mt_core *core)
+{
+    struct mt_walk_shared *shared = atomic_load_explicit(&core->walk, memory_order_acquire);
+    if (__builtin_expect(shared != NULL, 1)) return shared;
+    struct mt_walk_shared *fresh = mt_private_map(core, sizeof *fresh);
+    if (!fresh) return NULL;
+    STORE(fresh->generation, 1);
+    /* Release: whoever finds the pointer finds the table. */
+    if (atomic_compare_exchange_strong_explicit(&core->walk, &shared, fresh, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return fresh;
+    mt_private_unmap(core, fresh, sizeof *fresh);
+    return shared;
+}
+
+static const uint64_t pointer_mask = (UINT64_C(1) << 48) - 1;
+
+struct mt_walker *mt_walker_take(struct mt_core *core)
+{
+    struct mt_walk_shared *shared = shared_of(core);
+    if (!shared) return NULL;
+    /* Acquire pairs with the release in mt_walker_give_back(). Walkers are never unmapped. */
+    uint64_t head = atomic_load_explicit(&shared->free_walkers, memory_order_acquire);
+    while (head & pointer_mask) {
+        struct mt_walker *walker = (struct mt_walker *)(uintptr_t)(head & pointer_mask);
+        uint64_t next = (uint64_t)(uintptr_t)__atomic_load_n(&walker->next_free, __ATOMIC_RELAXED);
+        uint64_t fresh = (((head >> 48) + 1) << 48) | next;
+        if (!atomic_compare_exchange_weak_explicit(&shared->free_walkers, &head, fresh, memory_order_acquire,
+                                                   memory_order_acquire))
+            continue;
+        walker->count = walker->trusted_count = walker->range_count = 0;
+        walker->may_close = false;
+        return walker;
+    }
+    return mt_private_map(core, sizeof(struct mt_walker));
+}
+
+void mt_walker_give_back(struct mt_core *core, struct mt_walker *walker)
+{
+    struct mt_walk_shared *shared = shared_of(core);
+    if (!shared || !walker) return;
+    uint64_t head = LOAD(shared->free_walkers), fresh;
+    do {
+        __atomic_store_n(&walker->next_free, (struct mt_walker *)(uintptr_t)(head & pointer_mask),
+                         __ATOMIC_RELAXED);
+        fresh = (((head >> 48) + 1) << 48) | (uint64_t)(uintptr_t)walker;
+    } while (!atomic_compare_exchange_weak_explicit(&shared->free_walkers, &head, fresh, memory_order_release,
+                                                    memory_order_relaxed));
+}
+
+void mt_walk_forget(struct mt_core *core)
+{
+    struct mt_walk_shared *shared = atomic_load_explicit(&core->walk, memory_order_acquire);
+    if (!shared) return;
+    for (unsigned i = 0; i < 1u << RULE_BITS; i++) STORE(shared->slots[i].key, 0);
+    atomic_fetch_add_explicit(&shared->generation, 1, memory_order_release);
+}
+
+void mt_walk_closing(struct mt_core *core, bool begins)
+{
+    struct mt_walk_shared *shared = atomic_load_explicit(&core->walk, memory_order_acquire);
+    if (shared) atomic_fetch_add_explicit(&shared->closing, begins ? 1 : UINT32_MAX, memory_order_seq_cst);
+}
+
+/* ---- bounds ------------------------------------------------------------------------ */
+
+struct line_reader {
+    uint64_t number[2];
+    unsigned field; /* 0: low, 1: high, 2: the rest */
+    char last[8];   /* the line's last characters */
+};
+
+static bool is_main_stack(const struct line_reader *reader)
+{
+    return !memcmp(reader->last + 1, "[stack]", 7);
+}
+
+/* Feeds one character; true at the end of a line. */
+static bool feed(struct line_reader *reader, char c)
+{
+    if (c == '\n') return true;
+    unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                     : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                                            : 16;
+    if (reader->field < 2) {
+        if (digit < 16)
+            reader->number[reader->field] = reader->number[reader->field] * 16 + digit;
+        else
+            reader->field++;
+    }
+    memmove(reader->last, reader->last + 1, 7);
+    reader->last[7] = c;
+    return false;
+}
+
+static bool take_line(const struct line_reader *reader, uintptr_t stack, struct mt_walk_range *range)
+{
+    bool is_main = is_main_stack(reader);
+    uintptr_t low = (uintptr_t)reader->number[0], high = (uintptr_t)reader->number[1];
+    if (is_main && high - low < MAIN_STACK_BYTES) low = high - MAIN_STACK_BYTES; /* it grows downwards */
+    if (stack < low || stack >= high) return false;
+    uintptr_t own = (uintptr_t)__builtin_thread_pointer();
+    range->low = low;
+    range->high = high;
+    range->is_own = is_main ||
+                    (own >= low && own < high); /* glibc keeps the thread's block at the top of its stack */
+    return true;
+}
+
+static bool read_maps(int fd, struct mt_walker *walker, uintptr_t stack, struct mt_walk_range *range)
+{
+    struct line_reader reader;
+    memset(&reader, 0, sizeof reader);
+    for (;;) {
+        long bytes = syscall(SYS_read, fd, walker->text, sizeof walker->text);
+        if (bytes <= 0) return false;
+        for (long i = 0; i < bytes; i++) {
+            if (!feed(&reader, walker->text[i])) continue;
+            if (take_line(&reader, stack, range)) return true;
+            memset(&reader, 0, sizeof reader);
+        }
+    }
+}
+
+static bool find_range(struct mt_core *core, struct mt_walker *walker, uintptr_t stack, struct mt_walk_range *range)
+{
+    int saved = errno;
+    struct mt_seccomp guard;
+    mt_seccomp_enter(&guard);
+    long fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    bool found = fd >= 0 && read_maps((int)fd, walker, stack, range);
+    if (fd >= 0) syscall(SYS_close, fd);
+    mt_seccomp_leave(&guard);
+    range->unmap_count = LOAD(core->segment->globals.unmap_count);
+    errno = saved;
+    return found;
+}
+
+/* The end of the mapping that holds the stack pointer; 0 when it is not known. */
+static uintptr_t end_of_stack(struct mt_core *core, struct mt_walker *walker, uintptr_t stack)
+{
+    uint64_t unmap_count = LOAD(core->segment->globals.unmap_count);
+    for (unsigned i = 0; i < walker->range_count; i++) {
+        struct mt_walk_range *range = &walker->ranges[i];
+        if (stack < range->low || stack >= range->high) continue;
+        if (range->is_own || range->unmap_count == unmap_count) return range->high;
+        return find_range(core, walker, stack, range) ? range->high : 0;
+    }
+    struct mt_walk_range found;
+    if (!find_range(core, walker, stack, &found)) return 0;
+    unsigned at = walker->range_count < MT_WALK_RANGES ? walker->range_count++
+                                                       : walker->range_next++ % MT_WALK_RANGES;
+    walker->ranges[at] = found;
+    return found.high;
+}
+
+/* ---- rules ------------------------------------------------------------------------- */
+
+/* Packed: cfa 4 bits, frame pointer 4 bits, its offset 24 bits, the CFA's offset 32 bits. */
+static uint64_t pack(struct mt_unwind_rule rule)
+{
+    if (rule.frame_pointer_offset != (rule.frame_pointer_offset << 8) >> 8) rule.cfa = MT_CFA_UNKNOWN;
+    return (uint64_t)rule.cfa | (uint64_t)rule.frame_pointer << 4 |
+           (uint64_t)((uint32_t)rule.frame_pointer_offset & 0xffffff) << 8 |
+           (uint64_t)(uint32_t)rule.cfa_offset << 32;
+}
+
+extern int _dl_find_object(void *address, struct dl_find_object *result) __attribute__((weak));
+
+/* A return address belongs to the call in front of it. */
+static uint64_t read_rule(struct mt_core *core, uintptr_t pc)
+{
+    struct dl_find_object object;
+    if (!_dl_find_object || _dl_find_object((void *)(pc - 1), &object)) return MT_CFA_NONE;
+    mt_module_seen(core, object.dlfo_link_map, (uintptr_t)object.dlfo_map_start, (uintptr_t)object.dlfo_map_end);
+    return pack(mt_eh_frame_rule(object.dlfo_eh_frame, pc - 1));
+}
+
+static uint64_t fill_rule(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
+                          struct rule_slot *slot, uintptr_t pc)
+{
+    if (atomic_load_explicit(&shared->closing, memory_order_seq_cst) && !walker->may_close) return MT_CFA_UNKNOWN;
+    uint64_t rule = read_rule(core, pc);
+    STORE(slot->rule, rule);
+    STORE(slot->key, rule ^ pc);
+    return rule;
+}
+
+static inline uint64_t find_rule(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
+                                 uintptr_t pc)
+{
+    unsigned at = (unsigned)((pc * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - RULE_BITS));
+    for (unsigned way = 0; way < RULE_WAYS; way++) {
+        struct rule_slot *slot = &shared->slots[at ^ way];
+        uint64_t rule = LOAD(slot->rule);
+        if (__builtin_expect((LOAD(slot->key) ^ rule) == pc, 1)) return rule;
+    }
+    struct rule_slot *slot = &shared->slots[at ^ (LOAD(shared->slots[at].key) ? 1u : 0u)];
+    return fill_rule(core, walker, shared, slot, pc);
+}
+
+/* ---- steps -------------------------------------------------------------------------- */
+
+struct step {
+    uintptr_t pc, stack, frame, low, high;
+    const uintptr_t *frame_saved_at;
+    bool is_plain; /* all it read were the return address and the saved frame pointer */
+};
+
+static inline bool is_readable(const struct step *step, uintptr_t address)
+{
+    return address >= step->low && address <= step->high - sizeof(uintptr_t) &&
+           !(address & (sizeof(uintptr_t) - 1));
+}
+
+/* Without rules (generated code, hand-written assembly): frame pointer, return address. */
+NO_SANITIZE static bool step_by_chain(struct step *step)
+{
+    uintptr_t frame = step->frame;
+    if (frame < step->stack || !is_readable(step, frame) || !is_readable(step, frame + sizeof(uintptr_t)))
+        return false;
+    const uintptr_t *words = (const uintptr_t *)frame;
+    if (words[0] && words[0] <= frame) return false;
+    step->frame_saved_at = words;
+    step->frame = words[0];
+    step->pc = words[1];
+    step->stack = frame + 2 * sizeof(uintptr_t);
+    step->is_plain = true;
+    return step->pc != 0;
+}
+
+#if defined(__x86_64__)
+/* The kernel puts a ucontext where the handler returns to. The interrupted instruction is no call: name its own
+ * address. */
+NO_SANITIZE static bool step_signal(struct step *step)
+{
+    if (step->high - step->stack < sizeof(ucontext_t)) return false;
+    const ucontext_t *context = (const ucontext_t *)step->stack;
+    step->pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP] + 1;
+    step->frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+    uintptr_t stack = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+    step->frame_saved_at = NULL;
+    step->is_plain = false;
+    bool is_same_stack = stack > step->stack && stack < step->high;
+    step->stack = stack;
+    return is_same_stack; /* from an alternate stack the walk ends here */
+}
+#else
+static bool step_signal(struct step *step)
+{
+    (void)step;
+    return false;
+}
+#endif
+
+NO_SANITIZE static inline bool find_cfa(struct step *step, uint64_t rule, uintptr_t *cfa)
+{
+    intptr_t offset = (int32_t)(rule >> 32);
+    switch (rule & 15) {
+    case MT_CFA_STACK: *cfa = step->stack + (uintptr_t)offset; break;
+    case MT_CFA_FRAME: *cfa = step->frame + (uintptr_t)offset; break;
+    case MT_CFA_FRAME_MEM:
+        if (!is_readable(step, step->frame + (uintptr_t)offset)) return false;
+        *cfa = *(const uintptr_t *)(step->frame + (uintptr_t)offset);
+        step->is_plain = false;
+        break;
+    default: return false;
+    }
+    return *cfa > step->stack && is_readable(step, *cfa - sizeof(uintptr_t));
+}
+
+NO_SANITIZE static inline bool find_frame_pointer(struct step *step, uint64_t rule, uintptr_t cfa)
+{
+    unsigned kind = (unsigned)(rule >> 4) & 15;
+    step->frame_saved_at = NULL;
+    if (kind == MT_FP_SAME) return true;
+    if (kind == MT_FP_LOST) {
+        step->frame = 0;
+        step->is_plain = false;
+        return true;
+    }
+    intptr_t offset = (int32_t)((uint32_t)(rule >> 8) << 8) >> 8;
+    uintptr_t at = (kind == MT_FP_AT_CFA ? cfa : step->frame) + (uintptr_t)offset;
+    if (!is_readable(step, at)) return false;
+    step->frame_saved_at = (const uintptr_t *)at;
+    step->frame = *step->frame_saved_at;
+    return true;
+}
+
+/* One frame outwards; false at the end, with *is_cut set when it is not the stack's own end. */
+NO_SANITIZE static inline bool step_out(struct step *step, uint64_t rule, bool *is_cut)
+{
+    uintptr_t cfa;
+    unsigned kind = (unsigned)rule & 15;
+    step->is_plain = true;
+    if (__builtin_expect(kind == MT_CFA_END, 0)) return false;
+    *is_cut = true;
+    if (kind == MT_CFA_NONE) return step_by_chain(step);
+    if (kind == MT_CFA_SIGNAL) return step_signal(step);
+    if (!find_cfa(step, rule, &cfa) || !find_frame_pointer(step, rule, cfa)) return false;
+    step->pc = *(const uintptr_t *)(cfa - sizeof(uintptr_t));
+    step->stack = cfa;
+    if (!step->pc) *is_cut = false;
+    return step->pc != 0;
+}
+
+/* ---- walks --------------------------------------------------------------------------- */
+
+/*
+ * A frame is what its state and the words that its callers' states were read
+ * from make of it: when all of them are unchanged, so is the rest of the walk.
+ */
+NO_SANITIZE static bool is_unchanged(const struct mt_walker *walker, unsigned from)
+{
+    uintptr_t changed = 0;
+    for (unsigned i = 0; i < from; i++) {
+        const struct mt_walk_frame *frame = &walker->frames[i];
+        changed |= ((const uintptr_t *)frame->stack)[-1] ^ frame->pc;
+        if (frame->frame_saved_at) changed |= *frame->frame_saved_at ^ frame->frame;
+    }
+    return !changed;
+}
+
+/* How many outer frames of the last walk are also this one's, the state's own frame included; 0 = none. */
+static unsigned match(const struct mt_walker *walker, unsigned *candidate, const struct step *step)
+{
+    unsigned at = *candidate;
+    while (at && walker->frames[at - 1].stack < step->stack) at--;
+    *candidate = at;
+    if (!at || at > walker->trusted_count) return 0;
+    const struct mt_walk_frame *frame = &walker->frames[at - 1];
+    if (frame->stack != step->stack || frame->pc != step->pc || frame->frame != step->frame) return 0;
+    return is_unchanged(walker, at - 1) ? at : 0;
+}
+
+static void append(struct mt_walker *walker, unsigned kept, unsigned fresh_count)
+{
+    unsigned room = MT_STACK_DEPTH_MAX - kept;
+    if (fresh_count > room) fresh_count = room; /* not reached: collect() leaves room */
+    uint64_t hash = kept ? walker->frames[kept - 1].hash : 0;
+    for (unsigned i = 0; i < fresh_count; i++) {
+        struct mt_walk_frame *frame = &walker->frames[kept + i];
+        *frame = walker->fresh[fresh_count - 1 - i];
+        hash = mt_walk_hash(hash, frame->pc);
+        frame->hash = hash;
+        walker->pcs[kept + i] = frame->pc;
+    }
+    walker->count = kept + fresh_count;
+}
+
+/* Walks until the stack's end or a frame that the last walk knows; returns how many frames of that stay. */
+static unsigned collect(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
+                        struct step *step, uintptr_t skip_low, uintptr_t skip_high, unsigned *fresh_count,
+                        unsigned *odd_count)
+{
+    unsigned candidate = walker->count, n = 0;
+    bool is_inner = true, is_cut = false;
+    *odd_count = 0;
+    for (;;) {
+        if (is_inner && (step->pc < skip_low || step->pc >= skip_high)) is_inner = false;
+        if (!is_inner) {
+            unsigned kept = candidate ? match(walker, &candidate, step) : 0;
+            if (kept && kept + n <= MT_STACK_DEPTH_MAX) {
+                *fresh_count = n;
+                return kept;
+            }
+            if (n == MT_STACK_DEPTH_MAX) {
+                is_cut = true;
+                break;
+            }
+            walker->fresh[n++] = (struct mt_walk_frame){step->pc, step->stack, step->frame, step->frame_saved_at,
+                                                        0};
+        }
+        if (!step_out(step, find_rule(core, walker, shared, step->pc), &is_cut)) break;
+        if (!step->is_plain) *odd_count = n; /* frames up to here cannot be compared by their words */
+        is_cut = false;
+    }
+    walker->is_cut = is_cut;
+    *fresh_count = n;
+    return 0;
+}
+
+__attribute__((noinline)) NO_SANITIZE unsigned mt_walk_here(struct mt_core *core, struct mt_walker *walker,
+                                                            uintptr_t skip_low, uintptr_t skip_high)
+{
+    struct mt_walk_shared *shared = shared_of(core);
+    const uintptr_t *own = __builtin_frame_address(0);
+    struct step step = {.pc = own[1], .stack = (uintptr_t)(own + 2), .frame = own[0], .frame_saved_at = own};
+    if (!shared) return 0;
+    step.low = (uintptr_t)own;
+    step.high = end_of_stack(core, walker, step.low);
+    if (!step.high) return walker->count = walker->trusted_count = 0;
+    uint32_t generation = atomic_load_explicit(&shared->generation, memory_order_acquire);
+    if (walker->generation != generation) walker->count = walker->trusted_count = 0;
+    walker->generation = generation;
+    unsigned fresh_count, odd_count;
+    unsigned kept = collect(core, walker, shared, &step, skip_low, skip_high, &fresh_count, &odd_count);
+    unsigned trusted_before = kept ? kept : 0;
+    append(walker, kept, fresh_count);
+    walker->trusted_count = odd_count ? trusted_before + fresh_count - odd_count : walker->count;
+    return walker->count;
+}

@@ -1,0 +1,70 @@
+/*
+ * Walks the calling thread's stack. Rules of how to get from a frame to its
+ * caller are read from the objects' unwind tables once and kept in a table
+ * that all threads of a core share; a thread's walker remembers its last walk,
+ * so that frames that did not change are compared instead of walked again.
+ *
+ * Takes no lock, allocates nothing but the two mappings, asks the loader only
+ * through _dl_find_object (lock-free). Every read stays inside the mapping
+ * that holds the stack pointer. A walker is used by one thread at a time, not
+ * re-entered (signal handlers see their thread's busy mark and stay away).
+ */
+#ifndef MT_WALK_H
+#define MT_WALK_H
+
+#include "core.h"
+
+enum { MT_WALK_RANGES = 4 };
+
+/* A frame in the state in which its callee returns to it. */
+struct mt_walk_frame {
+    uintptr_t pc, stack, frame;      /* return address, stack pointer, frame pointer */
+    const uintptr_t *frame_saved_at; /* where `frame` was read from; NULL: carried over from the callee */
+    uint64_t hash;                   /* of this frame and all its callers */
+};
+
+struct mt_walk_range {
+    uintptr_t low, high;
+    uint64_t unmap_count; /* of the program when it was read */
+    bool is_own;          /* the thread's own stack: stays mapped while it runs */
+};
+
+struct mt_walker {
+    struct mt_walker *next_free;
+    unsigned count;         /* frames of the last walk, outermost first */
+    unsigned trusted_count; /* of these, the frames that a later walk may reuse */
+    uint32_t generation;    /* of the rules that the last walk used */
+    bool is_cut;            /* the last walk ended before the stack did */
+    bool may_close;         /* this thread is inside dlclose itself */
+    unsigned range_count, range_next;
+    struct mt_walk_range ranges[MT_WALK_RANGES];
+    uint64_t pcs[MT_STACK_DEPTH_MAX]; /* of the last walk, outermost first */
+    struct mt_walk_frame frames[MT_STACK_DEPTH_MAX];
+    struct mt_walk_frame fresh[MT_STACK_DEPTH_MAX]; /* innermost first */
+    char text[4096];
+};
+
+/* A walker of memtrack's own memory, kept for reuse when given back; NULL when there is none. */
+struct mt_walker *mt_walker_take(struct mt_core *core);
+void mt_walker_give_back(struct mt_core *core, struct mt_walker *walker);
+
+/*
+ * Walks the stack of the caller. Frames inside [skip_low, skip_high) at the
+ * inner end are left out. Returns the number of frames; see the walker's
+ * fields. 0 when nothing could be read.
+ */
+unsigned mt_walk_here(struct mt_core *core, struct mt_walker *walker, uintptr_t skip_low, uintptr_t skip_high);
+
+/* Hash of a chain of frames: of one more callee inside of it. */
+static inline uint64_t mt_walk_hash(uint64_t callers, uint64_t pc)
+{
+    uint64_t mixed = (callers ^ pc) * UINT64_C(0x9e3779b97f4a7c15);
+    return (mixed ^ (mixed >> 29)) + UINT64_C(0x632be59bd9b4e019);
+}
+
+/* Forgets all rules: after objects were unloaded, and in a segment that is new. */
+void mt_walk_forget(struct mt_core *core);
+/* Around dlclose: meanwhile other threads read no unwind tables that they have not read before. */
+void mt_walk_closing(struct mt_core *core, bool begins);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * The hook of dlclose: what was read of an object's unwind tables is forgotten
+ * when it may be gone. Any thread; takes no lock of its own.
+ */
+#include "count.h"
+#include "export.h"
+#include "next.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+
+MT_EXPORT int dlclose(void *handle)
+{
+    static void *_Atomic slot;
+    mt_count_enter();
+    int (*next)(void *) = (int (*)(void *))(uintptr_t)mt_next_find_once(&slot, "dlclose");
+    if (!next) return -1;
+    mt_trace_closing(true);
+    int result = next(handle);
+    mt_trace_closing(false);
+    return result;
+}

@@ -1,0 +1,280 @@
+/*
+ * Records the call stacks of blocks. Called by the hooks on the thread that
+ * allocates or frees. While it works, the thread's busy mark is set: a signal
+ * handler that allocates meanwhile is counted, but gets no stack.
+ */
+#include "trace.h"
+
+#include "elf.h"
+#include "init.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+
+struct trace_thread {
+    struct mt_walker *walker;
+    uint64_t random_state;
+    const void *last_block; /* the newest recorded block, and the thread's allocations when it was made */
+    uint64_t last_count;
+    bool has_no_walker;
+};
+
+static _Thread_local struct trace_thread trace_thread __attribute__((tls_model("initial-exec")));
+
+static _Atomic uint32_t live_epoch; /* the core's epoch + 1 that the store of live blocks belongs to */
+static uintptr_t own_low, own_high;
+
+/* ---- start ------------------------------------------------------------------------- */
+
+enum mt_stacks_mode mt_trace_mode(void)
+{
+    return mt_core_is_on(&mt_core) ? (enum mt_stacks_mode)mt_core.options.number[MT_OPT_STACKS] : MT_STACKS_OFF;
+}
+
+static void lose(enum mt_attribution_dropped what)
+{
+    if (mt_stack_ready(&mt_core))
+        atomic_fetch_add_explicit(&mt_core.segment->attribution.lost[what], 1, memory_order_relaxed);
+}
+
+static bool start_store(void)
+{
+    static _Atomic uint32_t starting;
+    uint32_t idle = 0, epoch = LOAD(mt_core.epoch) + 1;
+    if (!atomic_compare_exchange_strong_explicit(&starting, &idle, 1, memory_order_acquire, memory_order_relaxed))
+        return false; /* another thread is at it: this block goes without */
+    if (atomic_load_explicit(&live_epoch, memory_order_acquire) != epoch) {
+        if (!own_low) mt_elf_range((const void *)(uintptr_t)&mt_trace_allocated, &own_low, &own_high);
+        mt_live_start(&mt_core, mt_trace_mode());
+        atomic_store_explicit(&live_epoch, epoch, memory_order_release);
+    }
+    atomic_store_explicit(&starting, 0, memory_order_release);
+    return true;
+}
+
+/* Acquire pairs with the release in start_store(). */
+static inline bool is_store_ready(void)
+{
+    return atomic_load_explicit(&live_epoch, memory_order_acquire) == LOAD(mt_core.epoch) + 1 || start_store();
+}
+
+static bool take_walker(struct trace_thread *thread)
+{
+    if (thread->walker) return true;
+    if (!thread->has_no_walker) {
+        thread->walker = mt_walker_take(&mt_core);
+        thread->random_state = ((mt_now_ns() * UINT64_C(0x9e3779b97f4a7c15)) ^ (uint64_t)(uintptr_t)thread) | 1;
+        thread->has_no_walker = !thread->walker;
+    }
+    if (!thread->walker) lose(MT_LOST_THREADS);
+    return thread->walker != NULL;
+}
+
+/* ---- allocations --------------------------------------------------------------------- */
+
+/* A peak that lies behind us was reached by what is recorded already. */
+static void note_peak_behind(const struct mt_shard *shard)
+{
+    const struct mt_globals *globals = &mt_core.segment->globals;
+    int64_t now = LOAD(globals->current_bytes) + LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes);
+    int64_t high = now + LOAD(shard->high_bytes) - LOAD(shard->live_bytes);
+    if (LOAD(globals->peak_bytes) > now || (LOAD(shard->high_bytes) != INT64_MIN && high > now))
+        mt_stack_note_peak(&mt_core, shard);
+}
+
+static void record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes)
+{
+    struct trace_thread *thread = &trace_thread;
+    bool is_exact = mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL;
+    note_peak_behind(shard);
+    mt_walk_here(&mt_core, thread->walker, own_low, own_high);
+    struct mt_live_block what = {.stack = mt_stack_of_walk(&mt_core, thread->walker),
+                                 .is_exact = is_exact,
+                                 .birth_ns = mt_now_coarse_ns(),
+                                 .birth_frame = mt_frame_now(&mt_core),
+                                 .thread_count = LOAD(shard->allocation_count)};
+    if (!what.stack) return;
+    if (is_exact)
+        what.weight = (struct mt_stack_weight){(int64_t)usable_bytes, MT_SCALE, requested_bytes, 0};
+    else
+        what.weight = mt_trace_weight(requested_bytes, usable_bytes, mt_core.options.number[MT_OPT_STACK_RATE]);
+    struct mt_live_block old;
+    if (!is_exact && mt_live_may_hold(block) && mt_live_take(&mt_core, block, &old)) {
+        lose(MT_LOST_BLOCKS); /* it was freed behind our back */
+        mt_stack_freed(&mt_core, old.stack, &old.weight, &(struct mt_stack_end){0});
+    }
+    if (!mt_live_put(&mt_core, block, &what)) {
+        lose(MT_LOST_BLOCKS);
+        return;
+    }
+    mt_stack_allocated(&mt_core, what.stack, &what.weight, what.birth_ns);
+    thread->last_block = block;
+    thread->last_count = what.thread_count;
+}
+
+/* True when this block is to be recorded; sets the next mark. */
+static bool is_due(struct mt_shard *shard, struct trace_thread *thread)
+{
+    uint64_t asked = LOAD(shard->requested_bytes), mark = (uint64_t)LOAD(shard->sample_countdown_bytes);
+    switch (mt_core.options.number[MT_OPT_STACKS]) {
+    case MT_STACKS_ALL: return true;
+    case MT_STACKS_OFF: STORE(shard->sample_countdown_bytes, INT64_MAX); return false;
+    default: break;
+    }
+    if (asked < mark) return false;
+    STORE(shard->sample_countdown_bytes,
+          (int64_t)(asked + mt_trace_distance(&thread->random_state, mt_core.options.number[MT_OPT_STACK_RATE])));
+    return mark != 0; /* a new shard has no mark yet: it begins here */
+}
+
+__attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const void *block,
+                                                  uint64_t requested_bytes, uint64_t usable_bytes)
+{
+    struct trace_thread *thread = &trace_thread;
+    if (mt_thread.is_busy || !mt_core_is_on(&mt_core)) return;
+    int saved = errno;
+    mt_thread.is_busy = true;
+    if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_OFF)
+        is_due(shard, thread);
+    else if (is_store_ready() && mt_stack_ready(&mt_core) && take_walker(thread) && is_due(shard, thread))
+        record(shard, block, requested_bytes, usable_bytes);
+    mt_thread.is_busy = false;
+    errno = saved;
+}
+
+/* ---- frees ------------------------------------------------------------------------------ */
+
+/* True when the block is older than the frames that the ring still holds. */
+static bool is_before_ring(const struct mt_frames *frames, uint64_t now_frame, uint64_t birth_ns)
+{
+    const struct mt_frame *oldest = &frames->ring[now_frame % MT_FRAME_RING];
+    return oldest->end_ns > birth_ns;
+}
+
+/* Whole frames between birth and now, at most MT_FRAME_RING; in mode all the low 16 bits of the birth are known. */
+static uint64_t frames_lived(const struct mt_live_block *what, uint64_t lived_ns)
+{
+    struct mt_frames *frames = &mt_core.segment->frames;
+    uint64_t now = LOAD(frames->count), lived = now - what->birth_frame;
+    if (what->is_exact) {
+        lived &= 0xffff;
+        if (now >= 0x10000 && lived_ns >= UINT64_C(8000000000) &&
+            is_before_ring(frames, now, mt_now_coarse_ns() - lived_ns))
+            lived = MT_FRAME_RING;
+    }
+    return lived < MT_FRAME_RING ? lived : MT_FRAME_RING;
+}
+
+static unsigned bucket_of(uint64_t value)
+{
+    unsigned bucket = value ? 64u - (unsigned)__builtin_clzll(value) : 0;
+    return bucket < MT_LIFETIME_BUCKETS ? bucket : MT_LIFETIME_BUCKETS - 1;
+}
+
+/* The part of a shard that counts lifetimes; made on first use. NULL when there is no memory. */
+static struct mt_shard_attribution *counters_of(struct mt_shard *shard)
+{
+    uint64_t offset = LOAD(shard->reserved[0]);
+    if (!offset) {
+        offset = mt_core_alloc(&mt_core, sizeof(struct mt_shard_attribution));
+        atomic_store_explicit(&shard->reserved[0], offset, memory_order_release);
+    }
+    return offset ? (struct mt_shard_attribution *)(void *)((char *)mt_core.segment + offset) : NULL;
+}
+
+static void add_lifetime(struct mt_shard *shard, uint64_t lived_ns, uint64_t frames, uint64_t count)
+{
+    struct mt_shard_attribution *counters = shard ? counters_of(shard) : NULL;
+    if (!counters) return;
+    _Atomic uint64_t *time = &counters->lifetime_time[bucket_of(lived_ns >> 22)];
+    _Atomic uint64_t *frame = &counters->lifetime_frames[bucket_of(frames)];
+    STORE(*time, LOAD(*time) + count);
+    STORE(*frame, LOAD(*frame) + count);
+}
+
+static uint64_t lived_since(const struct mt_live_block *what)
+{
+    uint64_t now = mt_now_coarse_ns();
+    if (!what->is_exact) return now - what->birth_ns;
+    return (((now >> 22) - (what->birth_ns >> 22)) & 0xffffff) << 22; /* modulo 19 hours */
+}
+
+static void settle(struct mt_shard *shard, const void *block, struct mt_live_block *what, uint64_t usable_bytes)
+{
+    struct trace_thread *thread = &trace_thread;
+    if (what->is_exact) what->weight = (struct mt_stack_weight){(int64_t)usable_bytes, MT_SCALE, 0, 0};
+    uint64_t lived_ns = lived_since(what), frames = frames_lived(what, lived_ns);
+    struct mt_stack_end end = {.lifetime_ms = lived_ns / 1000000,
+                               .is_same_frame = !frames && LOAD(mt_core.segment->frames.count),
+                               .is_temporary = shard && thread->last_block == block &&
+                                               thread->last_count == LOAD(shard->allocation_count)};
+    mt_stack_note_peak(&mt_core, shard);
+    mt_stack_freed(&mt_core, what->stack, &what->weight, &end);
+    add_lifetime(shard, lived_ns, frames, (uint64_t)what->weight.count);
+}
+
+/* Blocks of a parent process are not in this segment. */
+static bool is_usable(void)
+{
+    return mt_core_is_on(&mt_core) &&
+           atomic_load_explicit(&live_epoch, memory_order_acquire) == LOAD(mt_core.epoch) + 1;
+}
+
+bool mt_trace_detach(const void *block, struct mt_live_block *what)
+{
+    if (!is_usable()) return false;
+    if (mt_thread.is_busy) { /* in a signal handler that met its thread here */
+        if (mt_trace_mode() == MT_STACKS_ALL && mt_live_take(&mt_core, block, what)) lose(MT_LOST_NESTED);
+        return false;
+    }
+    mt_thread.is_busy = true;
+    bool found = mt_live_take(&mt_core, block, what);
+    mt_thread.is_busy = false;
+    return found;
+}
+
+void mt_trace_restore(const void *block, const struct mt_live_block *what)
+{
+    bool was_busy = mt_thread_set_busy(true);
+    mt_live_put(&mt_core, block, what);
+    mt_thread.is_busy = was_busy;
+}
+
+void mt_trace_ended(struct mt_shard *shard, const void *block, struct mt_live_block *what, uint64_t usable_bytes)
+{
+    int saved = errno;
+    bool was_busy = mt_thread_set_busy(true);
+    settle(shard, block, what, usable_bytes);
+    mt_thread.is_busy = was_busy;
+    errno = saved;
+}
+
+__attribute__((noinline)) void mt_trace_freed(struct mt_shard *shard, const void *block, uint64_t usable_bytes)
+{
+    struct mt_live_block what;
+    if (mt_trace_detach(block, &what)) mt_trace_ended(shard, block, &what, usable_bytes);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+void mt_trace_closing(bool begins)
+{
+    if (!mt_core_is_on(&mt_core)) return;
+    int saved = errno;
+    if (!begins) mt_walk_forget(&mt_core);
+    if (trace_thread.walker) trace_thread.walker->may_close = begins;
+    mt_walk_closing(&mt_core, begins);
+    errno = saved;
+}
+
+void mt_trace_thread_end(void)
+{
+    struct trace_thread *thread = &trace_thread;
+    if (thread->walker && mt_core_is_on(&mt_core)) mt_walker_give_back(&mt_core, thread->walker);
+    thread->walker = NULL;
+    thread->has_no_walker = true;
+}

@@ -1,0 +1,45 @@
+/*
+ * Gives blocks their call stacks: decides which blocks are recorded, walks the
+ * stack, puts the block into the store of live blocks, and settles the account
+ * when it is freed. Off unless MEMTRACK_STACKS says otherwise.
+ *
+ * A thread is asked to record when its cumulative requested bytes pass
+ * shard->sample_countdown_bytes (sampled), or at every block (all: its fast
+ * path is closed). Preserves errno.
+ */
+#ifndef MT_TRACE_H
+#define MT_TRACE_H
+
+#include "live.h"
+
+/* Which mode is in force; before the core has started: what it will be is not known and this is off. */
+enum mt_stacks_mode mt_trace_mode(void);
+
+/* Records a block that was just handed out and counted, if it is the one to be recorded. */
+void mt_trace_allocated(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
+
+/* A block is about to be freed; only when mt_live_may_hold() says so. It has been counted. */
+void mt_trace_freed(struct mt_shard *shard, const void *block, uint64_t usable_bytes);
+
+/* The same in two halves, around a realloc that may fail. */
+bool mt_trace_detach(const void *block, struct mt_live_block *what);
+void mt_trace_restore(const void *block, const struct mt_live_block *what);
+void mt_trace_ended(struct mt_shard *shard, const void *block, struct mt_live_block *what, uint64_t usable_bytes);
+
+/* Around dlclose. */
+void mt_trace_closing(bool begins);
+/* The thread ends: gives back what it holds. */
+void mt_trace_thread_end(void);
+
+/* ---- arithmetic of the sampler, apart for tests ----------------------------------- */
+
+/* -ln(u) for u in (0, 1]. */
+double mt_trace_minus_log(double u);
+/* 1 - e^-x for x >= 0. */
+double mt_trace_hit_probability(double x);
+/* What a sampled block stands for at a rate. */
+struct mt_stack_weight mt_trace_weight(uint64_t requested_bytes, uint64_t usable_bytes, uint64_t rate_bytes);
+/* The distance in bytes to the next sample, at least 1. */
+uint64_t mt_trace_distance(uint64_t *random_state, uint64_t rate_bytes);
+
+#endif
