@@ -1,0 +1,96 @@
+/*
+ * Reading a segment in the tests; see the header. One thread.
+ */
+#include "segment_view.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const struct mt_segment *view_open_file(const char *path)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &info)) return NULL;
+    void *at = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+const struct mt_segment *view_open(const char *directory, int pid)
+{
+    char prefix[32], path[2048] = "";
+    DIR *folder = opendir(directory);
+    if (!folder) return NULL;
+    snprintf(prefix, sizeof prefix, "%d.", pid);
+    for (struct dirent *entry; (entry = readdir(folder));)
+        if (!strncmp(entry->d_name, prefix, strlen(prefix)) && strstr(entry->d_name, ".seg"))
+            snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+    closedir(folder);
+    return path[0] ? view_open_file(path) : NULL;
+}
+
+const struct mt_object *view_at(const struct mt_segment *segment, uint32_t id)
+{
+    if (!id || id > segment->objects.used_slots) return NULL;
+    uint64_t chunk = segment->objects.chunks[(id - 1) / MT_OBJECT_CHUNK];
+    return (const struct mt_object *)((const char *)segment + chunk) + (id - 1) % MT_OBJECT_CHUNK;
+}
+
+const struct mt_object *view_nth(const struct mt_segment *segment, uint16_t kind, unsigned n)
+{
+    for (uint32_t id = 1; id <= segment->objects.used_slots; id++) {
+        const struct mt_object *object = view_at(segment, id);
+        if (object->kind == kind && !n--) return object;
+    }
+    return NULL;
+}
+
+unsigned view_count(const struct mt_segment *segment, uint16_t kind)
+{
+    unsigned count = 0;
+    for (uint32_t id = 1; id <= segment->objects.used_slots; id++) count += view_at(segment, id)->kind == kind;
+    return count;
+}
+
+const struct mt_object *view_handle(const struct mt_segment *segment, uint16_t kind, uint64_t handle)
+{
+    for (uint32_t id = 1; id <= segment->objects.used_slots; id++) {
+        const struct mt_object *object = view_at(segment, id);
+        if (object->kind == kind && object->handle == handle) return object;
+    }
+    return NULL;
+}
+
+const struct mt_heap *view_heap(const struct mt_segment *segment, uint32_t kind, uint32_t index, unsigned n)
+{
+    for (unsigned i = 0; i < MT_HEAP_MAX; i++)
+        if (segment->heaps[i].kind == kind && segment->heaps[i].index == index && !n--) return &segment->heaps[i];
+    return NULL;
+}
+
+unsigned view_heap_rows(const struct mt_segment *segment)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < MT_HEAP_MAX; i++) count += segment->heaps[i].kind != MT_HEAP_UNUSED;
+    return count;
+}
+
+const struct mt_histogram *view_histogram(const struct mt_segment *segment, const char *name)
+{
+    for (unsigned i = 0; i < MT_HISTOGRAM_MAX; i++)
+        if (segment->histograms[i].used && !strcmp(segment->histograms[i].name, name)) return &segment->histograms[i];
+    return NULL;
+}
+
+bool view_event(const struct mt_segment *segment, const char *kind, const char *part)
+{
+    for (unsigned i = 0; i < MT_EVENT_MAX; i++)
+        if (segment->events[i].sequence && !strcmp(segment->events[i].kind, kind) && strstr(segment->events[i].text, part))
+            return true;
+    return false;
+}
