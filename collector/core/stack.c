@@ -178,12 +178,23 @@ uint32_t mt_stack_intern(struct mt_core *core, const uint64_t *frames, unsigned 
     return id ? id : add(core, bucket, head, frames, depth, hash, generation, is_cut);
 }
 
+/* Two stacks with the same 64-bit hash in one thread's short memory would be taken for one: 1 in 2^56 pairs. */
+static uint32_t intern_known(struct mt_core *core, struct mt_walker *walker, unsigned count)
+{
+    uint64_t hash = walker->frames[count - 1].hash;
+    uint32_t generation = mt_module_generation(core);
+    struct mt_walk_known *known = &walker->known[hash % MT_WALK_KNOWN];
+    if (known->hash == hash && known->stack && known->generation == generation) return known->stack;
+    uint32_t id = mt_stack_intern(core, walker->pcs, count, hash, walker->is_cut);
+    *known = (struct mt_walk_known){hash, generation, id};
+    return id;
+}
+
 uint32_t mt_stack_of_walk(struct mt_core *core, struct mt_walker *walker)
 {
     unsigned limit = (unsigned)core->options.number[MT_OPT_STACK_DEPTH], count = walker->count;
     if (!count) return 0;
-    if (count <= limit)
-        return mt_stack_intern(core, walker->pcs, count, walker->frames[count - 1].hash, walker->is_cut);
+    if (count <= limit) return intern_known(core, walker, count);
     uint64_t hash = 1;
     const uint64_t *inner = walker->pcs + (count - limit);
     for (unsigned i = 0; i < limit; i++) hash = mt_walk_hash(hash, inner[i]);

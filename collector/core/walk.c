@@ -361,7 +361,7 @@ NO_SANITIZE static bool is_unchanged(const struct mt_walker *walker, unsigned fr
     for (unsigned i = 0; i < from; i++) {
         const struct mt_walk_frame *frame = &walker->frames[i];
         changed |= ((const uintptr_t *)frame->stack)[-1] ^ frame->pc;
-        if (frame->frame_saved_at) changed |= *frame->frame_saved_at ^ frame->frame;
+        if (frame->needs_frame && frame->frame_saved_at) changed |= *frame->frame_saved_at ^ frame->frame;
     }
     return !changed;
 }
@@ -374,7 +374,8 @@ static unsigned match(const struct mt_walker *walker, unsigned *candidate, const
     *candidate = at;
     if (!at || at > walker->trusted_count) return 0;
     const struct mt_walk_frame *frame = &walker->frames[at - 1];
-    if (frame->stack != step->stack || frame->pc != step->pc || frame->frame != step->frame) return 0;
+    if (frame->stack != step->stack || frame->pc != step->pc) return 0;
+    if (frame->needs_frame && frame->frame != step->frame) return 0;
     return is_unchanged(walker, at - 1) ? at : 0;
 }
 
@@ -386,11 +387,28 @@ static void append(struct mt_walker *walker, unsigned kept, unsigned fresh_count
     for (unsigned i = 0; i < fresh_count; i++) {
         struct mt_walk_frame *frame = &walker->frames[kept + i];
         *frame = walker->fresh[fresh_count - 1 - i];
+        if (frame->passes_frame && kept + i && frame[-1].needs_frame) frame->needs_frame = true;
         hash = mt_walk_hash(hash, frame->pc);
         frame->hash = hash;
         walker->pcs[kept + i] = frame->pc;
     }
     walker->count = kept + fresh_count;
+}
+
+static inline void keep_state(struct mt_walk_frame *frame, const struct step *step)
+{
+    frame->pc = step->pc;
+    frame->stack = step->stack;
+    frame->frame = step->frame;
+    frame->frame_saved_at = step->frame_saved_at;
+}
+
+/* What the way out of a frame depends on. */
+static inline void keep_rule(struct mt_walk_frame *frame, uint64_t rule)
+{
+    unsigned cfa = (unsigned)rule & 15, pointer = (unsigned)(rule >> 4) & 15;
+    frame->needs_frame = (cfa != MT_CFA_STACK && cfa != MT_CFA_END) || pointer == MT_FP_AT_FRAME;
+    frame->passes_frame = pointer == MT_FP_SAME;
 }
 
 /* Walks until the stack's end or a frame that the last walk knows; returns how many frames of that stay. */
@@ -413,16 +431,25 @@ static unsigned collect(struct mt_core *core, struct mt_walker *walker, struct m
                 is_cut = true;
                 break;
             }
-            walker->fresh[n++] = (struct mt_walk_frame){step->pc, step->stack, step->frame, step->frame_saved_at,
-                                                        0};
+            keep_state(&walker->fresh[n++], step);
         }
-        if (!step_out(step, find_rule(core, walker, shared, step->pc), &is_cut)) break;
+        uint64_t rule = find_rule(core, walker, shared, step->pc);
+        if (n) keep_rule(&walker->fresh[n - 1], rule);
+        if (!step_out(step, rule, &is_cut)) break;
         if (!step->is_plain) *odd_count = n; /* frames up to here cannot be compared by their words */
         is_cut = false;
     }
+    if (n && is_cut) walker->fresh[n - 1].needs_frame = true;
     walker->is_cut = is_cut;
     *fresh_count = n;
     return 0;
+}
+
+static void forget_walks(struct mt_walker *walker, uint32_t generation)
+{
+    walker->count = walker->trusted_count = 0;
+    walker->generation = generation;
+    memset(walker->known, 0, sizeof walker->known);
 }
 
 __attribute__((noinline)) NO_SANITIZE unsigned mt_walk_here(struct mt_core *core, struct mt_walker *walker,
@@ -436,8 +463,8 @@ __attribute__((noinline)) NO_SANITIZE unsigned mt_walk_here(struct mt_core *core
     step.high = end_of_stack(core, walker, step.low);
     if (!step.high) return walker->count = walker->trusted_count = 0;
     uint32_t generation = atomic_load_explicit(&shared->generation, memory_order_acquire);
-    if (walker->generation != generation) walker->count = walker->trusted_count = 0;
-    walker->generation = generation;
+    if (walker->generation != generation) forget_walks(walker, generation);
+    if (walker->count && walker->frames[0].stack > step.high) walker->count = walker->trusted_count = 0;
     unsigned fresh_count, odd_count;
     unsigned kept = collect(core, walker, shared, &step, skip_low, skip_high, &fresh_count, &odd_count);
     unsigned trusted_before = kept ? kept : 0;

@@ -14,19 +14,28 @@
 
 #include "core.h"
 
-enum { MT_WALK_RANGES = 4 };
+enum { MT_WALK_RANGES = 4, MT_WALK_KNOWN = 256 };
 
 /* A frame in the state in which its callee returns to it. */
 struct mt_walk_frame {
     uintptr_t pc, stack, frame;      /* return address, stack pointer, frame pointer */
     const uintptr_t *frame_saved_at; /* where `frame` was read from; NULL: carried over from the callee */
     uint64_t hash;                   /* of this frame and all its callers */
+    bool passes_frame;               /* the way to its caller leaves the frame pointer as it is */
+    bool needs_frame;                /* the way to its callers depends on `frame` */
 };
 
 struct mt_walk_range {
     uintptr_t low, high;
     uint64_t unmap_count; /* of the program when it was read */
     bool is_own;          /* the thread's own stack: stays mapped while it runs */
+};
+
+/* A stack that this walker has met before. */
+struct mt_walk_known {
+    uint64_t hash;
+    uint32_t generation; /* of the module table */
+    uint32_t stack;      /* its id, 0 = unused */
 };
 
 struct mt_walker {
@@ -41,6 +50,7 @@ struct mt_walker {
     uint64_t pcs[MT_STACK_DEPTH_MAX]; /* of the last walk, outermost first */
     struct mt_walk_frame frames[MT_STACK_DEPTH_MAX];
     struct mt_walk_frame fresh[MT_STACK_DEPTH_MAX]; /* innermost first */
+    struct mt_walk_known known[MT_WALK_KNOWN];
     char text[4096];
 };
 

@@ -1,0 +1,246 @@
+/* The walker against glibc's backtrace(), in plain frames, realigned ones, signal handlers and other stacks. */
+#include "core_support.h"
+#include "stack.h"
+#include "walk.h"
+
+#include <alloca.h>
+#include <check.h>
+#include <execinfo.h>
+#include <pthread.h>
+#include <signal.h>
+#include <ucontext.h>
+
+static struct mt_core core;
+static struct mt_walker *walker;
+
+static void set_up(void)
+{
+    setenv("MEMTRACK_STACKS", "all", 1);
+    set_up_core(&core);
+    ck_assert(mt_stack_ready(&core));
+    walker = mt_walker_take(&core);
+}
+
+static void tear_down(void)
+{
+    mt_walker_give_back(&core, walker);
+    tear_down_core(&core);
+}
+
+/* Compares the walk with backtrace(): the same addresses, but for the innermost, which is another call of this
+ * function. */
+static __attribute__((noinline)) void compare(void)
+{
+    void *expected[MT_STACK_DEPTH_MAX];
+    unsigned count = mt_walk_here(&core, walker, 0, 0);
+    int expected_count = backtrace(expected, MT_STACK_DEPTH_MAX);
+    ck_assert_int_ge(expected_count, 4);
+    ck_assert(!walker->is_cut);
+    ck_assert_uint_eq(count, (unsigned)expected_count);
+    for (unsigned i = 1; i < count; i++)
+        ck_assert_uint_eq(walker->pcs[count - 1 - i], (uint64_t)(uintptr_t)expected[i]);
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < count; i++) hash = mt_walk_hash(hash, walker->pcs[i]);
+    ck_assert_uint_eq(hash, walker->frames[count - 1].hash);
+}
+
+static volatile int sink;
+
+static __attribute__((noinline)) void deeper(int depth)
+{
+    if (depth)
+        deeper(depth - 1);
+    else
+        compare();
+    sink++;
+}
+
+START_TEST(plain_frames)
+{
+    for (int depth = 0; depth < 40; depth += 7) deeper(depth);
+    for (int i = 0; i < 5; i++) deeper(3); /* from memory */
+}
+END_TEST
+
+static __attribute__((noinline, optimize("no-omit-frame-pointer"))) void with_pointer(int depth, int bytes)
+{
+    volatile char *space = alloca((size_t)bytes);
+    space[0] = 1;
+    if (depth)
+        with_pointer(depth - 1, bytes * 2);
+    else
+        deeper(2);
+    sink += space[0];
+}
+
+START_TEST(frame_pointers_and_alloca)
+{
+    with_pointer(5, 16);
+    with_pointer(5, 48);
+    with_pointer(4, 48);
+}
+END_TEST
+
+static __attribute__((noinline)) void realigned(int depth)
+{
+    _Alignas(64) volatile char space[64] = {0};
+    if (depth)
+        realigned(depth - 1);
+    else
+        deeper(1);
+    sink += space[3];
+}
+
+START_TEST(realigned_stacks)
+{
+    realigned(3);
+    realigned(3);
+    realigned(1);
+}
+END_TEST
+
+/* The same return addresses with other frame pointers in between: nothing stale may be taken. */
+START_TEST(alternating_callers)
+{
+    for (int i = 0; i < 50; i++) {
+        if (i % 2)
+            with_pointer(i % 5, 32);
+        else
+            deeper(i % 7);
+        if (i % 3 == 0) realigned(i % 4);
+    }
+}
+END_TEST
+
+static void on_signal(int number)
+{
+    (void)number;
+    unsigned count = mt_walk_here(&core, walker, 0, 0);
+    void *expected[MT_STACK_DEPTH_MAX];
+    int expected_count = backtrace(expected, MT_STACK_DEPTH_MAX);
+    ck_assert_uint_eq(count, (unsigned)expected_count);
+    unsigned same = 0;
+    for (unsigned i = 3; i < count; i++) same += walker->pcs[count - 1 - i] == (uint64_t)(uintptr_t)expected[i];
+    ck_assert_uint_ge(same + 1, count - 3); /* the interrupted instruction is named one byte on */
+}
+
+static __attribute__((noinline)) void raise_here(int depth)
+{
+    if (depth)
+        raise_here(depth - 1);
+    else
+        raise(SIGUSR1);
+    sink++;
+}
+
+START_TEST(signal_frames)
+{
+    signal(SIGUSR1, on_signal);
+    raise_here(3);
+    raise_here(3);
+    signal(SIGUSR1, SIG_DFL);
+}
+END_TEST
+
+static ucontext_t back, fiber;
+static unsigned fiber_count;
+
+static void in_fiber(void)
+{
+    for (;;) {
+        fiber_count = mt_walk_here(&core, walker, 0, 0);
+        swapcontext(&fiber, &back);
+    }
+}
+
+START_TEST(fibers)
+{
+    size_t bytes = 64 * 1024;
+    char *stack = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    getcontext(&fiber);
+    fiber.uc_stack.ss_sp = stack;
+    fiber.uc_stack.ss_size = bytes;
+    makecontext(&fiber, in_fiber, 0);
+    for (int i = 0; i < 10; i++) {
+        swapcontext(&back, &fiber);
+        ck_assert_uint_ge(fiber_count, 1);
+        ck_assert_uint_lt(fiber_count, 4);
+        deeper(i);
+    }
+    munmap(stack, bytes);
+}
+END_TEST
+
+static void *in_thread(void *argument)
+{
+    struct mt_walker *own = mt_walker_take(&core);
+    unsigned count = mt_walk_here(&core, own, 0, 0);
+    void *expected[64];
+    ck_assert_uint_eq(count, (unsigned)backtrace(expected, 64));
+    mt_walker_give_back(&core, own);
+    return argument;
+}
+
+START_TEST(threads_with_small_stacks)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 64 * 1024);
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        ck_assert_int_eq(pthread_create(&thread, &attributes, in_thread, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+    pthread_attr_destroy(&attributes);
+}
+END_TEST
+
+START_TEST(depth_limit_is_kept)
+{
+    core.options.number[MT_OPT_STACK_DEPTH] = 64;
+    uint32_t id = mt_stack_here(&core, 0, 0);
+    ck_assert_uint_ne(id, 0);
+    ck_assert_uint_eq(mt_stack_at(&core, id)->is_cut, 0);
+    core.options.number[MT_OPT_STACK_DEPTH] = 4;
+    id = mt_stack_here(&core, 0, 0);
+    ck_assert_uint_eq(mt_stack_at(&core, id)->depth, 4);
+    ck_assert_uint_eq(mt_stack_at(&core, id)->is_cut, 1);
+}
+END_TEST
+
+START_TEST(modules_are_known)
+{
+    deeper(0);
+    const struct mt_modules *modules = &core.segment->attribution.modules;
+    ck_assert_uint_ge(modules->count, 2);
+    bool has_libc = false, has_program = false;
+    for (unsigned i = 0; i < modules->count; i++) {
+        has_libc |= strstr(modules->rows[i].path, "libc.so") != NULL;
+        has_program |= strstr(modules->rows[i].path, "check_walk") != NULL;
+        ck_assert_uint_lt(modules->rows[i].start, modules->rows[i].end);
+    }
+    ck_assert(has_libc && has_program);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("walk");
+    TCase *tests = tcase_create("walk");
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, plain_frames);
+    tcase_add_test(tests, frame_pointers_and_alloca);
+    tcase_add_test(tests, realigned_stacks);
+    tcase_add_test(tests, alternating_callers);
+    tcase_add_test(tests, signal_frames);
+    tcase_add_test(tests, fibers);
+    tcase_add_test(tests, threads_with_small_stacks);
+    tcase_add_test(tests, depth_limit_is_kept);
+    tcase_add_test(tests, modules_are_known);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
