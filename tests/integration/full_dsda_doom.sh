@@ -19,8 +19,8 @@ P
 start_x 640x480
 use_zink
 game=(dsda-doom -iwad "$wad" -nosound -nomusic -geom 320x240w -vidmode gl -timedemo "$TEST_TMP/demo.lmp")
-plain "${game[@]}"
-tracked "${game[@]}"
+steady plain "${game[@]}"
+steady tracked "${game[@]}"
 expect "exit status" "$tracked_status" "$plain_status"
 tics() { grep -ohE 'Timed [0-9]+ gametics' "$1.out" "$1.err" | head -n 1; }
 expect "game tics" "$(tics "$TEST_TMP/tracked")" "$(tics "$TEST_TMP/plain")"

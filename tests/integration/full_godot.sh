@@ -7,8 +7,8 @@ start_x 640x480
 use_zink
 cp -r "$TEST_SOURCE/tests/integration/data/godot" "$TEST_TMP/game"
 game=(godot3-runner --audio-driver Dummy --path "$TEST_TMP/game")
-plain "${game[@]}"
-tracked "${game[@]}"
+steady plain "${game[@]}"
+steady tracked "${game[@]}"
 expect "exit status" "$tracked_status" "$plain_status"
 main=""
 for file in "$OUT"/memtrack.godot*.json; do

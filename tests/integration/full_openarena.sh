@@ -7,8 +7,8 @@ start_x 640x480
 use_zink
 game=(openarena +set r_fullscreen 0 +set r_mode -1 +set r_customwidth 320 +set r_customheight 240 +set s_initsound 0
     +set com_introplayed 1 +set cl_renderer opengl1 +set bot_enable 1 +set bot_minplayers 4 +map oa_dm1 +wait 200 +quit)
-plain "${game[@]}"
-tracked "${game[@]}"
+steady plain "${game[@]}"
+steady tracked "${game[@]}"
 expect "exit status" "$tracked_status" "$plain_status"
 main=""
 for file in "$OUT"/memtrack.*.json; do
