@@ -74,35 +74,47 @@ static struct mt_theap *own_heap(void)
     return heap->id == MT_HEAP_NONE ? NULL : heap;
 }
 
+static void flush(struct mt_theap *heap)
+{
+    mt_shard_flush(the_core, heap->shard);
+}
+
 static void count_allocated(struct mt_theap *heap, size_t requested, size_t usable)
 {
-    if (heap) mt_pools_count_allocated(heap, mt_class_of(usable), requested, usable);
-    else if (mt_core_is_on(the_core)) mt_shard_allocated_shared(the_core, requested, usable);
+    if (heap) {
+        if (mt_pools_count_allocated(heap, mt_class_of(usable), requested, usable)) flush(heap);
+    } else if (mt_core_is_on(the_core)) {
+        mt_shard_allocated_shared(the_core, requested, usable);
+    }
 }
 
 static void count_freed(struct mt_theap *heap, size_t usable)
 {
-    if (heap) mt_pools_count_freed(heap, mt_class_of(usable), usable);
-    else if (mt_core_is_on(the_core)) mt_shard_freed_shared(the_core, usable);
+    if (heap) {
+        if (mt_pools_count_freed(heap, mt_class_of(usable), usable)) flush(heap);
+    } else if (mt_core_is_on(the_core)) {
+        mt_shard_freed_shared(the_core, usable);
+    }
 }
 
 static void count_failed(struct mt_theap *heap)
 {
-    if (heap) MT_OWN_ADD(heap->shard->failed_count, 1);
+    if (heap) MT_ADD(heap->shard->failed_count, 1);
     else if (mt_core_is_on(the_core))
         atomic_fetch_add_explicit(&the_core->segment->shards[0].failed_count, 1, memory_order_relaxed);
 }
 
 static void count_reallocated(struct mt_theap *heap)
 {
-    if (heap) MT_OWN_ADD(heap->shard->realloc_count, 1);
+    if (heap) MT_ADD(heap->shard->realloc_count, 1);
     else if (mt_core_is_on(the_core))
         atomic_fetch_add_explicit(&the_core->segment->shards[0].realloc_count, 1, memory_order_relaxed);
 }
 
-void mt_pools_flush_shard(struct mt_theap *heap)
+void *mt_pools_flush_and_return(struct mt_theap *heap, void *block)
 {
-    mt_shard_flush(the_core, heap->shard);
+    flush(heap);
+    return block;
 }
 
 /* ---- allocating --------------------------------------------------------------------------- */
@@ -236,8 +248,9 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
     return true;
 }
 
-bool mt_pools_free_slow(void *block, uint64_t entry)
+bool mt_pools_free_slow(void *block)
 {
+    uint64_t entry = mt_pagemap_entry(block);
     if (!entry) return false;
     struct mt_theap *heap = own_heap();
     unsigned class = mt_entry_class(entry), owner = mt_entry_owner(entry);
@@ -249,7 +262,7 @@ bool mt_pools_free_slow(void *block, uint64_t entry)
     return true;
 }
 
-void mt_pools_look_at_bin(struct mt_theap *heap, unsigned class)
+static void look_at_bin(struct mt_theap *heap, unsigned class)
 {
     struct mt_bin *bin = &heap->bins[class];
     int64_t length = mt_slab_bin_length(heap, class);
@@ -259,6 +272,17 @@ void mt_pools_look_at_bin(struct mt_theap *heap, unsigned class)
     }
     bin->free_limit = atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) +
                       (uint64_t)(bin->max_count - length);
+}
+
+bool mt_pools_after_free(struct mt_theap *heap, unsigned class)
+{
+    struct mt_shard *shard = heap->shard;
+    if (atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
+        atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed))
+        flush(heap);
+    if (atomic_load_explicit(&shard->classes[class].free_count, memory_order_relaxed) >= heap->bins[class].free_limit)
+        look_at_bin(heap, class);
+    return true;
 }
 
 /* ---- reallocating --------------------------------------------------------------------------------- */

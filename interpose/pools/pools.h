@@ -100,9 +100,7 @@ void *mt_pools_allocate_slow(size_t bytes) __attribute__((noinline, cold));
 void *mt_pools_allocate_aligned(size_t alignment, size_t bytes);
 void *mt_pools_allocate_zeroed(size_t bytes);
 /* False, with nothing done, when the block is not the pools'. NULL is not. */
-bool mt_pools_free_slow(void *block, uint64_t entry) __attribute__((noinline));
-void mt_pools_look_at_bin(struct mt_theap *heap, unsigned class) __attribute__((noinline, cold));
-void mt_pools_flush_shard(struct mt_theap *heap) __attribute__((noinline, cold));
+bool mt_pools_free_slow(void *block) __attribute__((noinline));
 
 /* For a block of the pools (mt_pools_owns()), bytes not 0. NULL when there is no memory; the block is then as it was. */
 void *mt_pools_reallocate(void *block, size_t bytes);
@@ -127,84 +125,93 @@ void mt_pools_info(struct mt_pools_info *info);
 
 /* ---- the hot path ------------------------------------------------------------------ */
 
-/* A plain add to a counter that only this thread writes; readers in other threads and processes see whole words. */
-#if defined(__SANITIZE_THREAD__)
-#define MT_OWN_ADD(field, value) MT_ADD(field, value)
-#else
-#define MT_OWN_ADD(field, value) (*(uint64_t *)(void *)&(field) += (uint64_t)(value))
-#endif
+/* Each ends a call of the hot path, so that it needs no stack frame: the pools' rarer duties, then the result. */
+void *mt_pools_flush_and_return(struct mt_theap *heap, void *block) __attribute__((noinline, cold));
+bool mt_pools_after_free(struct mt_theap *heap, unsigned class) __attribute__((noinline, cold));
 
-static inline void mt_pools_count_allocated(struct mt_theap *heap, unsigned class, size_t requested, uint64_t usable)
+static inline struct mt_bin *mt_pools_bin(struct mt_theap *heap, size_t class)
+{
+    return &heap->bins[class];
+}
+
+/* True when mt_pools_flush_shard() is due. */
+static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t class, size_t requested, uint64_t usable)
 {
     struct mt_shard *shard = heap->shard;
-    MT_OWN_ADD(shard->allocation_count, 1);
-    MT_OWN_ADD(shard->requested_bytes, requested);
-    MT_OWN_ADD(shard->classes[class].allocation_count, 1);
+    MT_ADD(shard->allocation_count, 1);
+    MT_ADD(shard->requested_bytes, requested);
+    MT_ADD(shard->classes[class].allocation_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (live > atomic_load_explicit(&shard->high_bytes, memory_order_relaxed)) {
-        atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
-        if (__builtin_expect(live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
-                                 heap->batch_bytes, 0))
-            mt_pools_flush_shard(heap);
-    }
+    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1)) return false;
+    atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
+    return __builtin_expect(
+        live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >= heap->batch_bytes, 0);
 }
 
-static inline void mt_pools_count_freed(struct mt_theap *heap, unsigned class, uint64_t usable)
+/* True when mt_pools_flush_shard() is due. */
+static inline bool mt_pools_count_freed(struct mt_theap *heap, size_t class, uint64_t usable)
 {
     struct mt_shard *shard = heap->shard;
-    MT_OWN_ADD(shard->free_count, 1);
-    MT_OWN_ADD(shard->classes[class].free_count, 1);
+    MT_ADD(shard->free_count, 1);
+    MT_ADD(shard->classes[class].free_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (__builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0))
-        mt_pools_flush_shard(heap);
+    return __builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0);
 }
 
-/* The class of 1 to MT_SLAB_MAX bytes. */
-static inline unsigned mt_pools_class(const struct mt_theap *heap, size_t bytes)
+/* The class of 1 to MT_SLAB_MAX bytes, or of 0. */
+static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
 {
     if (__builtin_expect(bytes <= MT_SMALL_MAX, 1)) return heap->small_class[(bytes + 15) / 16];
     uint64_t last = bytes - 1;
     unsigned exponent = 63u - (unsigned)__builtin_clzll(last);
-    return exponent * 8u + (unsigned)(last >> (exponent - 3u)) - 56u;
+    return (size_t)exponent * 8 + (last >> (exponent - 3)) - 56;
 }
 
-/* A block, or NULL where the slow path has to be asked. */
-static inline void *mt_pools_allocate_fast(size_t bytes)
+/* A block; what the inline part cannot do is left to slow(bytes). */
+static inline __attribute__((always_inline)) void *mt_pools_allocate_or(size_t bytes, void *(*slow)(size_t))
 {
     struct mt_theap *heap = mt_theap_self;
-    if (__builtin_expect(bytes > MT_SLAB_MAX, 0)) return NULL;
-    unsigned class = mt_pools_class(heap, bytes);
-    struct mt_bin *bin = &heap->bins[class];
+    if (__builtin_expect(bytes > MT_SLAB_MAX, 0)) return slow(bytes);
+    size_t class = mt_pools_class(heap, bytes);
+    struct mt_bin *bin = mt_pools_bin(heap, class);
     void *block = bin->head;
-    if (__builtin_expect(!block, 0)) return NULL;
+    if (__builtin_expect(!block, 0)) return slow(bytes);
     bin->head = *(void **)block;
-    mt_pools_count_allocated(heap, class, bytes, bin->bytes);
+    if (mt_pools_count_allocated(heap, class, bytes, bin->bytes)) return mt_pools_flush_and_return(heap, block);
     return block;
 }
 
 static inline void *mt_pools_allocate(size_t bytes)
 {
-    void *block = mt_pools_allocate_fast(bytes);
-    return __builtin_expect(block != NULL, 1) ? block : mt_pools_allocate_slow(bytes);
+    return mt_pools_allocate_or(bytes, mt_pools_allocate_slow);
+}
+
+/*
+ * Frees a block of the thread's own heap. Blocks of others, blocks that are
+ * not the pools' and NULL are left to slow(block), whose answer is returned.
+ */
+static inline __attribute__((always_inline)) bool mt_pools_free_or(void *block, bool (*slow)(void *))
+{
+    struct mt_theap *heap = mt_theap_self;
+    uint64_t entry = mt_pagemap_entry(block);
+    if (__builtin_expect(mt_entry_owner(entry) != heap->id, 0)) return slow(block);
+    size_t class = mt_entry_class(entry);
+    struct mt_bin *bin = mt_pools_bin(heap, class);
+    *(void **)block = bin->head;
+    bin->head = block;
+    if (mt_pools_count_freed(heap, class, bin->bytes) ||
+        __builtin_expect(atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) >=
+                             bin->free_limit, 0))
+        return mt_pools_after_free(heap, (unsigned)class);
+    return true;
 }
 
 /* False, with nothing done, when the block is not the pools'. */
 static inline bool mt_pools_free(void *block)
 {
-    struct mt_theap *heap = mt_theap_self;
-    uint64_t entry = mt_pagemap_entry(block);
-    if (__builtin_expect(mt_entry_owner(entry) != heap->id, 0)) return mt_pools_free_slow(block, entry);
-    unsigned class = mt_entry_class(entry);
-    struct mt_bin *bin = &heap->bins[class];
-    *(void **)block = bin->head;
-    bin->head = block;
-    mt_pools_count_freed(heap, class, bin->bytes);
-    if (__builtin_expect(atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) >=
-                             bin->free_limit, 0))
-        mt_pools_look_at_bin(heap, class);
-    return true;
+    return mt_pools_free_or(block, mt_pools_free_slow);
 }
 
 #endif

@@ -73,8 +73,7 @@ static __attribute__((noinline, cold)) void *malloc_slow(size_t bytes)
 
 EXPORT void *malloc(size_t bytes)
 {
-    void *block = mt_pools_allocate_fast(bytes);
-    return __builtin_expect(block != NULL, 1) ? block : malloc_slow(bytes);
+    return mt_pools_allocate_or(bytes, malloc_slow);
 }
 
 EXPORT void free(void *block)

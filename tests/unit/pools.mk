@@ -5,8 +5,24 @@ pools_obj     := $(POOLS_SRC:%.c=$(BUILD)/obj/%.o)
 pools_pic_obj := $(POOLS_SRC:%.c=$(BUILD)/pic/%.o)
 
 $(BUILD)/pic/interpose/pools/%.o $(BUILD)/obj/interpose/pools/%.o: BASE_CFLAGS += -Iinterpose/pools
+# No frame pointer in functions that call nothing or only as their last act: those are the hot ones.
+$(BUILD)/pic/interpose/pools/%.o $(BUILD)/pic/interpose/malloc.o $(BUILD)/pic/interpose/cxx.o: INJECT_CFLAGS += -momit-leaf-frame-pointer
 
 # The pools alone for LD_PRELOAD, to measure them.
 $(BUILD)/libmtpools_bench.so: $(core_pic_obj) $(pools_pic_obj) tests/bench/pools_preload.c
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(BASE_CFLAGS) $(INJECT_CFLAGS) -Iinterpose/pools $(CFLAGS) -MF $@.d -Wno-missing-prototypes $(INJECT_LDFLAGS) -Wl,-Bsymbolic -o $@ $(core_pic_obj) $(pools_pic_obj) tests/bench/pools_preload.c
+	$(Q)$(CC) $(BASE_CFLAGS) $(INJECT_CFLAGS) -momit-leaf-frame-pointer -Iinterpose/pools $(CFLAGS) -MF $@.d -Wno-missing-prototypes $(INJECT_LDFLAGS) -Wl,-Bsymbolic -o $@ $(core_pic_obj) $(pools_pic_obj) tests/bench/pools_preload.c
+
+UNIT_TESTS += $(BUILD)/tests/check_tlsf $(BUILD)/tests/check_pools
+check_pools_OBJ = $(pools_obj)
+$(BUILD)/tests/check_pools.o: BASE_CFLAGS += -Iinterpose/pools
+
+# Fuzzing needs clang; `make fuzz-tlsf FUZZ_SECONDS=60`.
+FUZZ_SECONDS ?= 30
+.PHONY: fuzz-tlsf
+fuzz-tlsf: ## fuzz the TLSF engine (clang)
+	@mkdir -p $(BUILD)/fuzz/tlsf
+	$(Q)clang $(BASE_CFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined -Itests/unit -MF $(BUILD)/fuzz/tlsf.d -o $(BUILD)/fuzz/fuzz_tlsf tests/fuzz/fuzz_tlsf.c collector/core/tlsf.c
+	$(Q)$(BUILD)/fuzz/fuzz_tlsf -max_len=4096 -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/tlsf
+
+.SECONDARY: $(pools_obj)
