@@ -178,6 +178,7 @@ static json_t *build_document(struct mt_watched *watched, const struct mt_snapsh
 {
     struct mt_report_context context = {
         .end = *end,
+        .split = watched->split,
         .memory = &watched->memory,
         .mappings = &watched->mappings,
         .timeline = &watched->timeline,
@@ -290,7 +291,12 @@ static void sample(struct mt_watched *watched, bool with_mappings)
 {
     const char *slash = strrchr(watched->file.path, '/');
     uint64_t now = mt_now_ns();
-    mt_proc_read_memory(watched->pid, &watched->memory);
+    struct mt_snapshot counters;
+    if (mt_proc_read_memory(watched->pid, &watched->memory) &&
+        !mt_snapshot_take_counters(&counters, &watched->file)) {
+        watched->split = mt_memory_split_of(&counters);
+        mt_snapshot_free(&counters);
+    }
     watched->next_sample_ns = now + SECOND_NS;
     if (!with_mappings) return;
     mt_proc_read_mappings(watched->pid, slash ? slash + 1 : watched->file.path, &watched->mappings);

@@ -331,21 +331,29 @@ static void set_kernel_numbers(json_t *part, const struct mt_snapshot *snapshot,
     mt_json_set(part, "virtual_bytes", known ? mt_json_u64(memory->virtual_bytes) : NULL);
 }
 
-/* rss = heap + mappings + memtrack + rest; rest is negative where counted memory was never touched. */
-static json_t *memory_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context,
-                           int64_t heap)
+struct mt_memory_split mt_memory_split_of(const struct mt_snapshot *snapshot)
 {
     const struct mt_globals *globals = &snapshot->segment->globals;
+    return (struct mt_memory_split){
+        .known = true,
+        .heap_bytes = (int64_t)globals->inherited_bytes + snapshot->cpu.live_bytes,
+        .mappings_bytes = (int64_t)(MT_GET(globals->mapped_bytes) + MT_GET(globals->stack_bytes)),
+        .memtrack_bytes = (int64_t)memtrack_bytes(snapshot),
+    };
+}
+
+/* rss = heap + mappings + memtrack + rest; rest is negative where counted memory was never touched. */
+static json_t *memory_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context)
+{
+    struct mt_memory_split split = context->split.known ? context->split : mt_memory_split_of(snapshot);
+    int64_t counted = split.heap_bytes + split.mappings_bytes + split.memtrack_bytes;
     bool known = context->memory && context->memory->known;
-    int64_t mappings = (int64_t)(MT_GET(globals->mapped_bytes) + MT_GET(globals->stack_bytes));
-    int64_t own = (int64_t)memtrack_bytes(snapshot);
     json_t *part = json_object();
     mt_json_set(part, "rss_bytes", known ? mt_json_u64(context->memory->rss_bytes) : NULL);
-    mt_json_set_i64(part, "heap_bytes", heap);
-    mt_json_set_i64(part, "mappings_bytes", mappings);
-    mt_json_set_i64(part, "memtrack_bytes", own);
-    mt_json_set(part, "rest_bytes",
-                known ? json_integer((int64_t)context->memory->rss_bytes - heap - mappings - own) : NULL);
+    mt_json_set_i64(part, "heap_bytes", split.heap_bytes);
+    mt_json_set_i64(part, "mappings_bytes", split.mappings_bytes);
+    mt_json_set_i64(part, "memtrack_bytes", split.memtrack_bytes);
+    mt_json_set(part, "rest_bytes", known ? json_integer((int64_t)context->memory->rss_bytes - counted) : NULL);
     set_kernel_numbers(part, snapshot, context->memory);
     mt_json_set(part, "categories_sampled_s",
                 context->mappings && context->mappings->known
@@ -489,7 +497,7 @@ static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_repo
     mt_json_set_u64(part, "overhead_bytes", memtrack_bytes(snapshot));
     mt_json_set_u64(part, "thread_count", MT_GET(globals->thread_count));
     mt_json_set_u64(part, "thread_count_live", MT_GET(globals->live_shards));
-    mt_json_set(part, "memory", memory_json(snapshot, context, current));
+    mt_json_set(part, "memory", memory_json(snapshot, context));
     mt_json_set(part, "mappings", mappings_json(globals));
     mt_json_set(part, "size_classes", size_classes_json(snapshot));
     mt_json_set(part, "tags", tags_json(snapshot));
@@ -558,8 +566,9 @@ static json_t *recent_frames_json(const struct mt_frames *frames)
 {
     json_t *index = json_array(), *duration = json_array(), *allocations = json_array();
     json_t *bytes = json_array(), *current = json_array();
-    uint64_t last = MT_GET(frames->count), first = last > RECENT_FRAMES ? last - RECENT_FRAMES + 1 : 1;
-    for (uint64_t n = first; n <= last; n++) {
+    uint64_t last = MT_GET(frames->count), listed = last < RECENT_FRAMES ? last : RECENT_FRAMES;
+    for (uint64_t i = 0; i < listed; i++) {
+        uint64_t n = last - listed + 1 + i;
         const struct mt_frame *frame = &frames->ring[(n - 1) % MT_FRAME_RING];
         if (MT_GET(frame->index) != n) continue; /* being written or already overwritten */
         json_array_append_new(index, mt_json_u64(n));

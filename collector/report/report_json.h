@@ -28,8 +28,16 @@ struct mt_process_end {
 /* What a segment and the kernel say about the end of a process that nobody waited for. */
 struct mt_process_end mt_process_end_of(const struct mt_segment_glance *glance, enum mt_liveness liveness);
 
+/* The parts of the resident memory that memtrack counts, at the moment when the kernel was asked for the rest. */
+struct mt_memory_split {
+    bool known;
+    int64_t heap_bytes, mappings_bytes, memtrack_bytes;
+};
+struct mt_memory_split mt_memory_split_of(const struct mt_snapshot *snapshot);
+
 struct mt_report_context {
     struct mt_process_end end;
+    struct mt_memory_split split;            /* of the moment of `memory`; not known: of the snapshot */
     const struct mt_proc_memory *memory;     /* may be NULL */
     const struct mt_proc_mappings *mappings; /* may be NULL */
     const struct mt_timeline *timeline;      /* may be NULL */

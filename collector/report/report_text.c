@@ -157,27 +157,52 @@ static int64_t software_device_bytes(const json_t *report)
     return sum;
 }
 
+static int64_t device_peak_bytes(const json_t *report)
+{
+    int64_t sum = 0;
+    size_t i, k;
+    const json_t *device, *heap;
+    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), i, device)
+        json_array_foreach((json_t *)mt_json_get(device, "heaps"), k, heap)
+            sum += mt_json_get_i64(heap, "peak_bytes");
+    return sum;
+}
+
+/* The sum that explains the RSS; its parts are of the moment when the kernel was asked. */
+static void print_resident(const struct text *text, const json_t *memory)
+{
+    if (!json_is_integer(mt_json_get(memory, "rss_bytes"))) {
+        fprintf(text->out, "  %-22s %12s   the program ended before it could be asked for\n", "resident (RSS)",
+                "-");
+        return;
+    }
+    fprintf(text->out, "  %-22s %12s   peak %s; %.1f s after the start it was the sum of\n", "resident (RSS)",
+            bytes_of(memory, "rss_bytes"), bytes_of(memory, "rss_peak_bytes"),
+            mt_json_get_real(memory, "sampled_s"));
+    fprintf(text->out, "  %-22s %12s\n", "  CPU heap", bytes_of(memory, "heap_bytes"));
+    fprintf(text->out, "  %-22s %12s   the program's own mmap, and thread stacks\n", "  mappings",
+            bytes_of(memory, "mappings_bytes"));
+    fprintf(text->out, "  %-22s %12s\n", "  memtrack itself", bytes_of(memory, "memtrack_bytes"));
+    bool negative = mt_json_get_i64(memory, "rest_bytes") < 0;
+    fprintf(text->out, "  %-22s %12s   %s\n", "  rest", bytes_of(memory, "rest_bytes"),
+            negative ? "set aside above, but never touched" : "code, files, the allocator's free memory");
+}
+
 static void print_memory(const struct text *text, const json_t *report)
 {
-    const json_t *cpu = mt_json_get(report, "cpu"), *memory = mt_json_get(cpu, "memory");
+    const json_t *cpu = mt_json_get(report, "cpu");
     int64_t overlap = software_device_bytes(report);
     title(text, "Where the memory goes");
-    fprintf(text->out, "  %-22s %12s   peak %s%s", "CPU heap", bytes_of(cpu, "current_bytes"),
-            bytes_of(cpu, "peak_bytes"), mt_json_get_i64(cpu, "peak_error_bytes") ? "" : " (exact)");
+    fprintf(text->out, "  %-22s %12s   peak %s", "CPU heap", bytes_of(cpu, "current_bytes"),
+            bytes_of(cpu, "peak_bytes"));
     if (mt_json_get_i64(cpu, "peak_error_bytes")) fprintf(text->out, " +- %s", bytes_of(cpu, "peak_error_bytes"));
-    fprintf(text->out, "\n  %-22s %12s   made by the program's own mmap, and thread stacks\n", "mappings",
-            bytes_of(memory, "mappings_bytes"));
-    fprintf(text->out, "  %-22s %12s\n", "memtrack itself", bytes_of(memory, "memtrack_bytes"));
-    fprintf(text->out,
-            "  %-22s %12s   code, files, allocator slack; negative: memory counted above but never touched\n",
-            "rest", bytes_of(memory, "rest_bytes"));
-    fprintf(text->out, "  %-22s %12s   peak %s\n", "= resident (RSS)", bytes_of(memory, "rss_bytes"),
-            bytes_of(memory, "rss_peak_bytes"));
-    fprintf(text->out, "  %-22s %12s\n", "Vulkan device memory",
-            bytes_of(mt_json_get(report, "vulkan"), "current_bytes"));
+    fprintf(text->out, "\n  %-22s %12s   peak %s\n", "Vulkan device memory",
+            bytes_of(mt_json_get(report, "vulkan"), "current_bytes"),
+            mt_human_bytes(next_buffer(), device_peak_bytes(report)));
     if (overlap)
         fprintf(text->out, "    %s of it is the process's own memory (software driver): it is in the RSS already\n",
                 mt_human_bytes(next_buffer(), overlap));
+    print_resident(text, mt_json_get(cpu, "memory"));
 }
 
 static void print_category(const struct text *text, const json_t *row)

@@ -227,27 +227,49 @@ static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *
     return copy_objects(snapshot, file);
 }
 
-int mt_snapshot_take(struct mt_snapshot *snapshot, const struct mt_segment_file *file, char *why, size_t why_bytes)
+static int begin(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
 {
     memset(snapshot, 0, sizeof *snapshot);
-    void *copy = mmap(NULL, sizeof(struct mt_segment), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (copy == MAP_FAILED) {
-        snprintf(why, why_bytes, "no memory");
-        return -ENOMEM;
-    }
+    void *copy = mmap(NULL, sizeof(struct mt_segment), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (copy == MAP_FAILED) return -ENOMEM;
     snapshot->segment = copy;
     snapshot->taken_ns = mt_now_ns();
     snapshot->taken_realtime_ns = now_realtime_ns();
     snapshot->segment_resident_bytes = mt_segment_file_allocated_bytes(file);
-    int error = copy_all(snapshot, file);
+    return 0;
+}
+
+static const char *reason_of(int error)
+{
+    if (error == -EINVAL) return "the segment is corrupt: an offset lies outside it";
+    if (error == -ENODATA) return "the segment is truncated";
+    return strerror(-error);
+}
+
+int mt_snapshot_take(struct mt_snapshot *snapshot, const struct mt_segment_file *file, char *why, size_t why_bytes)
+{
+    int error = begin(snapshot, file);
+    if (!error) error = copy_all(snapshot, file);
+    if (!error) {
+        mt_shards_sum(snapshot->segment, &snapshot->cpu);
+        return 0;
+    }
+    snprintf(why, why_bytes, "%s", reason_of(error));
+    mt_snapshot_free(snapshot);
+    return error;
+}
+
+int mt_snapshot_take_counters(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
+{
+    int error = begin(snapshot, file);
+    if (!error) error = copy_part(snapshot, file, 0, offsetof(struct mt_segment, objects));
+    if (!error) error = copy_shards(snapshot, file);
     if (error) {
-        snprintf(why, why_bytes, "%s",
-                 error == -EINVAL    ? "the segment is corrupt: an offset lies outside it"
-                 : error == -ENODATA ? "the segment is truncated"
-                                     : strerror(-error));
         mt_snapshot_free(snapshot);
         return error;
     }
+    tame_process(&snapshot->segment->process);
     mt_shards_sum(snapshot->segment, &snapshot->cpu);
     return 0;
 }

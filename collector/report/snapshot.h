@@ -31,6 +31,8 @@ struct mt_snapshot {
 
 /* Copies a segment. Returns 0, or -errno with one line in `why`; then nothing is held. */
 int mt_snapshot_take(struct mt_snapshot *snapshot, const struct mt_segment_file *file, char *why, size_t why_bytes);
+/* The same without the tables: counters, threads and heaps only, for numbers that must be of one moment. */
+int mt_snapshot_take_counters(struct mt_snapshot *snapshot, const struct mt_segment_file *file);
 void mt_snapshot_free(struct mt_snapshot *snapshot);
 
 /* The object of an id, NULL when there is none. */

@@ -22,7 +22,7 @@ void mt_report_path_stem(char *buffer, size_t bytes, const char *directory, cons
     char name[160], number[16] = "";
     snprintf(name, sizeof name, "%s", base ? base + 1 : executable);
     size_t length = strlen(name);
-    if (length > sizeof deleted && !strcmp(name + length - sizeof deleted + 1, deleted))
+    if (length >= sizeof deleted && !strcmp(name + length - sizeof deleted + 1, deleted))
         name[length - sizeof deleted + 1] = 0;
     for (char *at = name; *at; at++)
         if ((unsigned char)*at <= ' ' || *at == 127) *at = '_';

@@ -1,0 +1,847 @@
+/*
+ * The reader side on synthetic segments: what a snapshot and the document say
+ * of known counters, and that no damage to a segment does more than an error.
+ */
+#include "report/human.h"
+#include "report/json_build.h"
+#include "report/load.h"
+#include "report/procfs.h"
+#include "report/report_json.h"
+#include "report/report_text.h"
+#include "report/segment_file.h"
+#include "report/snapshot.h"
+#include "report/timeline.h"
+#include "report/vulkan_names.h"
+#include "report/writer.h"
+#include "vulkan_records.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/memtrack-check-XXXXXX";
+static char path[128];
+static struct mt_segment *segment;
+static size_t segment_bytes;
+
+#define SET(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
+
+/* A segment with an honest header in a file that this process maps and changes. */
+static void make_segment(void)
+{
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/4000000.77.0.seg", folder);
+    segment_bytes = (sizeof *segment + (8u << 20) + 4095u) & ~(size_t)4095;
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(ftruncate(fd, (off_t)segment_bytes), 0);
+    segment = mmap(NULL, segment_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ck_assert_ptr_ne(segment, MAP_FAILED);
+    close(fd);
+    memcpy(segment->magic, MT_SEGMENT_MAGIC, sizeof segment->magic);
+    segment->layout_version = MT_LAYOUT_VERSION;
+    segment->header_bytes = sizeof *segment;
+    segment->virtual_bytes = segment_bytes;
+    snprintf(segment->build, sizeof segment->build, "check");
+    struct mt_process *process = &segment->process;
+    process->pid = 4000000; /* above the highest pid there can be by default: never alive */
+    process->start_ticks = 77;
+    process->start_ns = 1000000000;
+    process->start_realtime_ns = UINT64_C(1700000000123000000);
+    snprintf(process->executable, sizeof process->executable, "/usr/games/check game");
+    memcpy(process->command_line, "game\0-f\0", 8);
+    process->command_line_bytes = 8;
+    snprintf(process->output_directory, sizeof process->output_directory, "%s", folder);
+    process->options_bytes = (uint32_t)snprintf(process->options, sizeof process->options,
+                                                "MEMTRACK_INTERVAL=3\nMEMTRACK_OUTPUT=%s\n", folder);
+    SET(segment->shard_limit, 1);
+    SET(segment->tags[0].used, 1);
+    snprintf(segment->tags[0].name, sizeof segment->tags[0].name, "default");
+    segment->globals.batch_bytes = 65536;
+    SET(process->state, MT_STATE_RUNNING);
+}
+
+static void drop_segment(void)
+{
+    char command[200];
+    munmap(segment, segment_bytes);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    ck_assert_int_eq(system(command), 0);
+    strcpy(folder + strlen(folder) - 6, "XXXXXX");
+}
+
+static json_t *load(void)
+{
+    char why[300] = "";
+    json_t *report = mt_report_load(path, why, sizeof why);
+    ck_assert_msg(report != NULL, "%s", why);
+    return report;
+}
+
+/* A value by a path such as "cpu.threads.0.name". */
+static const json_t *at(const json_t *value, const char *where)
+{
+    char part[64];
+    while (*where) {
+        size_t length = strcspn(where, ".");
+        memcpy(part, where, length);
+        part[length] = 0;
+        value = json_is_array(value) ? json_array_get(value, (size_t)atoi(part)) : json_object_get(value, part);
+        ck_assert_msg(value != NULL, "no %s", where);
+        where += length + (where[length] == '.');
+    }
+    return value;
+}
+
+static int64_t number(const json_t *report, const char *where)
+{
+    const json_t *value = at(report, where);
+    ck_assert_msg(json_is_integer(value), "%s is no integer", where);
+    return json_integer_value(value);
+}
+
+static const char *word(const json_t *report, const char *where)
+{
+    const json_t *value = at(report, where);
+    return json_is_null(value) ? "null" : json_string_value(value);
+}
+
+/* ---- documents ------------------------------------------------------------------------ */
+
+START_TEST(an_empty_segment_gives_a_whole_report)
+{
+    json_t *report = load();
+    ck_assert_str_eq(word(report, "schema"), "memtrack-report");
+    ck_assert_int_eq(number(report, "schema_version"), 1);
+    ck_assert_int_eq(number(report, "process.pid"), 4000000);
+    ck_assert_str_eq(word(report, "process.command_line.1"), "-f");
+    ck_assert_str_eq(word(report, "process.start_time"), "2023-11-14T22:13:20.123Z");
+    ck_assert_str_eq(word(report, "process.exit.state"), "killed");
+    ck_assert_int_eq(number(report, "cpu.current_bytes"), 0);
+    ck_assert(json_is_null(at(report, "cpu.rss_bytes")));
+    ck_assert_str_eq(word(report, "config.MEMTRACK_INTERVAL"), "3");
+    ck_assert_str_eq(word(report, "cpu.tags.0.tag"), "default");
+    json_decref(report);
+}
+END_TEST
+
+static void count(struct mt_shard *shard, unsigned allocated, unsigned freed, uint64_t size)
+{
+    ADD(shard->allocation_count, allocated);
+    ADD(shard->free_count, freed);
+    ADD(shard->requested_bytes, (allocated * size));
+    ADD(shard->live_bytes, (int64_t)allocated * (int64_t)size - (int64_t)freed * (int64_t)size);
+    ADD(shard->classes[mt_class_of(size)].allocation_count, allocated);
+    ADD(shard->classes[mt_class_of(size)].free_count, freed);
+}
+
+START_TEST(threads_and_classes_add_up_to_the_totals)
+{
+    SET(segment->shard_limit, 4);
+    count(&segment->shards[0], 1, 0, 16);
+    count(&segment->shards[1], 10, 4, 100);
+    count(&segment->shards[3], 5, 9, 100); /* frees what another thread made */
+    snprintf(segment->shards[1].name, MT_NAME_BYTES, "main");
+    SET(segment->shards[1].state, MT_SHARD_LIVE);
+    SET(segment->shards[1].tid, 12);
+    segment->shards[1].base_allocation_count = 3; /* from an earlier thread in the same shard */
+    segment->shards[1].base_requested_bytes = 300;
+    segment->shards[1].base_live_bytes = 300;
+    SET(segment->globals.thread_count, 5);
+    SET(segment->globals.live_shards, 1);
+    SET(segment->globals.live_shards_max, 2);
+    struct mt_ended_threads *ended = &segment->ended_threads[40];
+    SET(ended->key, 9);
+    snprintf(ended->name, MT_NAME_BYTES, "worker");
+    SET(ended->thread_count, 2);
+    SET(ended->allocation_count, 8);
+    SET(ended->free_count, 9);
+    segment->globals.inherited_bytes = 1000;
+    segment->globals.inherited_count = 2;
+    json_t *report = load();
+    ck_assert_int_eq(number(report, "cpu.allocation_count"), 16);
+    ck_assert_int_eq(number(report, "cpu.free_count"), 13);
+    ck_assert_int_eq(number(report, "cpu.net_count"), 3);
+    ck_assert_int_eq(number(report, "cpu.current_count"), 5);
+    ck_assert_int_eq(number(report, "cpu.current_bytes"), 1000 + 16 + 600 - 400);
+    ck_assert_int_eq(number(report, "cpu.total_bytes"), 16 + 1000 + 500);
+    ck_assert_int_eq(number(report, "cpu.peak_error_bytes"), 2 * 65536);
+    ck_assert_uint_eq(json_array_size(at(report, "cpu.size_classes")), 2);
+    ck_assert_int_eq(number(report, "cpu.size_classes.1.current_count"), 2);
+    ck_assert_int_eq(number(report, "cpu.size_classes.1.max_bytes"), 112);
+    ck_assert_str_eq(word(report, "cpu.threads.0.name"), "main");
+    ck_assert_int_eq(number(report, "cpu.threads.0.allocation_count"), 7);
+    ck_assert_int_eq(number(report, "cpu.threads.0.current_bytes"), 300);
+    ck_assert_str_eq(word(report, "cpu.threads.1.state"), "shared");
+    ck_assert_str_eq(word(report, "cpu.threads.2.name"), "worker");
+    ck_assert_int_eq(number(report, "cpu.tags.0.current_bytes"), number(report, "cpu.current_bytes"));
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(the_peak_is_never_below_the_current_bytes)
+{
+    count(&segment->shards[0], 3, 0, 4096);
+    SET(segment->globals.peak_bytes, 100);
+    json_t *report = load();
+    ck_assert_int_eq(number(report, "cpu.peak_bytes"), 3 * 4096);
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(a_tag_takes_its_part_from_default)
+{
+    SET(segment->tags[5].used, 1);
+    snprintf(segment->tags[5].name, MT_NAME_BYTES, "audio");
+    SET(segment->tags[5].budget_bytes, 50);
+    count(&segment->shards[0], 4, 0, 100);
+    SET(segment->shards[0].tags[5].allocation_count, 1);
+    SET(segment->shards[0].tags[5].requested_bytes, 100);
+    SET(segment->shards[0].tags[5].live_bytes, 100);
+    json_t *report = load();
+    ck_assert_int_eq(number(report, "cpu.tags.0.current_bytes"), 300);
+    ck_assert_int_eq(number(report, "cpu.tags.0.current_count"), 3);
+    ck_assert_str_eq(word(report, "cpu.tags.1.tag"), "audio");
+    ck_assert_str_eq(word(report, "cpu.tags.1.budget_state"), "over");
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(names_of_any_bytes_become_text)
+{
+    SET(segment->shard_limit, 2);
+    SET(segment->shards[1].state, MT_SHARD_LIVE);
+    memset(segment->shards[1].name, 0xff, MT_NAME_BYTES); /* not UTF-8, and without an end */
+    memcpy(segment->shards[1].name, "\xed\xa0\x80\xf8z\xc3\xa4", 7);
+    json_t *report = load();
+    ck_assert_int_eq(strncmp(word(report, "cpu.threads.0.name"), "\xef\xbf\xbd", 3), 0);
+    ck_assert_ptr_nonnull(strstr(word(report, "cpu.threads.0.name"), "z\xc3\xa4"));
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(the_end_of_a_process_is_told_apart)
+{
+    struct {
+        uint32_t state;
+        enum mt_liveness liveness;
+        enum mt_exit_state expected;
+        bool code_known, exec;
+    } cases[] = {
+        {MT_STATE_RUNNING, MT_ALIVE, MT_EXIT_RUNNING, false, false},
+        {MT_STATE_RUNNING, MT_GONE, MT_EXIT_KILLED, false, false},
+        {MT_STATE_RUNNING, MT_REUSED, MT_EXIT_LOST, false, false},
+        {MT_STATE_EXITED, MT_GONE, MT_EXIT_EXITED, true, false},
+        {MT_STATE_EXITED, MT_REUSED, MT_EXIT_EXITED, true, false},
+        {MT_STATE_EXECED, MT_ALIVE, MT_EXIT_EXITED, false, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mt_segment_glance glance = {.state = cases[i].state, .exit_code = 3};
+        struct mt_process_end end = mt_process_end_of(&glance, cases[i].liveness);
+        ck_assert_int_eq(end.state, cases[i].expected);
+        ck_assert_int_eq(end.code_known, cases[i].code_known);
+        ck_assert_int_eq(end.exec, cases[i].exec);
+        ck_assert_int_eq(end.signal, 0);
+    }
+}
+END_TEST
+
+START_TEST(events_come_in_their_order)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        static const uint64_t order[] = {3, 1, 2};
+        SET(segment->events[i].sequence, order[i]);
+        segment->events[i].time_ns = 1000000000 + order[i] * 500000000;
+        snprintf(segment->events[i].kind, sizeof segment->events[i].kind, "kind%d", (int)order[i]);
+    }
+    SET(segment->event_count, 3);
+    json_t *report = load();
+    ck_assert_str_eq(word(report, "events.0.kind"), "kind1");
+    ck_assert_str_eq(word(report, "events.2.kind"), "kind3");
+    ck_assert(json_real_value(at(report, "events.0.t_s")) == 0.5);
+    json_decref(report);
+}
+END_TEST
+
+/* ---- frames and histograms --------------------------------------------------------------- */
+
+static void add_to(struct mt_histogram *histogram, uint64_t value)
+{
+    ADD(histogram->count, 1);
+    ADD(histogram->sum, value);
+    ADD(histogram->buckets[mt_histogram_bucket(value)], 1);
+    if (value > MT_GET(histogram->max)) SET(histogram->max, value);
+}
+
+START_TEST(percentiles_are_within_a_bucket_of_the_truth)
+{
+    struct mt_histogram *histogram = calloc(1, sizeof *histogram);
+    ck_assert_uint_eq(mt_histogram_percentile(histogram, 0.5), 0);
+    for (uint64_t value = 1; value <= 1000; value++) add_to(histogram, value * 10);
+    static const double parts[] = {0.01, 0.5, 0.95, 0.99, 1.0};
+    for (unsigned i = 0; i < 5; i++) {
+        double truth = parts[i] * 10000, found = (double)mt_histogram_percentile(histogram, parts[i]);
+        ck_assert_msg(found >= truth - 10 && found <= truth * 1.0625 + 10, "%g: %g for %g", parts[i], found, truth);
+    }
+    ck_assert_uint_eq(mt_histogram_percentile(histogram, 1.0), 10000);
+    memset(histogram, 0, sizeof *histogram);
+    add_to(histogram, UINT64_MAX);
+    ck_assert_uint_eq(mt_histogram_percentile(histogram, 0.5), UINT64_MAX);
+    free(histogram);
+}
+END_TEST
+
+START_TEST(frames_are_listed_worst_first_and_newest_last)
+{
+    struct mt_frames *frames = &segment->frames;
+    SET(frames->count, 3);
+    SET(frames->source, MT_FRAME_VULKAN);
+    for (uint64_t i = 0; i < 3; i++) {
+        static const uint64_t allocations[] = {5, 70, 6};
+        struct mt_frame frame = {.duration_ns = 16000000, .allocation_count = allocations[i]};
+        SET(frame.index, i + 1);
+        memcpy(&frames->ring[i], &frame, sizeof frame);
+        memcpy(&frames->worst[2 - i], &frame, sizeof frame);
+        add_to(&frames->allocations, allocations[i]);
+    }
+    json_t *report = load();
+    ck_assert_str_eq(word(report, "frames.source"), "vulkan");
+    ck_assert_int_eq(number(report, "frames.worst.0.frame"), 2);
+    ck_assert_int_eq(number(report, "frames.worst.1.frame"), 3);
+    ck_assert_int_eq(number(report, "frames.recent.frame.2"), 3);
+    ck_assert_int_eq(number(report, "frames.allocations_per_frame.p50"), 6);
+    ck_assert_int_eq(number(report, "frames.allocations_per_frame.max"), 70);
+    json_decref(report);
+}
+END_TEST
+
+/* ---- Vulkan ------------------------------------------------------------------------------------ */
+
+static struct mt_object *chunk(void)
+{
+    uint64_t offset = (sizeof *segment + 4095u) & ~(uint64_t)4095;
+    SET(segment->objects.chunks[0], offset);
+    return (struct mt_object *)(void *)((char *)segment + offset);
+}
+
+static struct mt_object *put_object(uint32_t id, uint16_t kind, uint32_t owner, uint64_t size)
+{
+    struct mt_object *record = chunk() + (id - 1);
+    record->kind = kind;
+    record->owner = owner;
+    record->size_bytes = size;
+    record->handle = UINT64_C(0xabc00000000) + id;
+    SET(record->seq, 2);
+    if (MT_GET(segment->objects.used_slots) < id) SET(segment->objects.used_slots, id);
+    return record;
+}
+
+static struct mt_object *put_buffer(uint32_t id, uint64_t offset, uint64_t bytes, uint64_t usage)
+{
+    struct mt_object *record = put_object(id, MT_VK_BUFFER, 1, bytes);
+    record->link = 2;
+    record->offset = offset;
+    record->attr[MT_VK_RESOURCE_REQUIRED_BYTES] = bytes;
+    record->attr[MT_VK_RESOURCE_USAGE] = usage;
+    record->attr[MT_VK_RESOURCE_FLAGS] = MT_VK_RESOURCE_BOUND;
+    return record;
+}
+
+static void put_device(void)
+{
+    struct mt_object *device = put_object(1, MT_VK_DEVICE, 0, 0);
+    snprintf(device->name, sizeof device->name, "card");
+    device->attr[MT_VK_DEVICE_API_VERSION] = (1u << 22) | (3u << 12) | 250u;
+    device->attr[MT_VK_DEVICE_FLAGS] = MT_VK_DEVICE_IN_PROCESS;
+    for (unsigned i = 0; i < 2; i++) {
+        struct mt_heap *heap = &segment->heaps[i];
+        heap->owner = 1;
+        heap->size_bytes = 1u << 30;
+        heap->flags = i ? 7 : 1;
+        SET(heap->current_bytes, 1000);
+        SET(heap->allocation_count, 1);
+        SET(heap->kind, i ? MT_HEAP_DEVICE_TYPE : MT_HEAP_DEVICE_HEAP);
+    }
+}
+
+START_TEST(bound_unbound_and_aliased_bytes_of_an_allocation)
+{
+    put_device();
+    struct mt_object *memory = put_object(2, MT_VK_MEMORY, 1, 1000);
+    memory->attr[MT_VK_MEMORY_PROPERTIES] = 7;
+    put_buffer(3, 0, 100, 0x80);
+    put_buffer(4, 50, 100, 0x40);  /* 50 bytes twice */
+    put_buffer(5, 900, 300, 0x3);  /* ends behind the memory */
+    put_buffer(6, 2000, 10, 0x10); /* begins behind it */
+    json_t *report = load();
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.bound_bytes"), 250);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.unbound_bytes"), 750);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.aliased_bytes"), 50);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.resource_count"), 4);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.memory.unbound_bytes"), 750);
+    ck_assert_str_eq(word(report, "vulkan.devices.0.allocations.0.property_class"), "both");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.2.kind"), "staging");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.api_version"), "1.3.250");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.buffers.count"), 4);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.in_process_bytes"), 1000);
+    ck_assert_int_eq(number(report, "vulkan.current_bytes"), 1000);
+    ck_assert_str_eq(word(report, "vulkan.devices.0.memory_types.0.flags.2"), "HOST_COHERENT");
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(a_record_in_the_middle_of_a_change_is_left_out_and_counted)
+{
+    put_device();
+    struct mt_object *memory = put_object(2, MT_VK_MEMORY, 1, 1000);
+    SET(memory->seq, 3);
+    json_t *report = load();
+    ck_assert_uint_eq(json_array_size(at(report, "vulkan.devices.0.allocations")), 0);
+    ck_assert_int_eq(number(report, "dropped.unreadable_objects"), 1);
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(heaps_whose_device_record_is_gone_are_still_reported)
+{
+    put_device();
+    memset((void *)chunk(), 0, sizeof(struct mt_object));
+    json_t *report = load();
+    ck_assert_uint_eq(json_array_size(at(report, "vulkan.devices")), 1);
+    ck_assert(json_is_null(at(report, "vulkan.devices.0.name")));
+    ck_assert_int_eq(number(report, "vulkan.devices.0.heaps.0.current_bytes"), 1000);
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(kinds_follow_the_written_order)
+{
+    ck_assert_str_eq(mt_vk_buffer_kind(0x80 | 0x40, false), "index");
+    ck_assert_str_eq(mt_vk_buffer_kind(0x80 | 0x40 | 0x10, false), "general");
+    ck_assert_str_eq(mt_vk_buffer_kind(0x80 | 0x3, false), "vertex");
+    ck_assert_str_eq(mt_vk_buffer_kind(0x3, true), "staging");
+    ck_assert_str_eq(mt_vk_buffer_kind(0x3, false), "transfer");
+    ck_assert_str_eq(mt_vk_buffer_kind(0x20 | 0x20000, false), "storage");
+    ck_assert_str_eq(mt_vk_buffer_kind(0x100000 | 0x80, false), "acceleration_structure");
+    ck_assert_str_eq(mt_vk_buffer_kind(0, false), "other");
+    ck_assert_str_eq(mt_vk_image_kind(0x10 | 0x4, 37, false), "color_target");
+    ck_assert_str_eq(mt_vk_image_kind(0x10, 37, true), "swapchain");
+    ck_assert_str_eq(mt_vk_image_kind(0x20 | 0x4, 126, false), "depth");
+    ck_assert_str_eq(mt_vk_image_kind(0x40 | 0x10, 37, false), "transient");
+    ck_assert_str_eq(mt_vk_image_kind(0x4 | 0x2, 37, false), "texture");
+    ck_assert_str_eq(mt_vk_format_name(37), "R8G8B8A8_UNORM");
+    ck_assert_str_eq(mt_vk_format_name(184), "ASTC_12x12_SRGB_BLOCK");
+    ck_assert_str_eq(mt_vk_format_name(1000156003), "G8_B8R8_2PLANE_420_UNORM");
+    ck_assert_ptr_null(mt_vk_format_name(999));
+}
+END_TEST
+
+/* ---- damage -------------------------------------------------------------------------------------- */
+
+/* Loads what there is; a document must survive its printing, an error must have a reason. */
+static void survive(void)
+{
+    char why[300] = "";
+    json_t *report = mt_report_load(path, why, sizeof why);
+    if (!report) {
+        ck_assert_str_ne(why, "");
+        ck_assert_ptr_null(strchr(why, '\n'));
+        return;
+    }
+    FILE *nowhere = fopen("/dev/null", "w");
+    mt_report_text(nowhere, report, 5);
+    fclose(nowhere);
+    json_decref(report);
+}
+
+static const uint64_t odd_values[] = {0,         1,         0x7fffffff, 0x80000000, 0xffffffff, UINT64_C(1) << 40,
+                                      INT64_MAX, UINT64_MAX};
+
+/* Every word of the header region in turn, one value each time; strings lose their ends. */
+START_TEST(any_damaged_word_of_the_header_is_survived)
+{
+    put_device();
+    put_object(2, MT_VK_MEMORY, 1, 1000);
+    size_t regions[][2] = {
+        {0, offsetof(struct mt_segment, process) + offsetof(struct mt_process, executable)},
+        {offsetof(struct mt_segment, globals), offsetof(struct mt_segment, tags)},
+        {offsetof(struct mt_segment, heaps), offsetof(struct mt_segment, heaps) + 2 * sizeof(struct mt_heap)},
+        {offsetof(struct mt_segment, pools), offsetof(struct mt_segment, pools) + 256},
+        {offsetof(struct mt_segment, objects), offsetof(struct mt_segment, objects) + 64},
+        {offsetof(struct mt_segment, frames), offsetof(struct mt_segment, frames) + 64},
+        {(sizeof *segment + 4095u) & ~(size_t)4095,
+         ((sizeof *segment + 4095u) & ~(size_t)4095) + 2 * sizeof(struct mt_object)},
+    };
+    unsigned turn = 0;
+    for (size_t r = 0; r < sizeof regions / sizeof *regions; r++)
+        for (size_t offset = regions[r][0]; offset + 8 <= regions[r][1]; offset += 8) {
+            uint64_t kept, value = odd_values[turn++ % 8];
+            memcpy(&kept, (char *)segment + offset, 8);
+            memcpy((char *)segment + offset, &value, 8);
+            survive();
+            memcpy((char *)segment + offset, &kept, 8);
+        }
+}
+END_TEST
+
+START_TEST(fields_that_say_how_much_are_survived_with_any_value)
+{
+    put_device();
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t value = odd_values[i];
+        SET(segment->shard_limit, (uint32_t)value);
+        survive();
+        SET(segment->shard_limit, 1);
+        SET(segment->event_count, value);
+        survive();
+        SET(segment->event_count, 0);
+        SET(segment->objects.used_slots, (uint32_t)value);
+        survive();
+        SET(segment->objects.used_slots, 1);
+        uint64_t kept = MT_GET(segment->objects.chunks[0]);
+        SET(segment->objects.chunks[0], value);
+        survive();
+        SET(segment->objects.chunks[0], kept);
+        segment->process.command_line_bytes = (uint32_t)value;
+        segment->process.options_bytes = (uint32_t)value;
+        survive();
+        SET(segment->frames.count, value);
+        SET(segment->frames.source, (uint32_t)value);
+        survive();
+        SET(segment->frames.count, 0);
+    }
+    memset(segment->process.executable, 'x', sizeof segment->process.executable);
+    memset(segment->process.command_line, 'x', sizeof segment->process.command_line);
+    memset(segment->process.options, 'x', sizeof segment->process.options);
+    memset(segment->process.next_allocator, 'x', sizeof segment->process.next_allocator);
+    survive();
+}
+END_TEST
+
+START_TEST(random_damage_is_survived)
+{
+    put_device();
+    SET(segment->shard_limit, 3);
+    srand(7);
+    size_t head = offsetof(struct mt_segment, events);
+    unsigned char *bytes = (unsigned char *)segment, *kept = malloc(head);
+    memcpy(kept, bytes, head);
+    for (unsigned round = 0; round < 300; round++) {
+        for (unsigned i = 0; i < 200; i++) {
+            size_t offset = 24 + (size_t)rand() % (head - 24);
+            bytes[offset] = (unsigned char)rand();
+        }
+        survive();
+        memcpy(bytes, kept, head);
+    }
+    free(kept);
+}
+END_TEST
+
+START_TEST(a_segment_cut_at_any_length_is_an_error)
+{
+    static const off_t lengths[] = {0, 1, 7, 8, 11, 15, 16, 24, 100, 4096, 20000, 1 << 20};
+    char why[300];
+    for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        ck_assert_int_eq(truncate(path, lengths[i]), 0);
+        ck_assert_ptr_null(mt_report_load(path, why, sizeof why));
+    }
+}
+END_TEST
+
+START_TEST(a_segment_cut_while_it_is_read_is_an_error)
+{
+    struct mt_segment_file file;
+    struct mt_snapshot snapshot;
+    struct mt_segment_glance glance;
+    char why[300];
+    ck_assert_int_eq(mt_segment_file_open(&file, path, why, sizeof why), 0);
+    ck_assert_int_eq(truncate(path, 4096), 0);
+    ck_assert_int_eq(mt_snapshot_take(&snapshot, &file, why, sizeof why), -ENODATA);
+    ck_assert_int_eq(mt_segment_file_glance(&file, &glance), -ENODATA);
+    mt_segment_file_close(&file);
+}
+END_TEST
+
+START_TEST(unfinished_segments_are_told_from_wrong_ones)
+{
+    struct mt_segment_file file;
+    char why[300];
+    SET(segment->process.state, MT_STATE_STARTING);
+    ck_assert_int_eq(mt_segment_file_open(&file, path, why, sizeof why), -EAGAIN);
+    SET(segment->process.state, 9);
+    ck_assert_int_eq(mt_segment_file_open(&file, path, why, sizeof why), -EINVAL);
+    SET(segment->process.state, MT_STATE_RUNNING);
+    segment->layout_version++;
+    ck_assert_int_eq(mt_segment_file_open(&file, path, why, sizeof why), -EPROTO);
+    segment->layout_version--;
+    memset(segment->magic, 0, sizeof segment->magic);
+    ck_assert_int_eq(mt_segment_file_open(&file, path, why, sizeof why), -EAGAIN);
+    memset(segment->magic, 'x', sizeof segment->magic);
+    ck_assert_int_eq(mt_segment_file_open(&file, path, why, sizeof why), -EINVAL);
+    ck_assert_int_eq(mt_segment_file_open(&file, folder, why, sizeof why), -EINVAL);
+    ck_assert_int_eq(mt_segment_file_open(&file, "/nonexistent/x", why, sizeof why), -ENOENT);
+}
+END_TEST
+
+/* ---- files ------------------------------------------------------------------------------------------- */
+
+START_TEST(report_names_have_the_last_part_of_the_executable)
+{
+    char stem[300];
+    mt_report_path_stem(stem, sizeof stem, "/out", "/usr/games/my game", 12, 1);
+    ck_assert_str_eq(stem, "/out/memtrack.my_game.12");
+    mt_report_path_stem(stem, sizeof stem, "/out", "/bin/x (deleted)", 12, 3);
+    ck_assert_str_eq(stem, "/out/memtrack.x.12.3");
+    mt_report_path_stem(stem, sizeof stem, "/out", "", 12, 1);
+    ck_assert_str_eq(stem, "/out/memtrack.unknown.12");
+}
+END_TEST
+
+START_TEST(a_report_that_cannot_be_written_leaves_the_old_one)
+{
+    char stem[200], file[220];
+    snprintf(stem, sizeof stem, "%s/memtrack.x.1", folder);
+    snprintf(file, sizeof file, "%s.json", stem);
+    json_t *first = json_pack("{s:i}", "n", 1), *second = json_pack("{s:s}", "n", "two");
+    ck_assert_int_eq(mt_report_write(first, stem, false, 1), 0);
+    /* A limit on the file size is a full disk for one process. */
+    pid_t child = fork();
+    if (child == 0) {
+        static char longer[200001];
+        struct rlimit limit = {100000, 100000};
+        memset(longer, 'x', sizeof longer - 1);
+        json_object_set_new(second, "long", json_string(longer));
+        signal(SIGXFSZ, SIG_IGN);
+        if (setrlimit(RLIMIT_FSIZE, &limit)) _exit(2);
+        _exit(mt_report_write(second, stem, false, 1) == -EFBIG ? 0 : 1);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_lt(mt_report_write(second, "/nonexistent/folder/x", false, 1), 0);
+    json_t *read = json_load_file(file, 0, NULL);
+    ck_assert_int_eq(number(read, "n"), 1);
+    json_decref(read);
+    json_decref(first);
+    json_decref(second);
+}
+END_TEST
+
+START_TEST(keep_makes_a_numbered_copy_that_stays)
+{
+    char stem[200], file[220];
+    snprintf(stem, sizeof stem, "%s/memtrack.x.1", folder);
+    for (int i = 1; i <= 2; i++) {
+        json_t *report = json_pack("{s:i}", "n", i);
+        ck_assert_int_eq(mt_report_write(report, stem, true, (unsigned long)i), 0);
+        json_decref(report);
+    }
+    snprintf(file, sizeof file, "%s.000001.json", stem);
+    json_t *read = json_load_file(file, 0, NULL);
+    ck_assert_int_eq(number(read, "n"), 1);
+    json_decref(read);
+}
+END_TEST
+
+START_TEST(segment_names_are_understood)
+{
+    int32_t pid;
+    uint64_t ticks;
+    unsigned n;
+    ck_assert(mt_segment_file_parse_name("12.345.6.seg", &pid, &ticks, &n));
+    ck_assert_int_eq(pid, 12);
+    ck_assert_uint_eq(ticks, 345);
+    ck_assert_uint_eq(n, 6);
+    ck_assert(!mt_segment_file_parse_name("12.345.6.seg.report", &pid, &ticks, &n));
+    ck_assert(!mt_segment_file_parse_name("collector.lock", &pid, &ticks, &n));
+    ck_assert(!mt_segment_file_parse_name("-1.3.4.seg", &pid, &ticks, &n));
+}
+END_TEST
+
+START_TEST(json_that_is_no_report_is_refused)
+{
+    static const char *const texts[] = {"",
+                                        "{}",
+                                        "[]",
+                                        "nonsense",
+                                        "{\"schema\":\"memtrack-report\"}",
+                                        "{\"schema\":\"memtrack-report\",\"schema_version\":2}",
+                                        "{\"schema\":\"memtrack-report\",\"schema_version\":1,\"cpu\":[]}"};
+    char file[200], why[300];
+    snprintf(file, sizeof file, "%s/x.json", folder);
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
+        FILE *out = fopen(file, "w");
+        fputs(texts[i], out);
+        fclose(out);
+        ck_assert_ptr_null(mt_report_load(file, why, sizeof why));
+    }
+}
+END_TEST
+
+/* ---- timeline, procfs, numbers ------------------------------------------------------------------------- */
+
+START_TEST(a_long_timeline_is_thinned_and_says_so)
+{
+    struct mt_timeline timeline = {0};
+    for (uint64_t i = 0; i < 3 * MT_TIMELINE_POINTS; i++) {
+        struct mt_timeline_point point = {.t_ns = i};
+        mt_timeline_add(&timeline, &point);
+    }
+    ck_assert_uint_le(timeline.count, MT_TIMELINE_POINTS);
+    ck_assert_uint_eq(timeline.count + timeline.thinned_count, 3 * MT_TIMELINE_POINTS);
+    for (size_t i = 1; i < timeline.count; i++)
+        ck_assert_uint_gt(timeline.points[i].t_ns, timeline.points[i - 1].t_ns);
+    mt_timeline_free(&timeline);
+}
+END_TEST
+
+static json_t *trend_of(int64_t per_second, unsigned points)
+{
+    struct mt_timeline timeline = {0};
+    for (unsigned i = 0; i < points; i++) {
+        struct mt_timeline_point point = {.t_ns = i * UINT64_C(1000000000),
+                                          .cpu_current_bytes = 1000000 + per_second * (int64_t)i};
+        mt_timeline_add(&timeline, &point);
+    }
+    json_t *trend = mt_trend_json(&timeline);
+    mt_timeline_free(&timeline);
+    return trend;
+}
+
+START_TEST(the_trend_has_direction_and_rate)
+{
+    static const struct {
+        int64_t rate;
+        unsigned points;
+        const char *direction;
+    } cases[] = {{5000, 20, "increasing"},
+                 {-5000, 20, "decreasing"},
+                 {0, 20, "stable"},
+                 {3, 20, "stable"},
+                 {5000, 2, "null"}};
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *trend = trend_of(cases[i].rate, cases[i].points);
+        ck_assert_str_eq(word(trend, "cpu.direction"), cases[i].direction);
+        if (cases[i].points > 2) ck_assert_int_eq(number(trend, "cpu.bytes_per_s"), cases[i].rate);
+        json_decref(trend);
+    }
+}
+END_TEST
+
+START_TEST(the_kernel_s_numbers_of_this_process_add_up)
+{
+    struct mt_proc_memory memory = {0};
+    struct mt_proc_mappings mappings = {0};
+    ck_assert(mt_proc_read_memory(getpid(), &memory));
+    ck_assert(mt_proc_read_mappings(getpid(), "4000000.77.0.seg", &mappings));
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < MT_PROC_CATEGORIES; i++) sum += mappings.category[i].rss_bytes;
+    ck_assert_uint_gt(memory.rss_bytes, 0);
+    ck_assert_msg(sum > memory.rss_bytes / 2 && sum < memory.rss_bytes * 2, "%" PRIu64 " of %" PRIu64, sum,
+                  memory.rss_bytes);
+    ck_assert_uint_eq(mappings.category[MT_PROC_MEMTRACK].count, 1);
+    ck_assert_int_eq(mt_proc_liveness(getpid(), 0), MT_ALIVE);
+    ck_assert_int_eq(mt_proc_liveness(getpid(), 1), MT_REUSED);
+    ck_assert_int_eq(mt_proc_liveness(4000000, 0), MT_GONE);
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    siginfo_t info;
+    ck_assert_int_eq(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    ck_assert_int_eq(mt_proc_liveness(child, 0), MT_GONE); /* a zombie is gone */
+    waitpid(child, NULL, 0);
+}
+END_TEST
+
+START_TEST(numbers_are_readable)
+{
+    char buffer[MT_HUMAN_BYTES];
+    ck_assert_str_eq(mt_human_bytes(buffer, 0), "0 B");
+    ck_assert_str_eq(mt_human_bytes(buffer, 1023), "1023 B");
+    ck_assert_str_eq(mt_human_bytes(buffer, 1536), "1.5 KiB");
+    ck_assert_str_eq(mt_human_bytes(buffer, -3145728), "-3.0 MiB");
+    ck_assert_str_eq(mt_human_bytes(buffer, INT64_MIN), "-8.0 EiB");
+    ck_assert_str_eq(mt_human_count(buffer, 1234567), "1,234,567");
+    ck_assert_str_eq(mt_human_count(buffer, -999), "-999");
+    ck_assert_str_eq(mt_human_ns(buffer, 1500000), "1.50 ms");
+    ck_assert_str_eq(mt_human_seconds(buffer, 65), "1 min 05 s");
+}
+END_TEST
+
+static TCase *with_segment(const char *name)
+{
+    TCase *tests = tcase_create(name);
+    tcase_add_checked_fixture(tests, make_segment, drop_segment);
+    tcase_set_timeout(tests, 120);
+    return tests;
+}
+
+static TCase *document_tests(void)
+{
+    TCase *tests = with_segment("documents");
+    tcase_add_test(tests, an_empty_segment_gives_a_whole_report);
+    tcase_add_test(tests, threads_and_classes_add_up_to_the_totals);
+    tcase_add_test(tests, the_peak_is_never_below_the_current_bytes);
+    tcase_add_test(tests, a_tag_takes_its_part_from_default);
+    tcase_add_test(tests, names_of_any_bytes_become_text);
+    tcase_add_test(tests, the_end_of_a_process_is_told_apart);
+    tcase_add_test(tests, events_come_in_their_order);
+    tcase_add_test(tests, percentiles_are_within_a_bucket_of_the_truth);
+    tcase_add_test(tests, frames_are_listed_worst_first_and_newest_last);
+    tcase_add_test(tests, bound_unbound_and_aliased_bytes_of_an_allocation);
+    tcase_add_test(tests, a_record_in_the_middle_of_a_change_is_left_out_and_counted);
+    tcase_add_test(tests, heaps_whose_device_record_is_gone_are_still_reported);
+    tcase_add_test(tests, kinds_follow_the_written_order);
+    return tests;
+}
+
+static TCase *damage_tests(void)
+{
+    TCase *tests = with_segment("damage");
+    tcase_add_test(tests, any_damaged_word_of_the_header_is_survived);
+    tcase_add_test(tests, fields_that_say_how_much_are_survived_with_any_value);
+    tcase_add_test(tests, random_damage_is_survived);
+    tcase_add_test(tests, a_segment_cut_at_any_length_is_an_error);
+    tcase_add_test(tests, a_segment_cut_while_it_is_read_is_an_error);
+    tcase_add_test(tests, unfinished_segments_are_told_from_wrong_ones);
+    return tests;
+}
+
+static TCase *file_tests(void)
+{
+    TCase *tests = with_segment("files");
+    tcase_add_test(tests, report_names_have_the_last_part_of_the_executable);
+    tcase_add_test(tests, a_report_that_cannot_be_written_leaves_the_old_one);
+    tcase_add_test(tests, keep_makes_a_numbered_copy_that_stays);
+    tcase_add_test(tests, segment_names_are_understood);
+    tcase_add_test(tests, json_that_is_no_report_is_refused);
+    tcase_add_test(tests, a_long_timeline_is_thinned_and_says_so);
+    tcase_add_test(tests, the_trend_has_direction_and_rate);
+    tcase_add_test(tests, the_kernel_s_numbers_of_this_process_add_up);
+    tcase_add_test(tests, numbers_are_readable);
+    return tests;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("report");
+    suite_add_tcase(suite, document_tests());
+    suite_add_tcase(suite, damage_tests());
+    suite_add_tcase(suite, file_tests());
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
