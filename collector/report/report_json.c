@@ -5,6 +5,7 @@
  */
 #include "report_json.h"
 #include "json_build.h"
+#include "stacks_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -502,10 +503,7 @@ static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_repo
     mt_json_set(part, "size_classes", size_classes_json(snapshot));
     mt_json_set(part, "tags", tags_json(snapshot));
     mt_json_set(part, "threads", threads_json(snapshot, context->end.state == MT_EXIT_RUNNING));
-    mt_json_set(part, "modules", json_array());
-    mt_json_set(part, "stacks", json_array());
-    mt_json_set(part, "lifetimes", json_object());
-    mt_json_set(part, "leaks", json_array());
+    mt_stacks_json_set(part, snapshot, context->end.state != MT_EXIT_RUNNING);
     mt_json_set(part, "pools", pools_json(snapshot));
     return part;
 }

@@ -224,7 +224,8 @@ static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *
     if (error) return error;
     tame_process(&snapshot->segment->process);
     tame_tables(snapshot);
-    return copy_objects(snapshot, file);
+    error = mt_stacks_take(&snapshot->stacks, file, snapshot->segment->shards, snapshot->shard_limit);
+    return error ? error : copy_objects(snapshot, file);
 }
 
 static int begin(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
@@ -278,6 +279,7 @@ void mt_snapshot_free(struct mt_snapshot *snapshot)
 {
     if (snapshot->segment) munmap(snapshot->segment, sizeof(struct mt_segment));
     free(snapshot->objects);
+    mt_stacks_free(&snapshot->stacks);
     snapshot->segment = NULL;
     snapshot->objects = NULL;
     snapshot->object_count = 0;

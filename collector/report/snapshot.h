@@ -8,6 +8,7 @@
 
 #include "segment_file.h"
 #include "shard.h"
+#include "stacks.h"
 
 /* Reads a field of a snapshot's segment. */
 #define MT_GET(field) atomic_load_explicit(&(field), memory_order_relaxed)
@@ -27,6 +28,7 @@ struct mt_snapshot {
     size_t object_count;
     uint64_t unreadable_objects; /* records that were being written each time they were read */
     struct mt_shard_sum cpu;
+    struct mt_stacks stacks;
 };
 
 /* Copies a segment. Returns 0, or -errno with one line in `why`; then nothing is held. */

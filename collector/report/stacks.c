@@ -133,8 +133,8 @@ static void add_counters(struct mt_stacks *stacks, const struct mt_shard_attribu
     }
 }
 
-static int read_counters(struct mt_stacks *stacks, const struct mt_segment_file *file, const struct mt_shard *shards,
-                         uint32_t shard_count)
+static int read_counters(struct mt_stacks *stacks, const struct mt_segment_file *file,
+                         const struct mt_shard *shards, uint32_t shard_count)
 {
     struct mt_shard_attribution *part = malloc(sizeof *part);
     int error = part ? 0 : -ENOMEM;
@@ -181,8 +181,10 @@ const struct mt_stack_copy *mt_stacks_find(const struct mt_stacks *stacks, uint3
     size_t low = 0, high = stacks->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (stacks->stacks[middle].id < id) low = middle + 1;
-        else high = middle;
+        if (stacks->stacks[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < stacks->count && stacks->stacks[low].id == id ? &stacks->stacks[low] : NULL;
 }

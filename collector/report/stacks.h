@@ -19,7 +19,8 @@ struct mt_stacks {
     uint64_t lost[MT_LOST_COUNT];
     uint32_t peak_epoch;
     int64_t noted_peak_bytes;
-    struct mt_stack_copy *stacks; /* in ascending order of id, only those that were ever counted in or that objects may name */
+    struct mt_stack_copy
+        *stacks; /* in ascending order of id, only those that were ever counted in or that objects may name */
     size_t count;
     struct mt_module *modules;
     size_t module_count;
@@ -28,7 +29,8 @@ struct mt_stacks {
     uint64_t *frame_words;
 };
 
-/* Copies them; `shards` are those of the snapshot. Returns 0 or -errno; -EINVAL when an offset lies outside the file. */
+/* Copies them; `shards` are those of the snapshot. Returns 0 or -errno; -EINVAL when an offset lies outside the
+ * file. */
 int mt_stacks_take(struct mt_stacks *stacks, const struct mt_segment_file *file, const struct mt_shard *shards,
                    uint32_t shard_count);
 void mt_stacks_free(struct mt_stacks *stacks);

@@ -131,7 +131,8 @@ static bool has_build_id(Dwfl_Module *module, const struct mt_module *row)
     return bytes == (int)row->build_id_bytes && !memcmp(bits, row->build_id, row->build_id_bytes);
 }
 
-static bool open_file(struct mt_symbols *symbols, struct object *object, const struct mt_module *row, const char *path)
+static bool open_file(struct mt_symbols *symbols, struct object *object, const struct mt_module *row,
+                      const char *path)
 {
     object->dwfl = dwfl_begin(&symbols->callbacks);
     if (!object->dwfl) return false;
@@ -235,7 +236,8 @@ static size_t look_up_scopes(struct mt_symbols *symbols, const struct object *ob
     return count;
 }
 
-static size_t look_up(struct mt_symbols *symbols, const struct object *object, uint64_t address, struct mt_symbol *found)
+static size_t look_up(struct mt_symbols *symbols, const struct object *object, uint64_t address,
+                      struct mt_symbol *found)
 {
     if (!object || !object->module) return 1;
     Dwarf_Addr where = address + object->bias;
@@ -278,6 +280,7 @@ struct mt_symbol_list mt_symbols_of_return(struct mt_symbols *symbols, const str
 {
     static const struct mt_symbol unknown;
     struct answer *answer = NULL;
-    if (symbols && module) answer = answer_of(symbols, object_of(symbols, module), return_address - 1 - module->base);
+    if (symbols && module)
+        answer = answer_of(symbols, object_of(symbols, module), return_address - 1 - module->base);
     return answer ? answer->list : (struct mt_symbol_list){&unknown, 1};
 }

@@ -1,0 +1,380 @@
+/*
+ * Builds what a report says about call stacks, modules and lifetimes. The list
+ * of stacks holds the most important ones by each measure; what it leaves out
+ * is summed up in stack_summary.
+ */
+#include "stacks_json.h"
+
+#include "json_build.h"
+#include "stacks.h"
+#include "symbols.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct mt_symbols *symbols; /* kept for the next report of this collector */
+
+static struct mt_symbols *symbols_for(const struct mt_snapshot *snapshot)
+{
+    char value[16];
+    if (symbols) return symbols;
+    mt_snapshot_option(snapshot, "MEMTRACK_DEBUGINFOD", value, sizeof value);
+    symbols = mt_symbols_new(!strcmp(value, "on"));
+    return symbols;
+}
+
+/* ---- frames ------------------------------------------------------------------------- */
+
+static json_t *frame_json(const struct mt_symbol *symbol, const struct mt_module *module, uint64_t address)
+{
+    json_t *frame = json_object();
+    mt_json_set(frame, "function", symbol->function ? mt_json_text(symbol->function) : NULL);
+    mt_json_set(frame, "module", module ? mt_json_text(module->path) : NULL);
+    mt_json_set(frame, "file", symbol->file ? mt_json_text(symbol->file) : NULL);
+    mt_json_set(frame, "line", symbol->line ? json_integer(symbol->line) : NULL);
+    mt_json_set(frame, "address", mt_json_handle(address));
+    mt_json_set(frame, "offset", module ? mt_json_handle(address - module->base) : NULL);
+    mt_json_set_bool(frame, "inlined", symbol->is_inlined);
+    return frame;
+}
+
+static json_t *frames_of(const struct mt_snapshot *snapshot, const struct mt_stack_copy *stack)
+{
+    json_t *frames = json_array();
+    for (unsigned i = stack->record.depth; i-- > 0;) {
+        uint64_t address = stack->frames[i];
+        const struct mt_module *module = mt_stacks_module(&snapshot->stacks, address, stack->record.generation);
+        struct mt_symbol_list list = mt_symbols_of_return(symbols_for(snapshot), module, address);
+        for (size_t k = 0; k < list.count; k++)
+            json_array_append_new(frames, frame_json(&list.symbols[k], module, address));
+    }
+    return frames;
+}
+
+json_t *mt_stacks_json_frames(const struct mt_snapshot *snapshot, uint32_t id)
+{
+    const struct mt_stack_copy *stack = id ? mt_stacks_find(&snapshot->stacks, id) : NULL;
+    return stack ? frames_of(snapshot, stack) : json_array();
+}
+
+/* ---- stacks --------------------------------------------------------------------------- */
+
+struct row {
+    const struct mt_stack_copy *stack;
+    int64_t live_bytes, peak_bytes;
+    bool is_listed;
+};
+
+struct rows {
+    struct row *row;
+    size_t count;
+};
+
+static int64_t scaled(uint64_t count)
+{
+    return llround((double)count / MT_SCALE);
+}
+
+static int by_live(const void *a, const void *b)
+{
+    int64_t left = ((const struct row *)a)->live_bytes, right = ((const struct row *)b)->live_bytes;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+static int by_peak(const void *a, const void *b)
+{
+    int64_t left = ((const struct row *)a)->peak_bytes, right = ((const struct row *)b)->peak_bytes;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+static int by_total(const void *a, const void *b)
+{
+    uint64_t left = ((const struct row *)a)->stack->record.total_bytes;
+    uint64_t right = ((const struct row *)b)->stack->record.total_bytes;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+static int by_count(const void *a, const void *b)
+{
+    uint64_t left = ((const struct row *)a)->stack->record.total_count;
+    uint64_t right = ((const struct row *)b)->stack->record.total_count;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+static int by_temporary(const void *a, const void *b)
+{
+    uint64_t left = ((const struct row *)a)->stack->record.temporary_count;
+    uint64_t right = ((const struct row *)b)->stack->record.temporary_count;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+static struct rows make_rows(const struct mt_snapshot *snapshot)
+{
+    const struct mt_stacks *stacks = &snapshot->stacks;
+    struct rows rows = {calloc(stacks->count + 1, sizeof *rows.row), 0};
+    for (size_t i = 0; rows.row && i < stacks->count; i++) {
+        const struct mt_stack *record = &stacks->stacks[i].record;
+        if (!record->total_count) continue; /* of an object, not of a block */
+        rows.row[rows.count++] = (struct row){
+            .stack = &stacks->stacks[i],
+            .live_bytes = mt_stack_live_bytes(record),
+            .peak_bytes = mt_stack_peak_bytes(stacks, record, snapshot->cpu.peak_bytes),
+        };
+    }
+    return rows;
+}
+
+/* Marks the first `limit` of each order; the last order is by live bytes, in which the list is written. */
+static void choose(struct rows *rows, size_t limit)
+{
+    int (*const orders[])(const void *, const void *) = {by_temporary, by_count, by_total, by_peak, by_live};
+    for (unsigned k = 0; k < sizeof orders / sizeof *orders; k++) {
+        if (rows->count) qsort(rows->row, rows->count, sizeof *rows->row, orders[k]);
+        for (size_t i = 0; i < rows->count && i < limit; i++) rows->row[i].is_listed = true;
+    }
+}
+
+static json_t *row_json(const struct mt_snapshot *snapshot, const struct row *row)
+{
+    const struct mt_stack *stack = &row->stack->record;
+    int64_t freed = (int64_t)stack->total_count - stack->at_peak_count - stack->since_count;
+    json_t *part = json_object();
+    mt_json_set_u64(part, "id", row->stack->id);
+    mt_json_set_i64(part, "live_bytes", row->live_bytes);
+    mt_json_set_i64(part, "live_count", llround(mt_stack_live_count(stack)));
+    mt_json_set_i64(part, "live_error_bytes", mt_stack_error_bytes(stack));
+    mt_json_set_u64(part, "total_bytes", stack->total_bytes);
+    mt_json_set_i64(part, "total_count", scaled(stack->total_count));
+    mt_json_set_i64(part, "peak_bytes", row->peak_bytes);
+    mt_json_set_i64(part, "max_bytes", stack->max_bytes);
+    mt_json_set_i64(part, "temporary_count", scaled(stack->temporary_count));
+    mt_json_set_i64(part, "same_frame_count", scaled(stack->same_frame_count));
+    mt_json_set(part, "mean_lifetime_ms",
+                freed > 0 ? json_integer(llround((double)stack->lifetime_ms / (double)freed)) : NULL);
+    mt_json_set_u64(part, "sample_count", stack->sample_count);
+    mt_json_set(part, "first_s", mt_report_time_json(snapshot, stack->first_ns));
+    mt_json_set(part, "last_s", mt_report_time_json(snapshot, stack->last_ns));
+    mt_json_set_bool(part, "is_cut", stack->is_cut);
+    mt_json_set(part, "frames", frames_of(snapshot, row->stack));
+    return part;
+}
+
+static json_t *list_json(const struct mt_snapshot *snapshot, const struct rows *rows)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < rows->count; i++)
+        if (rows->row[i].is_listed) json_array_append_new(list, row_json(snapshot, &rows->row[i]));
+    return list;
+}
+
+/* What is alive when the process has ended, largest first. */
+static json_t *leaks_json(const struct rows *rows)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct row *row = &rows->row[i];
+        if (!row->is_listed || row->live_bytes <= 0) continue;
+        json_t *part = json_object();
+        mt_json_set_u64(part, "stack", row->stack->id);
+        mt_json_set_i64(part, "live_bytes", row->live_bytes);
+        mt_json_set_i64(part, "live_count", llround(mt_stack_live_count(&row->stack->record)));
+        mt_json_set_i64(part, "live_error_bytes", mt_stack_error_bytes(&row->stack->record));
+        json_array_append_new(list, part);
+    }
+    return list;
+}
+
+/* ---- the sum ------------------------------------------------------------------------------ */
+
+static json_t *lost_json(const struct mt_stacks *stacks)
+{
+    static const char *const names[MT_LOST_COUNT] = {
+        [MT_LOST_STACKS] = "stacks", [MT_LOST_THREADS] = "threads", [MT_LOST_NESTED] = "nested",
+        [MT_LOST_BLOCKS] = "blocks", [MT_LOST_MODULES] = "modules",
+    };
+    json_t *part = json_object();
+    for (unsigned i = 0; i < MT_LOST_COUNT; i++) mt_json_set_u64(part, names[i], stacks->lost[i]);
+    return part;
+}
+
+struct sums {
+    uint64_t count, samples, total_bytes, total_count, temporary, same_frame;
+    int64_t live_bytes, live_count, peak_bytes, variance;
+};
+
+static struct sums sum_of(const struct rows *rows, bool not_listed_only)
+{
+    struct sums sums = {0};
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct mt_stack *stack = &rows->row[i].stack->record;
+        if (not_listed_only && rows->row[i].is_listed) continue;
+        sums.count++;
+        sums.samples += stack->sample_count;
+        sums.total_bytes += stack->total_bytes;
+        sums.total_count += stack->total_count;
+        sums.temporary += stack->temporary_count;
+        sums.same_frame += stack->same_frame_count;
+        sums.live_bytes += rows->row[i].live_bytes;
+        sums.live_count += stack->at_peak_count + stack->since_count;
+        sums.peak_bytes += rows->row[i].peak_bytes;
+        sums.variance += stack->live_variance;
+    }
+    return sums;
+}
+
+static void set_sums(json_t *part, const struct sums *sums)
+{
+    mt_json_set_u64(part, "stack_count", sums->count);
+    mt_json_set_i64(part, "live_bytes", sums->live_bytes);
+    mt_json_set_i64(part, "live_count", llround((double)sums->live_count / MT_SCALE));
+    mt_json_set_i64(part, "live_error_bytes",
+                    sums->variance > 0 ? (int64_t)(1.96 * 1024 * sqrt((double)sums->variance)) : 0);
+    mt_json_set_i64(part, "peak_bytes", sums->peak_bytes);
+    mt_json_set_u64(part, "total_bytes", sums->total_bytes);
+    mt_json_set_i64(part, "total_count", scaled(sums->total_count));
+    mt_json_set_i64(part, "temporary_count", scaled(sums->temporary));
+    mt_json_set_i64(part, "same_frame_count", scaled(sums->same_frame));
+    mt_json_set_u64(part, "sample_count", sums->samples);
+}
+
+static json_t *summary_json(const struct mt_stacks *stacks, const struct rows *rows)
+{
+    static const char *const modes[] = {"off", "sampled", "all"};
+    struct sums all = sum_of(rows, false), rest = sum_of(rows, true);
+    json_t *part = json_object(), *not_listed = json_object();
+    mt_json_set_text(part, "mode", modes[stacks->mode <= MT_STACKS_ALL ? stacks->mode : MT_STACKS_OFF]);
+    mt_json_set(part, "rate_bytes", stacks->mode == MT_STACKS_SAMPLED ? mt_json_u64(stacks->rate_bytes) : NULL);
+    set_sums(part, &all);
+    set_sums(not_listed, &rest);
+    mt_json_set(part, "not_listed", not_listed);
+    mt_json_set(part, "lost", lost_json(stacks));
+    return part;
+}
+
+/* ---- modules --------------------------------------------------------------------------------- */
+
+struct module_sum {
+    int64_t live_bytes, live_count, peak_bytes;
+    uint64_t total_bytes, total_count;
+};
+
+/* A stack counts for the module that called the allocation function. */
+static void add_to_modules(const struct mt_stacks *stacks, const struct rows *rows, struct module_sum *sums)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct mt_stack_copy *stack = rows->row[i].stack;
+        const struct mt_module *module = mt_stacks_module(stacks, stack->frames[stack->record.depth - 1],
+                                                          stack->record.generation);
+        struct module_sum *sum = &sums[module ? (size_t)(module - stacks->modules) : stacks->module_count];
+        sum->live_bytes += rows->row[i].live_bytes;
+        sum->live_count += stack->record.at_peak_count + stack->record.since_count;
+        sum->peak_bytes += rows->row[i].peak_bytes;
+        sum->total_bytes += stack->record.total_bytes;
+        sum->total_count += stack->record.total_count;
+    }
+}
+
+static json_t *build_id_json(const struct mt_module *module)
+{
+    char text[2 * sizeof module->build_id + 1] = "";
+    for (uint32_t i = 0; i < module->build_id_bytes; i++) snprintf(text + 2 * i, 3, "%02x", module->build_id[i]);
+    return *text ? json_string(text) : NULL;
+}
+
+static json_t *module_json(const struct mt_module *module, const struct module_sum *sum)
+{
+    json_t *part = json_object();
+    mt_json_set(part, "path", module ? mt_json_text(module->path) : NULL);
+    mt_json_set(part, "build_id", module ? build_id_json(module) : NULL);
+    mt_json_set(part, "base", module ? mt_json_handle(module->base) : NULL);
+    mt_json_set(part, "start", module ? mt_json_handle(module->start) : NULL);
+    mt_json_set(part, "end", module ? mt_json_handle(module->end) : NULL);
+    mt_json_set(part, "generation", module ? json_integer(module->first_generation) : NULL);
+    mt_json_set_bool(part, "is_replaced", module && MT_GET(module->end_generation));
+    mt_json_set_i64(part, "live_bytes", sum->live_bytes);
+    mt_json_set_i64(part, "live_count", llround((double)sum->live_count / MT_SCALE));
+    mt_json_set_i64(part, "peak_bytes", sum->peak_bytes);
+    mt_json_set_u64(part, "total_bytes", sum->total_bytes);
+    mt_json_set_i64(part, "total_count", scaled(sum->total_count));
+    return part;
+}
+
+static json_t *modules_json(const struct mt_stacks *stacks, const struct rows *rows)
+{
+    json_t *list = json_array();
+    struct module_sum *sums = calloc(stacks->module_count + 1, sizeof *sums);
+    if (!sums) return list;
+    add_to_modules(stacks, rows, sums);
+    for (size_t i = 0; i < stacks->module_count; i++)
+        json_array_append_new(list, module_json(&stacks->modules[i], &sums[i]));
+    if (sums[stacks->module_count].total_count)
+        json_array_append_new(list, module_json(NULL, &sums[stacks->module_count]));
+    free(sums);
+    return list;
+}
+
+/* ---- lifetimes ----------------------------------------------------------------------------------- */
+
+static json_t *bucket_json(uint64_t low, uint64_t high, bool is_last, uint64_t count)
+{
+    json_t *part = json_object();
+    mt_json_set_u64(part, "from", low);
+    mt_json_set(part, "below", is_last ? NULL : mt_json_u64(high));
+    mt_json_set_i64(part, "count", scaled(count));
+    return part;
+}
+
+static json_t *times_json(const struct mt_stacks *stacks)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < MT_LIFETIME_BUCKETS; i++) {
+        uint64_t tick = UINT64_C(1) << 22, low = i ? (UINT64_C(1) << (i - 1)) * tick : 0, high = (tick << i);
+        if (stacks->lifetime_time[i])
+            json_array_append_new(list,
+                                  bucket_json(low, high, i == MT_LIFETIME_BUCKETS - 1, stacks->lifetime_time[i]));
+    }
+    return list;
+}
+
+/* The last bucket is MT_FRAME_RING frames and more. */
+static json_t *frames_lived_json(const struct mt_stacks *stacks)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < MT_LIFETIME_BUCKETS; i++) {
+        uint64_t low = i ? UINT64_C(1) << (i - 1) : 0;
+        if (stacks->lifetime_frames[i])
+            json_array_append_new(
+                list, bucket_json(low, low ? 2 * low : 1, low >= MT_FRAME_RING, stacks->lifetime_frames[i]));
+    }
+    return list;
+}
+
+static json_t *lifetimes_json(const struct mt_snapshot *snapshot, const struct rows *rows)
+{
+    struct sums all = sum_of(rows, false);
+    bool has_frames = MT_GET(snapshot->segment->frames.count) != 0;
+    json_t *part = json_object();
+    mt_json_set(part, "time_ns", times_json(&snapshot->stacks));
+    mt_json_set(part, "frames", has_frames ? frames_lived_json(&snapshot->stacks) : json_array());
+    mt_json_set_i64(part, "temporary_count", scaled(all.temporary));
+    mt_json_set_i64(part, "same_frame_count", scaled(all.same_frame));
+    return part;
+}
+
+void mt_stacks_json_set(json_t *cpu, const struct mt_snapshot *snapshot, bool has_ended)
+{
+    char value[32];
+    struct rows rows = make_rows(snapshot);
+    mt_snapshot_option(snapshot, "MEMTRACK_REPORT_STACKS", value, sizeof value);
+    long limit = strtol(value, NULL, 10);
+    choose(&rows, limit > 0 ? (size_t)limit : 500);
+    mt_json_set(cpu, "modules", modules_json(&snapshot->stacks, &rows));
+    mt_json_set(cpu, "stack_summary", summary_json(&snapshot->stacks, &rows));
+    mt_json_set(cpu, "stacks", list_json(snapshot, &rows));
+    mt_json_set(cpu, "lifetimes", lifetimes_json(snapshot, &rows));
+    mt_json_set(cpu, "leaks", has_ended ? leaks_json(&rows) : json_array());
+    free(rows.row);
+}

@@ -1,0 +1,17 @@
+/*
+ * The parts of the report about who allocated: cpu.stacks, cpu.modules,
+ * cpu.lifetimes, cpu.leaks. Names are looked up here and kept between reports.
+ * One thread.
+ */
+#ifndef MT_STACKS_JSON_H
+#define MT_STACKS_JSON_H
+
+#include "report_json.h"
+
+/* Adds the members to the part "cpu". */
+void mt_stacks_json_set(json_t *cpu, const struct mt_snapshot *snapshot, bool has_ended);
+/* The frames of one stack by its id (of an object of the segment), innermost first; an empty list for 0 and unknown
+ * ids. */
+json_t *mt_stacks_json_frames(const struct mt_snapshot *snapshot, uint32_t id);
+
+#endif
