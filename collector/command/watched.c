@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 static const uint64_t SECOND_NS = UINT64_C(1000000000);
+/* How old the last known RSS of a process can be when it ends. */
+static const uint64_t SAMPLE_EVERY_NS = UINT64_C(250000000);
 /* The kernel walks the whole page table for smaps under the mapping lock: not more often than this. */
 static const uint64_t MAPPINGS_EVERY_NS = UINT64_C(30000000000);
 /* An exec that failed goes back to RUNNING within microseconds; after this time it has succeeded. */
@@ -297,7 +299,7 @@ static void sample(struct mt_watched *watched, bool with_mappings)
         watched->split = mt_memory_split_of(&counters);
         mt_snapshot_free(&counters);
     }
-    watched->next_sample_ns = now + SECOND_NS;
+    watched->next_sample_ns = now + SAMPLE_EVERY_NS;
     if (!with_mappings) return;
     mt_proc_read_mappings(watched->pid, slash ? slash + 1 : watched->file.path, &watched->mappings);
     watched->next_mappings_ns = now + MAPPINGS_EVERY_NS;

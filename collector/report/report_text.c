@@ -16,6 +16,7 @@
 struct text {
     FILE *out;
     size_t rows;
+    int64_t frames; /* frames of the program so far */
 };
 
 /* Several numbers can stand in one printf: each gets the next of a few buffers. */
@@ -147,62 +148,76 @@ static void print_process(const struct text *text, const json_t *report)
 
 /* ---- where the memory goes ----------------------------------------------------------------- */
 
-static int64_t software_device_bytes(const json_t *report)
+/* One row of the first table: what is there now (or was at the end), and the most there ever was. */
+static void print_now_and_peak(const struct text *text, const char *what, const char *now, const char *peak,
+                               const char *remark)
 {
-    int64_t sum = 0;
-    size_t index;
-    const json_t *device;
-    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), index, device)
-        sum += mt_json_get_i64(device, "in_process_bytes");
-    return sum;
+    fprintf(text->out, "  %-26.26s %12s %12s%s%s\n", what, now, peak, *remark ? "   " : "", remark);
 }
 
-static int64_t device_peak_bytes(const json_t *report)
+static void print_heap_row(const struct text *text, const json_t *cpu)
 {
-    int64_t sum = 0;
-    size_t i, k;
-    const json_t *device, *heap;
-    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), i, device)
-        json_array_foreach((json_t *)mt_json_get(device, "heaps"), k, heap)
-            sum += mt_json_get_i64(heap, "peak_bytes");
-    return sum;
+    char remark[160] = "";
+    int at = 0;
+    if (mt_json_get_i64(cpu, "peak_error_bytes"))
+        at = snprintf(remark, sizeof remark, "peak +- %s, ", bytes_of(cpu, "peak_error_bytes"));
+    at += snprintf(remark + at, sizeof remark - (size_t)at, "at %.1f s", mt_json_get_real(cpu, "peak_s"));
+    if (mt_json_get_i64(cpu, "peak_frame"))
+        snprintf(remark + at, sizeof remark - (size_t)at, ", frame %s", count_of(cpu, "peak_frame"));
+    print_now_and_peak(text, "CPU heap", bytes_of(cpu, "current_bytes"), bytes_of(cpu, "peak_bytes"), remark);
+}
+
+/* The heap with the highest peak tells when; the device's own peak is at most the sum over its heaps. */
+static void print_device_row(const struct text *text, const json_t *device)
+{
+    int64_t peak = 0;
+    size_t index;
+    const json_t *heap;
+    char remark[200] = "";
+    json_array_foreach((json_t *)mt_json_get(device, "heaps"), index, heap)
+        peak += mt_json_get_i64(heap, "peak_bytes");
+    int at = snprintf(remark, sizeof remark, "%.60s", name_or(device, "name", "unknown device"));
+    if (mt_json_get_i64(mt_json_get(device, "imported"), "bytes"))
+        at += snprintf(remark + at, sizeof remark - (size_t)at, ", and %s imported",
+                       bytes_of(mt_json_get(device, "imported"), "bytes"));
+    if (json_is_true(mt_json_get(device, "in_process_memory")))
+        snprintf(remark + at, sizeof remark - (size_t)at, "; a software driver: it is part of the RSS");
+    print_now_and_peak(text, "Vulkan device memory", bytes_of(device, "current_bytes"),
+                       mt_human_bytes(next_buffer(), peak), remark);
 }
 
 /* The sum that explains the RSS; its parts are of the moment when the kernel was asked. */
 static void print_resident(const struct text *text, const json_t *memory)
 {
-    if (!json_is_integer(mt_json_get(memory, "rss_bytes"))) {
-        fprintf(text->out, "  %-22s %12s   the program ended before it could be asked for\n", "resident (RSS)",
-                "-");
-        return;
-    }
-    fprintf(text->out, "  %-22s %12s   peak %s; %.1f s after the start it was the sum of\n", "resident (RSS)",
-            bytes_of(memory, "rss_bytes"), bytes_of(memory, "rss_peak_bytes"),
-            mt_json_get_real(memory, "sampled_s"));
-    fprintf(text->out, "  %-22s %12s\n", "  CPU heap", bytes_of(memory, "heap_bytes"));
-    fprintf(text->out, "  %-22s %12s   the program's own mmap, and thread stacks\n", "  mappings",
-            bytes_of(memory, "mappings_bytes"));
-    fprintf(text->out, "  %-22s %12s\n", "  memtrack itself", bytes_of(memory, "memtrack_bytes"));
+    if (!json_is_integer(mt_json_get(memory, "rss_bytes"))) return;
     bool negative = mt_json_get_i64(memory, "rest_bytes") < 0;
-    fprintf(text->out, "  %-22s %12s   %s\n", "  rest", bytes_of(memory, "rest_bytes"),
-            negative ? "set aside above, but never touched" : "code, files, the allocator's free memory");
+    fprintf(text->out, "\n  At %.1f s: RSS %s = CPU heap %s + mappings %s + memtrack %s + rest %s (%s)\n",
+            mt_json_get_real(memory, "sampled_s"), bytes_of(memory, "rss_bytes"), bytes_of(memory, "heap_bytes"),
+            bytes_of(memory, "mappings_bytes"), bytes_of(memory, "memtrack_bytes"), bytes_of(memory, "rest_bytes"),
+            negative ? "set aside, but never touched" : "code, files, free memory of the allocator");
 }
 
 static void print_memory(const struct text *text, const json_t *report)
 {
-    const json_t *cpu = mt_json_get(report, "cpu");
-    int64_t overlap = software_device_bytes(report);
-    title(text, "Where the memory goes");
-    fprintf(text->out, "  %-22s %12s   peak %s", "CPU heap", bytes_of(cpu, "current_bytes"),
-            bytes_of(cpu, "peak_bytes"));
-    if (mt_json_get_i64(cpu, "peak_error_bytes")) fprintf(text->out, " +- %s", bytes_of(cpu, "peak_error_bytes"));
-    fprintf(text->out, "\n  %-22s %12s   peak %s\n", "Vulkan device memory",
-            bytes_of(mt_json_get(report, "vulkan"), "current_bytes"),
-            mt_human_bytes(next_buffer(), device_peak_bytes(report)));
-    if (overlap)
-        fprintf(text->out, "    %s of it is the process's own memory (software driver): it is in the RSS already\n",
-                mt_human_bytes(next_buffer(), overlap));
-    print_resident(text, mt_json_get(cpu, "memory"));
+    const json_t *cpu = mt_json_get(report, "cpu"), *memory = mt_json_get(cpu, "memory"), *device;
+    const json_t *mappings = mt_json_get(cpu, "mappings"),
+                 *end = mt_json_get(mt_json_get(report, "process"), "exit");
+    bool running = !strcmp(mt_json_get_text(end, "state"), "running");
+    size_t index;
+    fprintf(text->out, "\n%-28s %12s %12s\n", "Where the memory goes", running ? "now" : "at the end", "peak");
+    print_heap_row(text, cpu);
+    print_now_and_peak(text, "mappings (mmap, brk)", bytes_of(mappings, "current_bytes"),
+                       bytes_of(mappings, "peak_bytes"), "");
+    print_now_and_peak(text, "thread stacks", bytes_of(mappings, "stack_bytes"),
+                       bytes_of(mappings, "stack_peak_bytes"), "");
+    print_now_and_peak(text, "memtrack itself", bytes_of(cpu, "overhead_bytes"), "-", "");
+    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), index, device)
+        print_device_row(text, device);
+    print_now_and_peak(text, "resident (RSS)", bytes_of(memory, "rss_bytes"), bytes_of(memory, "rss_peak_bytes"),
+                       json_is_integer(mt_json_get(memory, "rss_bytes"))
+                           ? running ? "" : "when it was last asked for"
+                           : "the program ended before it could be asked for");
+    print_resident(text, memory);
 }
 
 static void print_category(const struct text *text, const json_t *row)
@@ -217,7 +232,7 @@ static void print_categories(const struct text *text, const json_t *report)
     const json_t *categories = mt_json_get(mt_json_get(mt_json_get(report, "cpu"), "memory"), "categories");
     if (!json_array_size(categories)) return;
     title(text, "Resident memory by mapping");
-    struct text all = {text->out, 100};
+    struct text all = {text->out, 100, 0};
     print_sorted(&all, categories, "rss_bytes", print_category);
 }
 
@@ -275,20 +290,25 @@ static void print_thread(const struct text *text, const json_t *row)
 {
     char name[96];
     int64_t threads = mt_json_get_i64(row, "thread_count");
-    snprintf(name, sizeof name, "%s", name_or(row, "name", "(no name)"));
-    if (threads > 1) snprintf(name, sizeof name, "%.60s x%" PRId64, name_or(row, "name", "(no name)"), threads);
-    fprintf(text->out, "  %-24s %-6s net %11s  total %11s  %14s allocations\n", name,
-            mt_json_get_text(row, "state"), bytes_of(row, "current_bytes"), bytes_of(row, "total_bytes"),
-            count_of(row, "allocation_count"));
+    snprintf(name, sizeof name, "%.60s", name_or(row, "name", "(no name)"));
+    if (threads > 1) snprintf(name, sizeof name, "%.50s x%" PRId64, name_or(row, "name", "(no name)"), threads);
+    fprintf(text->out, "  %-24s %-6s %14s %12s", name, mt_json_get_text(row, "state"),
+            count_of(row, "allocation_count"), bytes_of(row, "total_bytes"));
+    if (text->frames)
+        fprintf(text->out, " %12.1f", (double)mt_json_get_i64(row, "allocation_count") / (double)text->frames);
+    fprintf(text->out, " %12s\n", bytes_of(row, "current_bytes"));
 }
 
 static void print_threads(const struct text *text, const json_t *report)
 {
     const json_t *cpu = mt_json_get(report, "cpu"), *threads = mt_json_get(cpu, "threads");
+    char title_text[48];
     if (!json_array_size(threads)) return;
-    fprintf(text->out, "\nThreads (%s ever, net: allocated minus freed by the thread)\n",
-            count_of(cpu, "thread_count"));
-    print_sorted(text, threads, "total_bytes", print_thread);
+    snprintf(title_text, sizeof title_text, "Threads (%s ever)", count_of(cpu, "thread_count"));
+    fprintf(text->out, "\n%-33s %14s %12s", title_text, "allocations", "asked for");
+    if (text->frames) fprintf(text->out, " %12s", "per frame");
+    fprintf(text->out, " %12s\n", "made - freed");
+    print_sorted(text, threads, "allocation_count", print_thread);
 }
 
 /* ---- Vulkan --------------------------------------------------------------------------------------- */
@@ -378,7 +398,7 @@ static void print_device(const struct text *text, const json_t *device)
                 ? ", a software driver: its memory is the process's own"
                 : "");
     print_sorted(text, mt_json_get(device, "heaps"), "current_bytes", print_device_heap);
-    struct text all = {text->out, 100};
+    struct text all = {text->out, 100, 0};
     print_sorted(&all, mt_json_get(device, "memory_types"), "current_bytes", print_device_type);
     print_memory_sum(text, device);
     print_sorted(text, mt_json_get(device, "allocations"), "size_bytes", print_allocation);
@@ -470,7 +490,7 @@ static void print_dropped(const struct text *text, const json_t *report)
 
 void mt_report_text(FILE *out, const json_t *report, size_t rows)
 {
-    struct text text = {out, rows};
+    struct text text = {out, rows, mt_json_get_i64(mt_json_get(report, "frames"), "count")};
     print_process(&text, report);
     print_memory(&text, report);
     print_heap(&text, report);
@@ -483,4 +503,5 @@ void mt_report_text(FILE *out, const json_t *report, size_t rows)
     print_trend(&text, report);
     print_events(&text, report);
     print_dropped(&text, report);
+    fputc('\n', out);
 }
