@@ -138,6 +138,9 @@ static bool make_segment(struct mt_core *core, enum mt_client client)
 
 static void publish(struct mt_core *core)
 {
+    mt_verbose(core, "process %d (%s): statistics in %s, %lu MiB of address space", core->pid,
+               core->segment->process.executable, core->is_file ? core->path : "the program's own memory",
+               (unsigned long)(core->mapped_bytes >> 20));
     /* Release: a reader that sees RUNNING sees the whole header. */
     atomic_store_explicit(&core->segment->process.state, MT_STATE_RUNNING, memory_order_release);
     /* Release: pairs with the acquire in mt_core_is_on(). */
