@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum {
-    HEAP_MAX = 0xfff0,
+    HEAP_MAX = 0xffff,
     LIST_BYTES = 64 * 1024, /* of blocks that may wait in one bin */
     LIST_MAX = 512,
     LIST_MIN = 4,
@@ -24,9 +24,7 @@ enum {
 /* A thread must have been gone this long before its slabs go to another one: threads are often replaced at once. */
 static const uint64_t ABSORB_AFTER_NS = UINT64_C(100000000);
 
-struct mt_theap mt_theap_none = {.id = MT_HEAP_NONE};
-struct mt_theap mt_theap_gone = {.id = MT_HEAP_NONE};
-_Thread_local struct mt_theap *mt_theap_self __attribute__((tls_model("initial-exec"))) = &mt_theap_none;
+_Thread_local struct mt_theap *mt_theap_self __attribute__((tls_model("initial-exec")));
 
 /* A heap that its thread may not use for the moment, for fork's child. */
 static struct mt_theap *kept_for_child;
@@ -39,6 +37,7 @@ static struct {
     uint32_t count;
     char *area, *area_end;
     int64_t batch_bytes;
+    bool has_sampler;
 } heaps;
 
 static struct mt_theap *_Atomic heap_table[HEAP_MAX + 1];
@@ -184,6 +183,8 @@ bool mt_pools_attach(struct mt_shard *shard)
     if (!heap) return false;
     heap->batch_bytes = heaps.batch_bytes;
     change_shard(heap, shard);
+    if (!heaps.has_sampler) /* nobody else would ever move the sampler's mark */
+        atomic_store_explicit(&shard->sample_countdown_bytes, INT64_MAX, memory_order_relaxed);
     mt_theap_self = heap;
     return true;
 }
@@ -191,8 +192,8 @@ bool mt_pools_attach(struct mt_shard *shard)
 void mt_pools_detach(void)
 {
     struct mt_theap *heap = mt_theap_self;
-    mt_theap_self = &mt_theap_gone;
-    if (heap->id == MT_HEAP_NONE) return;
+    mt_theap_self = NULL;
+    if (!heap) return;
     mt_remote_flush_all(heap);
     change_shard(heap, &idle_shard);
     mt_theap_leave(heap);
@@ -200,8 +201,9 @@ void mt_pools_detach(void)
 
 /* ---- start and fork --------------------------------------------------------------------- */
 
-bool mt_heaps_start(struct mt_core *core)
+bool mt_heaps_start(struct mt_core *core, bool has_sampler)
 {
+    heaps.has_sampler = has_sampler;
     heaps.batch_bytes = (int64_t)core->segment->globals.batch_bytes;
     return true;
 }
@@ -232,9 +234,9 @@ void mt_pools_after_fork_in_child(void)
     mt_mid_reset_locks();
     mt_shared_heap_reset_lock();
     mt_lock_reset(&heaps.lock);
-    if (mt_theap_self->id == MT_HEAP_NONE) return;
+    if (!mt_theap_self) return;
     kept_for_child = mt_theap_self;
     for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) kept_for_child->bins[class].adjust = 0;
     kept_for_child->shard = &idle_shard;
-    mt_theap_self = &mt_theap_none;
+    mt_theap_self = NULL;
 }

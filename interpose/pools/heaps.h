@@ -6,7 +6,7 @@
 
 #include "pools.h"
 
-bool mt_heaps_start(struct mt_core *core);
+bool mt_heaps_start(struct mt_core *core, bool has_sampler);
 /* Sends everything that waits in the heap's remote slots; its thread calls this. */
 void mt_remote_flush_all(struct mt_theap *heap);
 

@@ -20,37 +20,42 @@ struct mt_pools mt_pools_stats;
 struct mt_pools *mt_pools_published = &mt_pools_stats;
 
 static struct mt_core *the_core;
+static struct mt_pools_client the_client;
 
-/* A client that attaches its threads itself does without one of its own. */
-__attribute__((weak)) void mt_pools_thread_start(void) {}
-
-/* The heap of threads that have none, used under its lock and counted in shard 0. */
-static struct {
+/* A heap that belongs to no thread and is used under its lock. */
+struct locked_heap {
     struct mt_lock lock;
     struct mt_theap *heap;
-} shared;
+};
+static struct locked_heap shared;  /* of threads that have none; they count in shard 0 */
+static struct locked_heap sampled; /* of blocks with a call stack */
 
 void mt_shared_heap_lock(void)
 {
+    mt_lock_take(&sampled.lock);
     mt_lock_take(&shared.lock);
 }
 
 void mt_shared_heap_unlock(void)
 {
     mt_lock_give(&shared.lock);
+    mt_lock_give(&sampled.lock);
 }
 
 void mt_shared_heap_reset_lock(void)
 {
     mt_lock_reset(&shared.lock);
+    mt_lock_reset(&sampled.lock);
 }
 
-bool mt_pools_start(struct mt_core *core)
+bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
 {
     the_core = core;
-    if (!mt_mid_start() || !mt_heaps_start(core)) return false;
+    if (client) the_client = *client;
+    if (!mt_mid_start() || !mt_heaps_start(core, the_client.sampled)) return false;
     shared.heap = mt_theap_take();
-    return shared.heap != NULL;
+    sampled.heap = mt_theap_take();
+    return shared.heap && sampled.heap;
 }
 
 void mt_pools_publish(struct mt_core *core)
@@ -69,9 +74,8 @@ void mt_pools_publish(struct mt_core *core)
 
 static struct mt_theap *own_heap(void)
 {
-    if (__builtin_expect(mt_theap_self == &mt_theap_none, 0)) mt_pools_thread_start();
-    struct mt_theap *heap = mt_theap_self;
-    return heap->id == MT_HEAP_NONE ? NULL : heap;
+    if (__builtin_expect(!mt_theap_self, 0) && the_client.thread_start) the_client.thread_start();
+    return mt_theap_self;
 }
 
 static void flush(struct mt_theap *heap)
@@ -79,29 +83,32 @@ static void flush(struct mt_theap *heap)
     mt_shard_flush(the_core, heap->shard);
 }
 
-static void count_allocated(struct mt_theap *heap, size_t requested, size_t usable)
+static void flush_if_due(struct mt_theap *heap)
 {
-    if (heap) {
-        if (mt_pools_count_allocated(heap, mt_class_of(usable), requested, usable)) flush(heap);
-    } else if (mt_core_is_on(the_core)) {
-        mt_shard_allocated_shared(the_core, requested, usable);
+    struct mt_shard *shard = heap->shard;
+    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed);
+    if (live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >= heap->batch_bytes) flush(heap);
+}
+
+/* True when the block may get a call stack. */
+static bool count_allocated(struct mt_theap *heap, size_t requested, size_t usable)
+{
+    if (!heap) {
+        if (mt_core_is_on(the_core)) mt_shard_allocated_shared(the_core, requested, usable);
+        return false;
     }
+    if (!mt_pools_count_allocated(heap, mt_class_of_block(usable), requested, usable)) return false;
+    flush_if_due(heap);
+    return mt_shard_is_sample_due(heap->shard);
 }
 
 static void count_freed(struct mt_theap *heap, size_t usable)
 {
     if (heap) {
-        if (mt_pools_count_freed(heap, mt_class_of(usable), usable)) flush(heap);
+        if (mt_pools_count_freed(heap, mt_class_of_block(usable), usable)) flush(heap);
     } else if (mt_core_is_on(the_core)) {
         mt_shard_freed_shared(the_core, usable);
     }
-}
-
-static void count_failed(struct mt_theap *heap)
-{
-    if (heap) MT_ADD(heap->shard->failed_count, 1);
-    else if (mt_core_is_on(the_core))
-        atomic_fetch_add_explicit(&the_core->segment->shards[0].failed_count, 1, memory_order_relaxed);
 }
 
 static void count_reallocated(struct mt_theap *heap)
@@ -109,12 +116,6 @@ static void count_reallocated(struct mt_theap *heap)
     if (heap) MT_ADD(heap->shard->realloc_count, 1);
     else if (mt_core_is_on(the_core))
         atomic_fetch_add_explicit(&the_core->segment->shards[0].realloc_count, 1, memory_order_relaxed);
-}
-
-void *mt_pools_flush_and_return(struct mt_theap *heap, void *block)
-{
-    flush(heap);
-    return block;
 }
 
 /* ---- allocating --------------------------------------------------------------------------- */
@@ -126,27 +127,60 @@ static void *pop(struct mt_bin *bin)
     return block;
 }
 
+static void *take_locked(struct locked_heap *locked, unsigned class)
+{
+    void *block = NULL;
+    mt_lock_take(&locked->lock);
+    struct mt_bin *bin = &locked->heap->bins[class];
+    if (bin->head || mt_slab_refill(locked->heap, class)) {
+        block = pop(bin);
+        bin->adjust--; /* its shard does not count */
+    }
+    mt_lock_give(&locked->lock);
+    return block;
+}
+
 /* From the thread's own heap, or from the shared one. Not counted yet. */
 static void *take_small(struct mt_theap *heap, unsigned class)
 {
-    if (heap) return heap->bins[class].head || mt_slab_refill(heap, class) ? pop(&heap->bins[class]) : NULL;
-    void *block = NULL;
-    mt_lock_take(&shared.lock);
-    struct mt_bin *bin = &shared.heap->bins[class];
-    if (bin->head || mt_slab_refill(shared.heap, class)) {
-        block = pop(bin);
-        bin->adjust--;
+    if (!heap) return take_locked(&shared, class);
+    return heap->bins[class].head || mt_slab_refill(heap, class) ? pop(&heap->bins[class]) : NULL;
+}
+
+/*
+ * A block in place of another one of the thread's heap, which goes back
+ * uncounted: with a call stack. The block itself where none can be had.
+ */
+static void *exchange(struct mt_theap *heap, void *block, size_t requested, size_t used)
+{
+    unsigned class = mt_entry_class(mt_pagemap_entry(block));
+    struct mt_bin *bin = &heap->bins[class];
+    if (!the_client.sampled) return block;
+    /* A new shard's mark is 0: its first block only sets the mark. */
+    bool is_first = !atomic_load_explicit(&heap->shard->sample_countdown_bytes, memory_order_relaxed);
+    void *twin = is_first ? NULL : take_locked(&sampled, class);
+    if (twin) {
+        memcpy(twin, block, used);
+        *(void **)block = bin->head;
+        bin->head = block;
+        bin->adjust += 1; /* its allocation stays counted */
+        block = twin;
     }
-    mt_lock_give(&shared.lock);
+    the_client.sampled(heap->shard, block, requested, mt_class_bytes(class));
     return block;
+}
+
+void *mt_pools_due(struct mt_theap *heap, void *block, size_t bytes)
+{
+    flush_if_due(heap);
+    return mt_shard_is_sample_due(heap->shard) ? exchange(heap, block, bytes, 0) : block;
 }
 
 static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes)
 {
     void *block = take_small(heap, class);
-    if (block) count_allocated(heap, bytes, mt_class_bytes(class));
-    else count_failed(heap);
-    return block;
+    if (!block || !count_allocated(heap, bytes, mt_class_bytes(class))) return block;
+    return exchange(heap, block, bytes, 0);
 }
 
 static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment, bool with_room, bool *is_zero)
@@ -155,8 +189,8 @@ static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment,
     void *block = NULL;
     if (bytes <= PTRDIFF_MAX)
         block = mt_mid_allocate(bytes, alignment, with_room, heap ? heap->id : 0, &usable, is_zero);
-    if (block) count_allocated(heap, bytes, usable);
-    else count_failed(heap);
+    if (block && count_allocated(heap, bytes, usable) && the_client.sampled)
+        the_client.sampled(heap->shard, block, bytes, usable);
     return block;
 }
 
@@ -190,13 +224,10 @@ void *mt_pools_allocate_zeroed(size_t bytes)
 {
     if (bytes <= MT_SLAB_MAX) {
         struct mt_theap *heap = mt_theap_self;
-        if (bytes > MT_SMALL_MAX && heap->id != MT_HEAP_NONE) {
+        if (bytes > MT_SMALL_MAX && heap) {
             unsigned class = mt_class_of(bytes);
             void *fresh = mt_slab_take_zero(heap, class);
-            if (fresh) {
-                count_allocated(heap, bytes, mt_class_bytes(class));
-                return fresh;
-            }
+            if (fresh) return count_allocated(heap, bytes, mt_class_bytes(class)) ? exchange(heap, fresh, bytes, bytes) : fresh;
         }
         void *block = mt_pools_allocate(bytes);
         return block ? memset(block, 0, bytes) : NULL;
@@ -244,6 +275,7 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
     size_t usable = mt_mid_usable(block, entry);
     if (!usable) return mt_entry_class(entry) == MT_ENTRY_MID;
     count_freed(heap, usable); /* before the block can be another thread's */
+    if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, usable);
     mt_mid_free(block, entry);
     return true;
 }
@@ -257,6 +289,8 @@ bool mt_pools_free_slow(void *block)
     if (class >= MT_SLAB_CLASSES) return free_mid(heap, block, entry);
     if (heap && owner == heap->id) return mt_pools_free(block); /* the heap came just now */
     count_freed(heap, mt_class_bytes(class));
+    if (owner == sampled.heap->id && the_client.sample_freed)
+        the_client.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
     if (heap) free_remote(heap, block, owner, class);
     else mt_slab_send(owner, block, block, 1);
     return true;
@@ -312,10 +346,27 @@ static void *move(struct mt_theap *heap, void *block, size_t usable, size_t byte
     return moved;
 }
 
-static void count_resized(struct mt_theap *heap, size_t usable_before, size_t requested, size_t usable)
+/* Changes a block where it lies (or its pages move). NULL where that cannot be. */
+static void *resize(void *block, uint64_t entry, size_t usable, size_t bytes, size_t *after)
 {
-    count_freed(heap, usable_before);
-    count_allocated(heap, requested, usable);
+    if (mt_entry_owner(entry) == sampled.heap->id) return NULL; /* its call stack ends here */
+    *after = usable;
+    if (may_stay(usable, bytes)) return block;
+    if (mt_entry_class(entry) < MT_SLAB_CLASSES || bytes <= MT_SLAB_MAX || bytes > PTRDIFF_MAX) return NULL;
+    return mt_mid_resize(block, entry, bytes, after);
+}
+
+/* One free and one allocation, in this order so that the peak does not hold both. */
+static void *resized(struct mt_theap *heap, void *before, void *block, size_t usable, size_t bytes, size_t after)
+{
+    bool is_small = after <= MT_SLAB_MAX;
+    count_freed(heap, usable);
+    if (!is_small && the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, before, usable);
+    if (!count_allocated(heap, bytes, after)) return block;
+    bool is_own = mt_entry_owner(mt_pagemap_entry(block)) == heap->id;
+    if (is_small) return is_own ? exchange(heap, block, bytes, bytes) : block;
+    if (the_client.sampled) the_client.sampled(heap->shard, block, bytes, after);
+    return block;
 }
 
 void *mt_pools_reallocate(void *block, size_t bytes)
@@ -323,14 +374,8 @@ void *mt_pools_reallocate(void *block, size_t bytes)
     uint64_t entry = mt_pagemap_entry(block);
     struct mt_theap *heap = own_heap();
     size_t usable = mt_pools_usable(block), after = usable;
-    void *result = NULL;
-    if (may_stay(usable, bytes)) {
-        result = block;
-    } else if (mt_entry_class(entry) >= MT_SLAB_CLASSES && bytes > MT_SLAB_MAX && bytes <= PTRDIFF_MAX) {
-        result = mt_mid_resize(block, entry, bytes, &after);
-    }
-    if (result) count_resized(heap, usable, bytes, after);
-    else result = move(heap, block, usable, bytes);
+    void *result = resize(block, entry, usable, bytes, &after);
+    result = result ? resized(heap, block, result, usable, bytes, after) : move(heap, block, usable, bytes);
     if (result) count_reallocated(heap);
     return result;
 }

@@ -20,7 +20,6 @@ enum {
     MT_SMALL_MAX = 1024,   /* classes up to here come from a table */
     MT_MID_MAX = 32 << 20,
     MT_REMOTE_SLOTS = 8,
-    MT_HEAP_NONE = 0xffff, /* the owner number of a thread without a heap */
 };
 
 struct mt_slab;
@@ -62,15 +61,23 @@ struct mt_theap {
     _Atomic uint32_t is_dead;
 };
 
-/* The calling thread's heap; one of the two static ones, with empty bins, while it has none. */
-extern _Thread_local struct mt_theap *mt_theap_self __attribute__((tls_model("initial-exec")));
-extern struct mt_theap mt_theap_none; /* not yet attached */
-extern struct mt_theap mt_theap_gone; /* detached for good: the thread ends */
+/* The calling thread's heap; NULL while it has none. */
+extern _Thread_local struct mt_theap *mt_theap_self
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* ---- start, threads, fork ------------------------------------------------------- */
 
+/* What the pools ask of their client. Each may be NULL. */
+struct mt_pools_client {
+    /* Gives the calling thread, which has no heap, a shard and calls mt_pools_attach(), where that can be done now. */
+    void (*thread_start)(void);
+    /* A block was handed out and counted that may get a call stack; and it is about to be freed, counted too. */
+    void (*sampled)(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
+    void (*sample_freed)(struct mt_shard *shard, const void *block, uint64_t usable_bytes);
+};
+
 /* Makes the pools usable. The core is on. Returns false when there is no memory for it. */
-bool mt_pools_start(struct mt_core *core);
+bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client);
 
 /*
  * Gives the calling thread a heap that counts in its shard (not shard 0).
@@ -80,13 +87,6 @@ bool mt_pools_attach(struct mt_shard *shard);
 /* Before the thread's shard is retired. Afterwards the thread uses the shared heap. */
 void mt_pools_detach(void);
 
-/*
- * Implemented by the client: gives the calling thread a shard and calls
- * mt_pools_attach(), where that can be done now. Called at most once per slow
- * call of a thread whose heap is mt_theap_none.
- */
-void mt_pools_thread_start(void);
-
 /* Around fork, on the forking thread. The child has one thread, whose shard may be void until it attaches again. */
 void mt_pools_before_fork(void);
 void mt_pools_after_fork_in_parent(void);
@@ -94,7 +94,7 @@ void mt_pools_after_fork_in_child(void);
 
 /* ---- slow paths -------------------------------------------------------------------- */
 
-/* The same as the inline functions for whatever they do not do. NULL when there is no memory, counted as failed, errno untouched. */
+/* The same as the inline functions for whatever they do not do. NULL when there is no memory; the caller counts that. */
 void *mt_pools_allocate_slow(size_t bytes) __attribute__((noinline, cold));
 /* alignment: a power of two. */
 void *mt_pools_allocate_aligned(size_t alignment, size_t bytes);
@@ -125,8 +125,13 @@ void mt_pools_info(struct mt_pools_info *info);
 
 /* ---- the hot path ------------------------------------------------------------------ */
 
-/* Each ends a call of the hot path, so that it needs no stack frame: the pools' rarer duties, then the result. */
-void *mt_pools_flush_and_return(struct mt_theap *heap, void *block) __attribute__((noinline, cold));
+/*
+ * Each ends a call of the hot path, so that it needs no stack frame: the
+ * pools' rarer duties, then the result. A block that gets a call stack is
+ * exchanged for one from slabs that no thread owns, so that the free of every
+ * other block need not ask.
+ */
+void *mt_pools_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline, cold));
 bool mt_pools_after_free(struct mt_theap *heap, unsigned class) __attribute__((noinline, cold));
 
 static inline struct mt_bin *mt_pools_bin(struct mt_theap *heap, size_t class)
@@ -134,7 +139,7 @@ static inline struct mt_bin *mt_pools_bin(struct mt_theap *heap, size_t class)
     return &heap->bins[class];
 }
 
-/* True when mt_pools_flush_shard() is due. */
+/* True when mt_pools_due() is to be called. */
 static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t class, size_t requested, uint64_t usable)
 {
     struct mt_shard *shard = heap->shard;
@@ -143,13 +148,15 @@ static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t class,
     MT_ADD(shard->classes[class].allocation_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1)) return false;
+    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1))
+        return mt_shard_is_sample_due(shard);
     atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
+    if (mt_shard_is_sample_due(shard)) return true;
     return __builtin_expect(
         live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >= heap->batch_bytes, 0);
 }
 
-/* True when mt_pools_flush_shard() is due. */
+/* True when mt_shard_flush() is due. */
 static inline bool mt_pools_count_freed(struct mt_theap *heap, size_t class, uint64_t usable)
 {
     struct mt_shard *shard = heap->shard;
@@ -169,49 +176,65 @@ static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
     return (size_t)exponent * 8 + (last >> (exponent - 3)) - 56;
 }
 
-/* A block; what the inline part cannot do is left to slow(bytes). */
-static inline __attribute__((always_inline)) void *mt_pools_allocate_or(size_t bytes, void *(*slow)(size_t))
+/*
+ * The two halves of the hot path as their callers need them, so that each of
+ * the three ends can be a tail call: MISS = nothing was done, ask the slow
+ * function; DONE; DUE = done, and mt_pools_due() or mt_pools_after_free() is to be called.
+ */
+enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE };
+
+static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes,
+                                                                                      void **block)
 {
-    struct mt_theap *heap = mt_theap_self;
-    if (__builtin_expect(bytes > MT_SLAB_MAX, 0)) return slow(bytes);
+    if (__builtin_expect(!heap || bytes > MT_SLAB_MAX, 0)) return MT_POOLS_MISS;
     size_t class = mt_pools_class(heap, bytes);
     struct mt_bin *bin = mt_pools_bin(heap, class);
-    void *block = bin->head;
-    if (__builtin_expect(!block, 0)) return slow(bytes);
-    bin->head = *(void **)block;
-    if (mt_pools_count_allocated(heap, class, bytes, bin->bytes)) return mt_pools_flush_and_return(heap, block);
-    return block;
+    *block = bin->head;
+    if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
+    bin->head = *(void **)*block;
+    return mt_pools_count_allocated(heap, class, bytes, bin->bytes) ? MT_POOLS_DUE : MT_POOLS_DONE;
+}
+
+/* A miss: blocks of other heaps, blocks that are not the pools', and NULL. */
+static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_free_fast(struct mt_theap *heap, void *block,
+                                                                                  unsigned *in_class)
+{
+    if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
+    uint64_t entry = mt_pagemap_entry(block);
+    if (__builtin_expect(mt_entry_owner(entry) != heap->id, 0)) return MT_POOLS_MISS;
+    size_t class = mt_entry_class(entry);
+    struct mt_bin *bin = mt_pools_bin(heap, class);
+    *in_class = (unsigned)class;
+    *(void **)block = bin->head;
+    bin->head = block;
+    if (mt_pools_count_freed(heap, class, bin->bytes)) return MT_POOLS_DUE;
+    return __builtin_expect(atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) >=
+                                bin->free_limit, 0)
+               ? MT_POOLS_DUE
+               : MT_POOLS_DONE;
 }
 
 static inline void *mt_pools_allocate(size_t bytes)
 {
-    return mt_pools_allocate_or(bytes, mt_pools_allocate_slow);
-}
-
-/*
- * Frees a block of the thread's own heap. Blocks of others, blocks that are
- * not the pools' and NULL are left to slow(block), whose answer is returned.
- */
-static inline __attribute__((always_inline)) bool mt_pools_free_or(void *block, bool (*slow)(void *))
-{
     struct mt_theap *heap = mt_theap_self;
-    uint64_t entry = mt_pagemap_entry(block);
-    if (__builtin_expect(mt_entry_owner(entry) != heap->id, 0)) return slow(block);
-    size_t class = mt_entry_class(entry);
-    struct mt_bin *bin = mt_pools_bin(heap, class);
-    *(void **)block = bin->head;
-    bin->head = block;
-    if (mt_pools_count_freed(heap, class, bin->bytes) ||
-        __builtin_expect(atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) >=
-                             bin->free_limit, 0))
-        return mt_pools_after_free(heap, (unsigned)class);
-    return true;
+    void *block;
+    switch (mt_pools_allocate_fast(heap, bytes, &block)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
+    default: return mt_pools_allocate_slow(bytes);
+    }
 }
 
 /* False, with nothing done, when the block is not the pools'. */
 static inline bool mt_pools_free(void *block)
 {
-    return mt_pools_free_or(block, mt_pools_free_slow);
+    struct mt_theap *heap = mt_theap_self;
+    unsigned class;
+    switch (mt_pools_free_fast(heap, block, &class)) {
+    case MT_POOLS_DONE: return true;
+    case MT_POOLS_DUE: return mt_pools_after_free(heap, class);
+    default: return mt_pools_free_slow(block);
+    }
 }
 
 #endif

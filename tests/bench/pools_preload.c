@@ -18,27 +18,33 @@ static pthread_key_t key;
 static char early[65536];
 static _Atomic size_t early_used;
 
+static _Thread_local int has_ended __attribute__((tls_model("initial-exec")));
+
 static void end_of_thread(void *shard)
 {
+    has_ended = 1;
     mt_pools_detach();
     mt_shard_retire(&core, shard);
 }
 
+static void thread_start(void);
+
 static void start(void)
 {
+    static const struct mt_pools_client client = {.thread_start = thread_start};
     int fresh = 0;
     if (!atomic_compare_exchange_strong(&stage, &fresh, 1)) return;
-    if (!mt_core_start(&core, MT_CLIENT_PRELOAD) || !mt_pools_start(&core)) return;
+    if (!mt_core_start(&core, MT_CLIENT_PRELOAD) || !mt_pools_start(&core, &client)) return;
     mt_pools_publish(&core);
     pthread_key_create(&key, end_of_thread);
     atomic_store(&stage, 2);
 }
 
-void mt_pools_thread_start(void)
+static void thread_start(void)
 {
     static _Thread_local int inside __attribute__((tls_model("initial-exec")));
     if (atomic_load(&stage) == 0) start();
-    if (atomic_load(&stage) != 2 || inside) return;
+    if (atomic_load(&stage) != 2 || inside || has_ended) return;
     inside = 1;
     struct mt_shard *shard = mt_shard_claim(&core, mt_gettid(), "thread");
     if (!mt_shard_is_shared(&core, shard) && mt_pools_attach(shard)) pthread_setspecific(key, shard);
@@ -73,7 +79,13 @@ static __attribute__((noinline, cold)) void *malloc_slow(size_t bytes)
 
 EXPORT void *malloc(size_t bytes)
 {
-    return mt_pools_allocate_or(bytes, malloc_slow);
+    struct mt_theap *heap = mt_theap_self;
+    void *block;
+    switch (mt_pools_allocate_fast(heap, bytes, &block)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
+    default: return malloc_slow(bytes);
+    }
 }
 
 EXPORT void free(void *block)

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 0: model_add_chunk(&model, 1 + take(&data, &size, 3)); break;
         case 1: model_allocate(&model, 1 + take(&data, &size, 2), 1); break;
         case 2: model_allocate(&model, 1 + take(&data, &size, 3), UINT64_C(1) << (step / 5 % 20)); break;
-        case 3: model_resize(&model, take(&data, &size, 1), take(&data, &size, 3)); break;
+        case 3: model_resize(&model, take(&data, &size, 1), 1 + take(&data, &size, 3)); break;
         default: model_free(&model, take(&data, &size, 1)); break;
         }
     }

@@ -34,7 +34,7 @@ static void detach(void)
 static void set_up(void)
 {
     set_up_core(&core);
-    ck_assert(mt_pools_start(&core));
+    ck_assert(mt_pools_start(&core, NULL));
     mt_pools_publish(&core);
     attach();
 }
@@ -496,13 +496,11 @@ START_TEST(each_request_for_memory_may_fail)
 {
     unsigned n = 0, failed_ever = 0, misses = 0;
     for (; misses < 3; n++) {
-        uint64_t failed_before = sum().failed_count;
         mt_os_fail_on = n % 2;
         mt_os_fail_at = n / 2;
         unsigned failures = ask_for_everything();
         bool was_reached = mt_os_fail_at < 0 || (n % 2 && mt_os_fail_at == 0);
         mt_os_fail_at = -1;
-        ck_assert_uint_eq(sum().failed_count - failed_before, failures);
         ck_assert_int_eq(sum().live_bytes, 0);
         failed_ever += failures;
         misses = was_reached ? 0 : misses + 1;
@@ -531,7 +529,6 @@ START_TEST(sizes_that_cannot_be_are_refused)
     ck_assert_ptr_null(mt_pools_reallocate(huge, SIZE_MAX));
     mt_pools_free(huge);
     ck_assert_int_eq(sum().live_bytes, 0);
-    ck_assert_uint_eq(sum().failed_count, 27);
 }
 END_TEST
 
