@@ -1,0 +1,105 @@
+/*
+ * A Vulkan driver for tests: it draws nothing, but takes memory, buffers,
+ * images and bindings as strictly as the specification asks, and writes down
+ * every breach. What it offers and when it fails is read from the environment
+ * (MOCK_ICD) at vkCreateInstance; a test in the same process reaches it through mock_state().
+ * Any thread.
+ *
+ * MOCK_ICD is a list of key=value pairs with ';' between them, or @FILE with one pair a line:
+ *   heaps=4G:local,16G          sizes, ":local" for device-local
+ *   types=0:local,1:visible+coherent,...   heap and properties (local visible coherent cached lazy protected amd)
+ *   extensions=NAME,NAME        listed beside those the driver always has
+ *   features=NAME,NAME          sparse capture_replay pageable placed (offered, not enabled)
+ *   api=1.3  device=cpu|discrete  name=TEXT  granularity=N  atom=N  map_alignment=N
+ *   buffer_alignment=N  image_alignment=N  max_allocations=N  tool=PURPOSE BITS
+ *   fail_allocate=N             the N-th vkAllocateMemory fails (several: N+N+N), fail_allocate_from=N all from there
+ *   fail_larger=SIZE            allocations of more bytes fail
+ *   fail_map=N  fail_device=RESULT  delay_allocate_us=N
+ *   garbage=1                   new memory is filled with 0xa5 instead of zero
+ *   log=FILE                    one line for each call that concerns memory
+ */
+#ifndef MOCK_H
+#define MOCK_H
+
+#include "vklayer/vulkan_compat.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MOCK_EXTENSIONS = 64, MOCK_FAILURES = 16 };
+
+struct mock_config {
+    VkPhysicalDeviceMemoryProperties memory;
+    uint32_t api_version, device_type, tool_purposes;
+    char name[64];
+    uint64_t granularity, atom, map_alignment, buffer_alignment, image_alignment, max_allocations;
+    uint64_t fail_allocate[MOCK_FAILURES], fail_allocate_from, fail_larger, fail_map, delay_allocate_us;
+    int fail_device;
+    bool has_sparse, has_capture_replay, has_pageable, has_placed, has_garbage;
+    char extensions[MOCK_EXTENSIONS][VK_MAX_EXTENSION_NAME_SIZE];
+    uint32_t extension_count;
+};
+
+/* What happened, for tests in the same process. */
+struct mock_state {
+    struct mock_config config;
+    _Atomic uint64_t allocate_count, free_count, map_count, unmap_count, bind_count, flush_count, sparse_count;
+    _Atomic uint64_t live_memory_count, live_memory_bytes, peak_memory_bytes, live_resource_count;
+    _Atomic uint64_t private_count, name_count, capture_count, device_count;
+    _Atomic uint64_t breach_count;
+    char first_breach[160];
+    _Atomic uint64_t last_bind_memory, last_bind_offset; /* of the newest binding of any kind */
+};
+typedef struct mock_state *mock_state_function(void);
+
+extern struct mock_state mock;
+
+/* Reads "key=value;..." over what is in force. Unknown keys are breaches. */
+void mock_configure(const char *text);
+void mock_start(void);
+void mock_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Something that the specification forbids. */
+void mock_breach(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+enum mock_kind { MOCK_MEMORY = 1, MOCK_BUFFER, MOCK_IMAGE, MOCK_OTHER };
+
+struct mock_object {
+    uint8_t kind; /* 0: free */
+    bool is_mapped;
+    bool is_bound;
+    bool is_sparse;
+    uint32_t type;
+    uint64_t bytes, alignment;
+    uint64_t memory, offset; /* of the binding */
+    uint64_t mapped_offset, mapped_bytes;
+    uint64_t flags; /* memory: allocate flags, bit 32: exportable, bit 33: dedicated */
+    char *data;
+    uint32_t next_free;
+};
+
+/* A new object and its handle. */
+struct mock_object *mock_object_new(enum mock_kind kind, uint64_t *handle);
+/* The object of a handle; NULL, and a breach, when it is not a live one of this kind. */
+struct mock_object *mock_object_of(enum mock_kind kind, uint64_t handle, const char *who);
+void mock_object_free(uint64_t handle);
+
+#define MOCK_HANDLE(handle) ((uint64_t)(handle))
+
+PFN_vkVoidFunction mock_memory_command(const char *name);
+PFN_vkVoidFunction mock_device_command(const char *name);
+PFN_vkVoidFunction mock_instance_command(const char *name);
+/* True when the device that was made last enables an extension, or has it in its core version. */
+bool mock_device_enables(const char *extension);
+
+struct mock_command {
+    const char *name;
+    PFN_vkVoidFunction function;
+    const char *extension; /* NULL: always there */
+};
+PFN_vkVoidFunction mock_search(const struct mock_command *commands, size_t count, const char *name);
+#define MOCK_COMMAND(Name)               {"vk" #Name, (PFN_vkVoidFunction)mock_##Name, NULL}
+#define MOCK_ALIAS(Alias, Name, Extension) {"vk" #Alias, (PFN_vkVoidFunction)mock_##Name, Extension}
+
+#endif
