@@ -224,14 +224,15 @@ static bool meet(const struct mt_segment_name *segment, void *context)
 
 /* ---- steps ---------------------------------------------------------------------------------- */
 
+/* The reports of the awaited process come first, in their order; the others as they end. */
 static void remember_result(struct mt_collector *collector, const struct mt_watched *watched)
 {
     struct mt_collector_result *result = &collector->result;
-    size_t at = result->final_count++;
-    if (at < MT_COLLECTOR_PATHS) {
-        snprintf(result->paths[at], sizeof result->paths[at], "%s.json", watched->stem);
-        result->pids[at] = watched->pid;
-    }
+    size_t at = watched->awaited ? result->awaited_count++ : result->final_count;
+    result->final_count++;
+    if (at >= MT_COLLECTOR_PATHS) return;
+    memmove(result->paths[at + 1], result->paths[at], (MT_COLLECTOR_PATHS - 1 - at) * sizeof *result->paths);
+    snprintf(result->paths[at], sizeof result->paths[at], "%s.json", watched->stem);
 }
 
 static void remove_files(const struct mt_watched *watched)
