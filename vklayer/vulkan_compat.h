@@ -41,6 +41,28 @@ struct mt_bind_status {
     VkResult *pResult;
 };
 
+/* Newer structures that name device memory, under names of our own; the handles before it are opaque here. */
+struct mt_bind_tensor_info {
+    VkStructureType sType;
+    const void *pNext;
+    uint64_t tensor;
+    VkDeviceMemory memory;
+    VkDeviceSize memoryOffset;
+};
+struct mt_bind_graph_session_info {
+    VkStructureType sType;
+    const void *pNext;
+    uint64_t session;
+    uint32_t bind_point;
+    uint32_t object_index;
+    VkDeviceMemory memory;
+    VkDeviceSize memoryOffset;
+};
+typedef VkResult(VKAPI_PTR *mt_bind_tensor)(VkDevice, uint32_t, const struct mt_bind_tensor_info *);
+typedef VkResult(VKAPI_PTR *mt_bind_graph_session)(VkDevice, uint32_t, const struct mt_bind_graph_session_info *);
+#define PFN_vkBindTensorMemoryARM                   mt_bind_tensor
+#define PFN_vkBindDataGraphPipelineSessionMemoryARM mt_bind_graph_session
+
 /* Structure types by number, because the headers of the build may not know them. */
 enum {
     MT_STYPE_BIND_MEMORY_STATUS = 1000545002,
@@ -62,6 +84,14 @@ enum {
     MT_STYPE_EXPORT_SCI_BUF = 1000374001,
     MT_STYPE_DEDICATED_NV = 1000026002,
     MT_STYPE_DEDICATED_TENSOR = 1000460014,
+    MT_STYPE_DEVICE_MEMORY_REPORT = 1000284001,
+    MT_STYPE_FEATURES_1_2 = 51,
+    MT_STYPE_FEATURES_DEVICE_ADDRESS_EXT = 1000244000,
+    MT_STYPE_FEATURES_DEVICE_ADDRESS = 1000257000,
+    MT_STYPE_FEATURES_MAP_PLACED = 1000272000,
+    MT_STYPE_FEATURES_MEMORY_REPORT = 1000284000,
+    MT_STYPE_FEATURES_ADDRESS_BINDING = 1000354000,
+    MT_STYPE_FEATURES_PAGEABLE = 1000412000,
 };
 
 #endif

@@ -26,8 +26,9 @@ enum { OWN_EXTENSIONS = sizeof own_extensions / sizeof *own_extensions };
 
 static void *new_dispatchable(void)
 {
-    struct dispatchable *made = calloc(1, sizeof *made);
-    set_loader_magic_value(made);
+    struct dispatchable *made = calloc(2, sizeof *made);
+    set_loader_magic_value(&made[0]);
+    set_loader_magic_value(&made[1]);
     return made;
 }
 
@@ -266,13 +267,11 @@ static void VKAPI_CALL mock_DestroyDevice(VkDevice device, const VkAllocationCal
     free(device);
 }
 
-/* One queue for all devices that live at once is enough: it is compared with nothing. */
-static struct dispatchable queue = {{ICD_LOADER_MAGIC}};
-
+/* A device's one queue lies behind it. */
 static void VKAPI_CALL mock_GetDeviceQueue(VkDevice device, uint32_t family, uint32_t index, VkQueue *result)
 {
-    (void)device, (void)family, (void)index;
-    *result = (VkQueue)&queue;
+    (void)family, (void)index;
+    *result = (VkQueue)((struct dispatchable *)device + 1);
 }
 
 static VkResult VKAPI_CALL mock_DeviceWaitIdle(VkDevice device)
