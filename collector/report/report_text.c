@@ -7,6 +7,7 @@
 
 #include "human.h"
 #include "json_build.h"
+#include "stacks_text.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -499,6 +500,7 @@ void mt_report_text(FILE *out, const json_t *report, size_t rows)
     print_classes(&text, report);
     print_tags(&text, report);
     print_threads(&text, report);
+    mt_stacks_text(out, mt_json_get(report, "cpu"), rows);
     print_categories(&text, report);
     print_trend(&text, report);
     print_events(&text, report);
