@@ -13,6 +13,7 @@
 #include "elf.h"
 #include "export.h"
 #include "next.h"
+#include "pooled.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -117,6 +118,7 @@ static operator_function *next_operator(enum operator_index index, const void *c
 static void *allocate(size_t bytes, size_t alignment)
 {
     if (!mt_count_enter()) return mt_boot_alloc(bytes, alignment);
+    if (mt_pooled()) return alignment ? mt_pools_allocate_aligned(alignment, bytes) : mt_pools_allocate_slow(bytes);
     void *block = alignment ? mt_next.memalign(alignment, bytes) : mt_next_malloc(bytes);
     if (block) mt_count_allocated(block, bytes);
     return block;
@@ -150,6 +152,13 @@ static MT_COLD void delete_slow(enum operator_index index, void *block, uintptr_
 
 static inline __attribute__((always_inline)) void *new_block(enum operator_index index, size_t bytes, uintptr_t second, const void *caller)
 {
+    struct mt_theap *heap = is_direct() ? mt_theap_self : NULL;
+    void *found;
+    switch (mt_pools_allocate_fast(heap, bytes, &found)) {
+    case MT_POOLS_DONE: return found;
+    case MT_POOLS_DUE: return mt_pools_due(heap, found, bytes);
+    default: break;
+    }
     struct mt_shard *shard = mt_thread.fast;
     if (MT_UNLIKELY(!shard || !is_direct())) return new_slow(index, bytes, 0, second, 0, caller);
     mt_shard_will_allocate(shard, bytes);
@@ -171,6 +180,13 @@ static inline void *new_aligned(enum operator_index index, size_t bytes, size_t 
 static inline __attribute__((always_inline)) void delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third,
                                 const void *caller)
 {
+    struct mt_theap *heap = is_direct() ? mt_theap_self : NULL;
+    unsigned class;
+    switch (mt_pools_free_fast(heap, block, &class)) {
+    case MT_POOLS_DONE: return;
+    case MT_POOLS_DUE: mt_pools_after_free(heap, class); return;
+    default: break;
+    }
     struct mt_shard *shard = mt_thread.fast;
     if (MT_UNLIKELY(!shard || !block || !is_direct() || mt_live_may_hold(block) || mt_next_is_mapped_alone(mt_next_header(block)))) {
         delete_slow(index, block, second, third, caller);

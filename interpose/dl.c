@@ -14,7 +14,7 @@
 #include <dlfcn.h>
 #include <stdatomic.h>
 
-static void *_Atomic libc_sym, *_Atomic next_sym, *_Atomic next_vsym;
+static void *_Atomic libc_sym, *_Atomic libc_vsym, *_Atomic next_sym, *_Atomic next_vsym;
 
 static void *find_once(void *_Atomic *slot, const char *name, enum mt_elf_where where)
 {
@@ -29,6 +29,11 @@ static void *find_once(void *_Atomic *slot, const char *name, enum mt_elf_where 
 mt_dlsym_function *mt_dl_libc_sym(void)
 {
     return (mt_dlsym_function *)(uintptr_t)find_once(&libc_sym, "dlsym", MT_ELF_LIBC);
+}
+
+mt_dlvsym_function *mt_dl_libc_vsym(void)
+{
+    return (mt_dlvsym_function *)(uintptr_t)find_once(&libc_vsym, "dlvsym", MT_ELF_LIBC);
 }
 
 static void *no_symbol(void *handle, const char *name)

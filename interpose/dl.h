@@ -11,8 +11,9 @@
 typedef void *mt_dlsym_function(void *handle, const char *name);
 typedef void *mt_dlvsym_function(void *handle, const char *name, const char *version);
 
-/* libc's own dlsym, for memtrack's questions; NULL when it cannot be found. */
+/* libc's own dlsym and dlvsym, for memtrack's questions; NULL when it cannot be found. */
 mt_dlsym_function *mt_dl_libc_sym(void);
+mt_dlvsym_function *mt_dl_libc_vsym(void);
 
 /* What the entry code does after the hook has looked at a question. */
 struct mt_dl_answer {

@@ -117,8 +117,10 @@ void *mt_frames_wrap(const char *name, void *real, const void *caller)
 {
     int call = call_of(name);
     if (call < 0 || !real) return real;
-    if (real == exported_hooks[call]) return next_of(call, caller) ? real : NULL;
-    return hook_for(call, real);
+    if (real != exported_hooks[call]) return hook_for(call, real);
+    if (next_of(call, caller)) return real;
+    mt_next_fail(name);
+    return NULL;
 }
 
 void *mt_frames_default(const char *name, const void *caller)

@@ -9,6 +9,7 @@
 #include "export.h"
 #include "mappings.h"
 #include "next.h"
+#include "pooled.h"
 #include "process.h"
 
 #include <unistd.h>
@@ -69,7 +70,10 @@ enum mt_init_verdict mt_init_ready(void)
         if (!mt_core_start(&mt_core, MT_CLIENT_PRELOAD)) return settle_off();
     }
     tell_segment();
-    if (mt_core.options.number[MT_OPT_CPU]) return MT_INIT_ON;
+    if (mt_core.options.number[MT_OPT_CPU]) {
+        mt_pooled_ready();
+        return MT_INIT_ON;
+    }
     atomic_store_explicit(&passes_through, true, memory_order_relaxed);
     return MT_INIT_OFF;
 }

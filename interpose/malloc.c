@@ -8,6 +8,7 @@
 #include "count.h"
 #include "export.h"
 #include "next.h"
+#include "pooled.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -16,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MINIMUM_ALIGNMENT = 16 };
+enum { MINIMUM_ALIGNMENT = 16, PAGE_BYTES = 4096 };
 
 static void *out_of_memory(void)
 {
@@ -39,11 +40,18 @@ static inline void *counted(void *block, size_t requested_bytes)
     return block;
 }
 
+/* The same for a block of the pools, which count for themselves. */
+static inline void *pooled(void *block)
+{
+    return MT_LIKELY(block != NULL) ? block : out_of_memory();
+}
+
 /* ---- malloc and calloc ------------------------------------------------------------ */
 
 static __attribute__((noinline)) void *malloc_slow(size_t bytes)
 {
     if (!mt_count_enter()) return mt_boot_alloc(bytes, MINIMUM_ALIGNMENT);
+    if (mt_pooled()) return pooled(mt_pools_allocate_slow(bytes));
     return counted(mt_next_malloc(bytes), bytes);
 }
 
@@ -53,7 +61,8 @@ static MT_COLD void *malloc_failed(void)
     return failed();
 }
 
-MT_EXPORT void *malloc(size_t bytes)
+/* Without the pools; and with them, for what their inline part does not do. */
+static __attribute__((noinline)) void *malloc_beside(size_t bytes)
 {
     struct mt_shard *shard = mt_thread.fast;
     if (MT_UNLIKELY(!shard)) return malloc_slow(bytes);
@@ -63,11 +72,23 @@ MT_EXPORT void *malloc(size_t bytes)
     return mt_count_did_allocate(shard, block);
 }
 
+MT_EXPORT void *malloc(size_t bytes)
+{
+    struct mt_theap *heap = mt_theap_self;
+    void *block;
+    switch (mt_pools_allocate_fast(heap, bytes, &block)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
+    default: return malloc_beside(bytes);
+    }
+}
+
 MT_EXPORT void *calloc(size_t count, size_t bytes)
 {
     size_t all = 0;
     bool overflows = __builtin_mul_overflow(count, bytes, &all);
     if (MT_UNLIKELY(!mt_count_enter())) return overflows ? out_of_memory() : mt_boot_alloc(all, MINIMUM_ALIGNMENT);
+    if (mt_pooled()) return overflows ? out_of_memory() : pooled(mt_pools_allocate_zeroed(all));
     return counted(mt_next_calloc(count, bytes), all);
 }
 
@@ -75,15 +96,20 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
 
 static __attribute__((noinline)) void free_slow(void *block)
 {
-    if (!block || mt_boot_owns(block)) return;
+    if (!block || mt_pools_free_slow(block) || mt_boot_owns(block)) return;
     mt_count_enter();
     if (!mt_next_is_ready()) return;
+    if (mt_pooled()) {
+        mt_pooled_count_foreign();
+        mt_next_free(block);
+        return;
+    }
     mt_count_freed(block, mt_next_usable(block));
     mt_next_free(block);
 }
 
 /* Every call in it is a tail call, so that it needs no stack frame. */
-MT_EXPORT void free(void *block)
+static __attribute__((noinline)) void free_beside(void *block)
 {
     struct mt_shard *shard = mt_thread.fast;
     if (MT_UNLIKELY(!shard || !block || mt_live_may_hold(block) || mt_next_is_mapped_alone(mt_next_header(block)))) {
@@ -92,6 +118,17 @@ MT_EXPORT void free(void *block)
     }
     if (mt_shard_count_freed(shard, mt_next_usable_of(mt_next_header(block)))) mt_count_flush_and_free(block);
     else mt_next_free(block);
+}
+
+MT_EXPORT void free(void *block)
+{
+    struct mt_theap *heap = mt_theap_self;
+    unsigned class;
+    switch (mt_pools_free_fast(heap, block, &class)) {
+    case MT_POOLS_DONE: return;
+    case MT_POOLS_DUE: mt_pools_after_free(heap, class); return;
+    default: free_beside(block);
+    }
 }
 
 MT_EXPORT void cfree(void *block);
@@ -155,12 +192,25 @@ static __attribute__((noinline)) void *realloc_recorded(void *block, size_t byte
     return moved;
 }
 
+static __attribute__((noinline)) void *realloc_pooled(void *block, size_t bytes)
+{
+    if (bytes) return pooled(mt_pools_reallocate(block, bytes));
+    mt_pools_free(block);
+    mt_thread_reallocated();
+    return NULL;
+}
+
 /* One free and one allocation, in this order so that the peak does not hold both. */
 MT_EXPORT void *realloc(void *block, size_t bytes)
 {
     if (!block) return malloc(bytes);
+    if (mt_pools_owns(block)) return realloc_pooled(block, bytes);
     if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes);
     mt_count_enter();
+    if (mt_pooled()) {
+        mt_pooled_count_foreign();
+        return mt_next_realloc(block, bytes);
+    }
     if (mt_live_may_hold(block)) return realloc_recorded(block, bytes);
     size_t old_usable = mt_next_usable(block);
     void *moved = mt_next_realloc(block, bytes);
@@ -188,16 +238,44 @@ static void *boot_aligned(size_t alignment, size_t bytes)
     return mt_boot_alloc(bytes, alignment & (alignment - 1) ? MINIMUM_ALIGNMENT : alignment);
 }
 
+enum { HIGHEST_ALIGNMENT_BIT = 62 };
+
+/* As glibc has it: an alignment that is no power of two is raised to the next one. */
+static MT_COLD void *pooled_aligned(size_t alignment, size_t bytes)
+{
+    if (alignment > (size_t)1 << HIGHEST_ALIGNMENT_BIT << 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    size_t power = MINIMUM_ALIGNMENT;
+    while (power < alignment) power *= 2;
+    return pooled(mt_pools_allocate_aligned(power, bytes));
+}
+
 MT_EXPORT void *memalign(size_t alignment, size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(alignment, bytes);
+    if (mt_pooled()) return pooled_aligned(alignment, bytes);
     return counted(mt_next.memalign(alignment, bytes), bytes);
 }
 
 MT_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(alignment, bytes);
+    if (mt_pooled()) return pooled_aligned(alignment, bytes);
     return counted(mt_next.aligned_alloc(alignment, bytes), bytes);
+}
+
+static MT_COLD int pooled_posix(void **block, size_t alignment, size_t bytes)
+{
+    if (alignment % sizeof(void *) || !alignment || alignment & (alignment - 1)) return EINVAL;
+    void *found = mt_pools_allocate_aligned(alignment, bytes);
+    if (!found) {
+        mt_thread_failed();
+        return ENOMEM;
+    }
+    *block = found;
+    return 0;
 }
 
 MT_EXPORT int posix_memalign(void **block, size_t alignment, size_t bytes)
@@ -207,6 +285,7 @@ MT_EXPORT int posix_memalign(void **block, size_t alignment, size_t bytes)
         if (found) *block = found;
         return found ? 0 : ENOMEM;
     }
+    if (mt_pooled()) return pooled_posix(block, alignment, bytes);
     int error = mt_next.posix_memalign(block, alignment, bytes);
     if (!error) mt_count_allocated(*block, bytes);
     else if (error == ENOMEM) mt_thread_failed();
@@ -216,18 +295,24 @@ MT_EXPORT int posix_memalign(void **block, size_t alignment, size_t bytes)
 MT_EXPORT void *valloc(size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
+    if (mt_pooled()) return pooled_aligned(PAGE_BYTES, bytes);
     return counted(mt_next.valloc(bytes), bytes);
 }
 
 MT_EXPORT void *pvalloc(size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
+    if (mt_pooled()) {
+        if (bytes > SIZE_MAX - PAGE_BYTES) return out_of_memory();
+        return pooled_aligned(PAGE_BYTES, (bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1));
+    }
     return counted(mt_next.pvalloc(bytes), bytes);
 }
 
 MT_EXPORT size_t malloc_usable_size(void *block)
 {
     if (!block) return 0;
+    if (mt_pools_owns(block)) return mt_pools_usable(block);
     if (MT_UNLIKELY(mt_boot_owns(block))) return mt_boot_size(block);
     mt_count_enter();
     return mt_next.usable_size(block);
@@ -245,7 +330,8 @@ MT_EXPORT int malloc_trim(size_t pad)
 {
     static void *_Atomic slot;
     int (*next)(size_t) = (int (*)(size_t))(uintptr_t)find(&slot, "malloc_trim");
-    return next ? next(pad) : 0;
+    int by_next = next ? next(pad) : 0;
+    return (mt_pooled() && mt_pools_trim()) || by_next;
 }
 
 MT_EXPORT int mallopt(int parameter, int value)
@@ -255,26 +341,67 @@ MT_EXPORT int mallopt(int parameter, int value)
     return next ? next(parameter, value) : 0;
 }
 
+/* What malloc_stats() of glibc says, in the pools' numbers. */
+static void say_stats(void)
+{
+    struct mt_pools_info info;
+    mt_pools_info(&info);
+    mt_say("pools: %lu bytes live, %lu held, %lu of address space, %lu of them in %lu blocks of their own",
+           (unsigned long)info.live_bytes, (unsigned long)info.held_bytes, (unsigned long)info.reserved_bytes,
+           (unsigned long)info.huge_bytes, (unsigned long)info.huge_count);
+}
+
 MT_EXPORT void malloc_stats(void)
 {
     static void *_Atomic slot;
     void (*next)(void) = (void (*)(void))(uintptr_t)find(&slot, "malloc_stats");
-    if (next) next();
+    if (mt_pooled()) say_stats();
+    else if (next) next();
+}
+
+/* The element names of glibc, one heap. */
+static int pooled_info(FILE *stream)
+{
+    struct mt_pools_info info;
+    char text[512];
+    mt_pools_info(&info);
+    mt_format(text, sizeof text,
+              "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n</heap>\n"
+              "<total type=\"rest\" count=\"0\" size=\"%lu\"/>\n<total type=\"mmap\" count=\"%lu\" size=\"%lu\"/>\n"
+              "<system type=\"current\" size=\"%lu\"/>\n</malloc>\n",
+              (unsigned long)(info.held_bytes - info.huge_bytes - (info.live_bytes - info.huge_bytes)),
+              (unsigned long)info.huge_count, (unsigned long)info.huge_bytes, (unsigned long)info.held_bytes);
+    return fputs(text, stream) < 0 ? -1 : 0;
 }
 
 MT_EXPORT int malloc_info(int options, FILE *stream)
 {
     static void *_Atomic slot;
     int (*next)(int, FILE *) = (int (*)(int, FILE *))(uintptr_t)find(&slot, "malloc_info");
+    if (mt_pooled() && !options) return pooled_info(stream);
     if (next) return next(options, stream);
     errno = ENOSYS;
     return -1;
+}
+
+static struct mallinfo2 pooled_mallinfo(void)
+{
+    struct mt_pools_info info;
+    mt_pools_info(&info);
+    size_t arena = info.held_bytes - info.huge_bytes, used = info.live_bytes - info.huge_bytes;
+    return (struct mallinfo2){.arena = arena, .hblks = info.huge_count, .hblkhd = info.huge_bytes, .uordblks = used,
+                              .fordblks = arena - used};
 }
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 MT_EXPORT struct mallinfo mallinfo(void)
 {
+    if (mt_pooled()) {
+        struct mallinfo2 wide = pooled_mallinfo();
+        return (struct mallinfo){.arena = (int)wide.arena, .hblks = (int)wide.hblks, .hblkhd = (int)wide.hblkhd,
+                                 .uordblks = (int)wide.uordblks, .fordblks = (int)wide.fordblks};
+    }
     static void *_Atomic slot;
     struct mallinfo (*next)(void) = (struct mallinfo(*)(void))(uintptr_t)find(&slot, "mallinfo");
     return next ? next() : (struct mallinfo){0};
@@ -283,6 +410,7 @@ MT_EXPORT struct mallinfo mallinfo(void)
 
 MT_EXPORT struct mallinfo2 mallinfo2(void)
 {
+    if (mt_pooled()) return pooled_mallinfo();
     static void *_Atomic slot;
     struct mallinfo2 (*next)(void) = (struct mallinfo2(*)(void))(uintptr_t)find(&slot, "mallinfo2");
     return next ? next() : (struct mallinfo2){0};

@@ -26,6 +26,32 @@ static void *ask(void *handle, const char *name)
     return found;
 }
 
+/* The version that programs on this system ask the C allocation functions for. */
+#if defined(__x86_64__)
+#define BASE_VERSION "GLIBC_2.2.5"
+#else
+#define BASE_VERSION "GLIBC_2.17"
+#endif
+
+/*
+ * The next definition that a program's own reference would get. An object
+ * whose functions are old versions only (libc_malloc_debug.so) is not found
+ * without a version.
+ */
+static void *ask_base(const char *name)
+{
+    void *volatile found = mt_dl_libc_vsym() ? mt_dl_libc_vsym()(RTLD_NEXT, name, BASE_VERSION) : NULL;
+    if (found) return found;
+    dlerror();
+    return ask(RTLD_NEXT, name);
+}
+
+void mt_next_fail(const char *name)
+{
+    void *volatile found = mt_dl_libc_sym() ? mt_dl_libc_sym()(RTLD_NEXT, name) : NULL;
+    (void)found;
+}
+
 void *mt_next_find(const char *name)
 {
     int saved = errno;
@@ -118,7 +144,7 @@ static void *pvalloc_by_memalign(size_t bytes)
 /* A function of the same object as malloc, else NULL. */
 static void *find_beside(const char *name)
 {
-    void *found = ask(RTLD_NEXT, name);
+    void *found = ask_base(name);
     return (uintptr_t)found - mt_next.low < mt_next.high - mt_next.low ? found : NULL;
 }
 
@@ -127,7 +153,7 @@ static void find_aligned(void)
     mt_next.memalign = (void *(*)(size_t, size_t))(uintptr_t)find_beside("memalign");
     mt_next.posix_memalign = (int (*)(void **, size_t, size_t))(uintptr_t)find_beside("posix_memalign");
     if (!mt_next.memalign && !mt_next.posix_memalign) /* a partial allocator: then what the program would get without memtrack */
-        mt_next.memalign = (void *(*)(size_t, size_t))(uintptr_t)ask(RTLD_NEXT, "memalign");
+        mt_next.memalign = (void *(*)(size_t, size_t))(uintptr_t)ask_base("memalign");
     if (!mt_next.memalign) mt_next.memalign = memalign_by_posix;
     if (!mt_next.posix_memalign) mt_next.posix_memalign = posix_by_memalign;
     mt_next.aligned_alloc = (void *(*)(size_t, size_t))(uintptr_t)find_beside("aligned_alloc");
@@ -188,18 +214,30 @@ static void find_foreign(void)
 
 static bool find_family(void)
 {
-    mt_next.malloc = (void *(*)(size_t))(uintptr_t)ask(RTLD_NEXT, "malloc");
-    mt_next.free = (void (*)(void *))(uintptr_t)ask(RTLD_NEXT, "free");
-    mt_next.calloc = (void *(*)(size_t, size_t))(uintptr_t)ask(RTLD_NEXT, "calloc");
-    mt_next.realloc = (void *(*)(void *, size_t))(uintptr_t)ask(RTLD_NEXT, "realloc");
-    mt_next.usable_size = (size_t(*)(void *))(uintptr_t)ask(RTLD_NEXT, "malloc_usable_size");
+    mt_next.malloc = (void *(*)(size_t))(uintptr_t)ask_base("malloc");
+    mt_next.free = (void (*)(void *))(uintptr_t)ask_base("free");
+    mt_next.calloc = (void *(*)(size_t, size_t))(uintptr_t)ask_base("calloc");
+    mt_next.realloc = (void *(*)(void *, size_t))(uintptr_t)ask_base("realloc");
+    mt_next.usable_size = (size_t(*)(void *))(uintptr_t)ask_base("malloc_usable_size");
     return mt_next.malloc && mt_next.free && mt_next.calloc && mt_next.realloc && mt_next.usable_size;
+}
+
+/*
+ * Some allocators set themselves up, and allocate through the hooks, when they
+ * are first asked for a size. Now that comes from the bootstrap pool.
+ */
+static void warm_up(void)
+{
+    void *block = mt_next.malloc(1);
+    if (block) mt_next.usable_size(block);
+    mt_next.free(block);
 }
 
 bool mt_next_resolve(void)
 {
     Dl_info info;
     if (!find_family()) return false;
+    warm_up();
     if (!dladdr((void *)(uintptr_t)mt_next.malloc, &info) || !info.dli_fname) return false;
     copy_path(mt_next.path, sizeof mt_next.path, info.dli_fname);
     mt_elf_range((void *)(uintptr_t)mt_next.malloc, &mt_next.low, &mt_next.high);

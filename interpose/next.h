@@ -58,6 +58,9 @@ void *mt_next_find(const char *name);
  */
 void *mt_next_find_for(const char *name, const void *caller);
 
+/* Makes dlerror tell that there is no next definition of a function. */
+void mt_next_fail(const char *name);
+
 /* Looks a function up once: *slot keeps it. */
 void *mt_next_find_once(void *_Atomic *slot, const char *name);
 

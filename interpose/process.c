@@ -10,6 +10,7 @@
 #include "export.h"
 #include "mappings.h"
 #include "next.h"
+#include "pooled.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,16 +35,19 @@ static struct {
 static void before_fork(void)
 {
     mt_mappings_before_fork();
+    if (mt_pooled()) mt_pools_before_fork();
     mt_core_before_fork(&mt_core);
 }
 
 static void after_fork_in_parent(void)
 {
+    if (mt_pooled()) mt_pools_after_fork_in_parent();
     mt_mappings_after_fork_in_parent();
 }
 
 static void after_fork_in_child(void)
 {
+    if (mt_pooled()) mt_pools_after_fork_in_child();
     mt_mappings_after_fork_in_child();
     mt_thread_after_fork_in_child();
     mt_core_after_fork_in_child(&mt_core);

@@ -9,6 +9,7 @@
 #include "export.h"
 #include "init.h"
 #include "next.h"
+#include "pooled.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -32,10 +33,17 @@ static _Atomic bool has_key;
 
 /* ---- the shard --------------------------------------------------------------- */
 
-/* Asked of the kernel once; later names come through the hooks below, and a new thread's from its creator. */
+/* Names that threads gave to other threads so far. */
+static _Atomic uint32_t renames;
+
+/*
+ * A new thread has its creator's name, and later ones come through the hooks
+ * below. The kernel is asked where that may be wrong.
+ */
 static const char *own_name(struct mt_thread *thread)
 {
-    if (!thread->name[0]) syscall(SYS_prctl, PR_GET_NAME, thread->name, 0, 0, 0);
+    if (!thread->name[0] || thread->renames != atomic_load_explicit(&renames, memory_order_relaxed))
+        syscall(SYS_prctl, PR_GET_NAME, thread->name, 0, 0, 0);
     thread->name[KERNEL_NAME_BYTES - 1] = 0;
     return thread->name;
 }
@@ -87,7 +95,7 @@ static void arm(struct mt_thread *thread)
 static void set_shard(struct mt_thread *thread, struct mt_shard *shard)
 {
     thread->shard = shard;
-    thread->fast = mt_next.has_chunk_header ? shard : NULL;
+    thread->fast = mt_next.has_chunk_header && !mt_pooled() ? shard : NULL;
 }
 
 static void claim(struct mt_thread *thread)
@@ -98,6 +106,7 @@ static void claim(struct mt_thread *thread)
     thread->state = is_shared ? MT_THREAD_SHARED : MT_THREAD_OWN;
     if (!is_shared) arm(thread);
     set_shard(thread, is_shared ? NULL : shard);
+    if (mt_pooled() && !is_shared) mt_pools_attach(shard);
 }
 
 static bool enter(struct mt_thread *thread)
@@ -186,6 +195,7 @@ MT_COLD void *mt_count_mapped_alone(void *block)
 static void retire(struct mt_thread *thread)
 {
     struct mt_shard *shard = thread->shard;
+    mt_pools_detach();
     set_shard(thread, NULL);
     thread->state = MT_THREAD_ENDED;
     if (!mt_core_is_on(&mt_core)) return;
@@ -227,6 +237,7 @@ struct start_slot {
     void *(*routine)(void *);
     void *argument;
     uint64_t stack_bytes;
+    uint32_t renames;
     char name[KERNEL_NAME_BYTES]; /* the creator's, which the kernel gives to the new thread */
 };
 static struct start_slot start_slots[START_SLOTS];
@@ -254,6 +265,7 @@ static void *begin_thread(void *argument)
     void *routine_argument = slot->argument;
     thread->stack_bytes = slot->stack_bytes;
     memcpy(thread->name, slot->name, sizeof thread->name);
+    thread->renames = slot->renames;
     atomic_store_explicit(&slot->is_taken, false, memory_order_release);
     thread->is_busy = true;
     if (mt_core_is_on(&mt_core)) count_stack(thread);
@@ -301,6 +313,7 @@ MT_EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *r
     slot->routine = routine;
     slot->argument = argument;
     slot->stack_bytes = stack_bytes;
+    slot->renames = atomic_load_explicit(&renames, memory_order_relaxed);
     memcpy(slot->name, mt_thread.name, sizeof slot->name);
     return create_counted(create, slot, thread, attributes);
 }
@@ -335,9 +348,11 @@ MT_EXPORT int pthread_setname_np(pthread_t thread, const char *name)
     static void *_Atomic slot;
     int (*next)(pthread_t, const char *) =
         (int (*)(pthread_t, const char *))(uintptr_t)mt_next_find_once(&slot, "pthread_setname_np");
+    bool is_self = pthread_equal(thread, pthread_self());
+    if (!is_self) FETCH_ADD(renames, 1); /* before, for a thread that is just about to take its name over */
     int error = next ? next(thread, name) : ENOSYS;
     if (error) return error;
-    if (pthread_equal(thread, pthread_self())) rename_self(name);
+    if (is_self) rename_self(name);
     else rename_other(thread, name);
     return 0;
 }

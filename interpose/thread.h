@@ -32,6 +32,7 @@ struct mt_thread {
     uint8_t rounds;         /* of thread-specific destructors */
     uint8_t holds_mappings; /* it took the lock of the mappings before a fork */
     char name[16];          /* as the kernel knows it; "" = not asked yet */
+    uint32_t renames;       /* names that threads gave to others, when `name` was taken over */
     uint32_t stack_epoch;   /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
     uint64_t stack_bytes;   /* counted for this thread, 0 = none */
 };
