@@ -5,8 +5,10 @@
 #include "command.h"
 #include "options.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef MT_VERSION
 #define MT_VERSION "0.1.0"
@@ -122,8 +124,19 @@ static int finish_output(int status)
     return status ? status : MT_EXIT_FAILURE;
 }
 
+/* Files that are opened later must not become standard streams; a program that is started does not inherit these.
+ */
+static void fill_standard_streams(void)
+{
+    int fd;
+    do fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_streams();
     if (argc < 2) {
         mt_tell("no subcommand; see `memtrack help`");
         return MT_EXIT_USAGE;

@@ -80,6 +80,12 @@ static const char *size_of(const json_t *object, const char *key, char buffer[MT
     return !value || json_is_null(value) ? "-" : mt_human_bytes(buffer, mt_json_get_i64(object, key));
 }
 
+/* The first look has nothing to compare with. */
+static const char *rate_text(const struct view *view, double rate, char buffer[MT_HUMAN_BYTES])
+{
+    return view->elapsed_s > 0 ? mt_human_count(buffer, (int64_t)rate) : "-";
+}
+
 static void draw_head(struct view *view, const json_t *report)
 {
     const json_t *process = mt_json_get(report, "process"), *cpu = mt_json_get(report, "cpu");
@@ -98,7 +104,7 @@ static void draw_head(struct view *view, const json_t *report)
              mt_human_count(b, mt_json_get_i64(cpu, "current_count")), size_of(cpu, "peak_bytes", c));
     put_line(view, line);
     snprintf(line, sizeof line, "calls  %s allocations (%s/s), %s frees, %s asked for",
-             mt_human_count(a, mt_json_get_i64(cpu, "allocation_count")), mt_human_count(b, (int64_t)rate),
+             mt_human_count(a, mt_json_get_i64(cpu, "allocation_count")), rate_text(view, rate, b),
              mt_human_count(c, mt_json_get_i64(cpu, "free_count")), size_of(cpu, "total_bytes", d));
     put_line(view, line);
     snprintf(line, sizeof line, "RSS    %s = heap + mappings %s + memtrack %s + rest %s",
@@ -213,8 +219,7 @@ static void draw_thread(struct view *view, const struct thread_line *thread)
     snprintf(line, sizeof line, "%8" PRId64 "  %-22.22s %-6s %12s %12s %14s %14s",
              mt_json_get_i64(thread->row, "tid"), name, mt_json_get_text(thread->row, "state"),
              mt_human_bytes(a, mt_json_get_i64(thread->row, "current_bytes")),
-             mt_human_bytes(b, mt_json_get_i64(thread->row, "total_bytes")),
-             mt_human_count(c, (int64_t)thread->rate),
+             mt_human_bytes(b, mt_json_get_i64(thread->row, "total_bytes")), rate_text(view, thread->rate, c),
              mt_human_count(d, mt_json_get_i64(thread->row, "allocation_count")));
     put_line(view, line);
 }

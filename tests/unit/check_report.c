@@ -2,120 +2,15 @@
  * The reader side on synthetic segments: what a snapshot and the document say
  * of known counters, and that no damage to a segment does more than an error.
  */
-#include "report/human.h"
-#include "report/json_build.h"
-#include "report/load.h"
-#include "report/procfs.h"
-#include "report/report_json.h"
+#include "report_support.h"
+
 #include "report/report_text.h"
-#include "report/segment_file.h"
-#include "report/snapshot.h"
-#include "report/timeline.h"
 #include "report/vulkan_names.h"
-#include "report/writer.h"
 #include "vulkan_records.h"
 
-#include <check.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-static char folder[] = "/tmp/memtrack-check-XXXXXX";
-static char path[128];
-static struct mt_segment *segment;
-static size_t segment_bytes;
-
-#define SET(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
 #define ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
-
-/* A segment with an honest header in a file that this process maps and changes. */
-static void make_segment(void)
-{
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/4000000.77.0.seg", folder);
-    segment_bytes = (sizeof *segment + (8u << 20) + 4095u) & ~(size_t)4095;
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(ftruncate(fd, (off_t)segment_bytes), 0);
-    segment = mmap(NULL, segment_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    ck_assert_ptr_ne(segment, MAP_FAILED);
-    close(fd);
-    memcpy(segment->magic, MT_SEGMENT_MAGIC, sizeof segment->magic);
-    segment->layout_version = MT_LAYOUT_VERSION;
-    segment->header_bytes = sizeof *segment;
-    segment->virtual_bytes = segment_bytes;
-    snprintf(segment->build, sizeof segment->build, "check");
-    struct mt_process *process = &segment->process;
-    process->pid = 4000000; /* above the highest pid there can be by default: never alive */
-    process->start_ticks = 77;
-    process->start_ns = 1000000000;
-    process->start_realtime_ns = UINT64_C(1700000000123000000);
-    snprintf(process->executable, sizeof process->executable, "/usr/games/check game");
-    memcpy(process->command_line, "game\0-f\0", 8);
-    process->command_line_bytes = 8;
-    snprintf(process->output_directory, sizeof process->output_directory, "%s", folder);
-    process->options_bytes = (uint32_t)snprintf(process->options, sizeof process->options,
-                                                "MEMTRACK_INTERVAL=3\nMEMTRACK_OUTPUT=%s\n", folder);
-    SET(segment->shard_limit, 1);
-    SET(segment->tags[0].used, 1);
-    snprintf(segment->tags[0].name, sizeof segment->tags[0].name, "default");
-    segment->globals.batch_bytes = 65536;
-    SET(process->state, MT_STATE_RUNNING);
-}
-
-static void drop_segment(void)
-{
-    char command[200];
-    munmap(segment, segment_bytes);
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    ck_assert_int_eq(system(command), 0);
-    strcpy(folder + strlen(folder) - 6, "XXXXXX");
-}
-
-static json_t *load(void)
-{
-    char why[300] = "";
-    json_t *report = mt_report_load(path, why, sizeof why);
-    ck_assert_msg(report != NULL, "%s", why);
-    return report;
-}
-
-/* A value by a path such as "cpu.threads.0.name". */
-static const json_t *at(const json_t *value, const char *where)
-{
-    char part[64];
-    while (*where) {
-        size_t length = strcspn(where, ".");
-        memcpy(part, where, length);
-        part[length] = 0;
-        value = json_is_array(value) ? json_array_get(value, (size_t)atoi(part)) : json_object_get(value, part);
-        ck_assert_msg(value != NULL, "no %s", where);
-        where += length + (where[length] == '.');
-    }
-    return value;
-}
-
-static int64_t number(const json_t *report, const char *where)
-{
-    const json_t *value = at(report, where);
-    ck_assert_msg(json_is_integer(value), "%s is no integer", where);
-    return json_integer_value(value);
-}
-
-static const char *word(const json_t *report, const char *where)
-{
-    const json_t *value = at(report, where);
-    return json_is_null(value) ? "null" : json_string_value(value);
-}
 
 /* ---- documents ------------------------------------------------------------------------ */
 
@@ -595,198 +490,6 @@ START_TEST(unfinished_segments_are_told_from_wrong_ones)
 }
 END_TEST
 
-/* ---- files ------------------------------------------------------------------------------------------- */
-
-START_TEST(report_names_have_the_last_part_of_the_executable)
-{
-    char stem[300];
-    mt_report_path_stem(stem, sizeof stem, "/out", "/usr/games/my game", 12, 1);
-    ck_assert_str_eq(stem, "/out/memtrack.my_game.12");
-    mt_report_path_stem(stem, sizeof stem, "/out", "/bin/x (deleted)", 12, 3);
-    ck_assert_str_eq(stem, "/out/memtrack.x.12.3");
-    mt_report_path_stem(stem, sizeof stem, "/out", "", 12, 1);
-    ck_assert_str_eq(stem, "/out/memtrack.unknown.12");
-}
-END_TEST
-
-START_TEST(a_report_that_cannot_be_written_leaves_the_old_one)
-{
-    char stem[200], file[220];
-    snprintf(stem, sizeof stem, "%s/memtrack.x.1", folder);
-    snprintf(file, sizeof file, "%s.json", stem);
-    json_t *first = json_pack("{s:i}", "n", 1), *second = json_pack("{s:s}", "n", "two");
-    ck_assert_int_eq(mt_report_write(first, stem, false, 1), 0);
-    /* A limit on the file size is a full disk for one process. */
-    pid_t child = fork();
-    if (child == 0) {
-        static char longer[200001];
-        struct rlimit limit = {100000, 100000};
-        memset(longer, 'x', sizeof longer - 1);
-        json_object_set_new(second, "long", json_string(longer));
-        signal(SIGXFSZ, SIG_IGN);
-        if (setrlimit(RLIMIT_FSIZE, &limit)) _exit(2);
-        _exit(mt_report_write(second, stem, false, 1) == -EFBIG ? 0 : 1);
-    }
-    int status;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_int_eq(status, 0);
-    ck_assert_int_lt(mt_report_write(second, "/nonexistent/folder/x", false, 1), 0);
-    json_t *read = json_load_file(file, 0, NULL);
-    ck_assert_int_eq(number(read, "n"), 1);
-    json_decref(read);
-    json_decref(first);
-    json_decref(second);
-}
-END_TEST
-
-START_TEST(keep_makes_a_numbered_copy_that_stays)
-{
-    char stem[200], file[220];
-    snprintf(stem, sizeof stem, "%s/memtrack.x.1", folder);
-    for (int i = 1; i <= 2; i++) {
-        json_t *report = json_pack("{s:i}", "n", i);
-        ck_assert_int_eq(mt_report_write(report, stem, true, (unsigned long)i), 0);
-        json_decref(report);
-    }
-    snprintf(file, sizeof file, "%s.000001.json", stem);
-    json_t *read = json_load_file(file, 0, NULL);
-    ck_assert_int_eq(number(read, "n"), 1);
-    json_decref(read);
-}
-END_TEST
-
-START_TEST(segment_names_are_understood)
-{
-    int32_t pid;
-    uint64_t ticks;
-    unsigned n;
-    ck_assert(mt_segment_file_parse_name("12.345.6.seg", &pid, &ticks, &n));
-    ck_assert_int_eq(pid, 12);
-    ck_assert_uint_eq(ticks, 345);
-    ck_assert_uint_eq(n, 6);
-    ck_assert(!mt_segment_file_parse_name("12.345.6.seg.report", &pid, &ticks, &n));
-    ck_assert(!mt_segment_file_parse_name("collector.lock", &pid, &ticks, &n));
-    ck_assert(!mt_segment_file_parse_name("-1.3.4.seg", &pid, &ticks, &n));
-}
-END_TEST
-
-START_TEST(json_that_is_no_report_is_refused)
-{
-    static const char *const texts[] = {"",
-                                        "{}",
-                                        "[]",
-                                        "nonsense",
-                                        "{\"schema\":\"memtrack-report\"}",
-                                        "{\"schema\":\"memtrack-report\",\"schema_version\":2}",
-                                        "{\"schema\":\"memtrack-report\",\"schema_version\":1,\"cpu\":[]}"};
-    char file[200], why[300];
-    snprintf(file, sizeof file, "%s/x.json", folder);
-    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
-        FILE *out = fopen(file, "w");
-        fputs(texts[i], out);
-        fclose(out);
-        ck_assert_ptr_null(mt_report_load(file, why, sizeof why));
-    }
-}
-END_TEST
-
-/* ---- timeline, procfs, numbers ------------------------------------------------------------------------- */
-
-START_TEST(a_long_timeline_is_thinned_and_says_so)
-{
-    struct mt_timeline timeline = {0};
-    for (uint64_t i = 0; i < 3 * MT_TIMELINE_POINTS; i++) {
-        struct mt_timeline_point point = {.t_ns = i};
-        mt_timeline_add(&timeline, &point);
-    }
-    ck_assert_uint_le(timeline.count, MT_TIMELINE_POINTS);
-    ck_assert_uint_eq(timeline.count + timeline.thinned_count, 3 * MT_TIMELINE_POINTS);
-    for (size_t i = 1; i < timeline.count; i++)
-        ck_assert_uint_gt(timeline.points[i].t_ns, timeline.points[i - 1].t_ns);
-    mt_timeline_free(&timeline);
-}
-END_TEST
-
-static json_t *trend_of(int64_t per_second, unsigned points)
-{
-    struct mt_timeline timeline = {0};
-    for (unsigned i = 0; i < points; i++) {
-        struct mt_timeline_point point = {.t_ns = i * UINT64_C(1000000000),
-                                          .cpu_current_bytes = 1000000 + per_second * (int64_t)i};
-        mt_timeline_add(&timeline, &point);
-    }
-    json_t *trend = mt_trend_json(&timeline);
-    mt_timeline_free(&timeline);
-    return trend;
-}
-
-START_TEST(the_trend_has_direction_and_rate)
-{
-    static const struct {
-        int64_t rate;
-        unsigned points;
-        const char *direction;
-    } cases[] = {{5000, 20, "increasing"},
-                 {-5000, 20, "decreasing"},
-                 {0, 20, "stable"},
-                 {3, 20, "stable"},
-                 {5000, 2, "null"}};
-    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
-        json_t *trend = trend_of(cases[i].rate, cases[i].points);
-        ck_assert_str_eq(word(trend, "cpu.direction"), cases[i].direction);
-        if (cases[i].points > 2) ck_assert_int_eq(number(trend, "cpu.bytes_per_s"), cases[i].rate);
-        json_decref(trend);
-    }
-}
-END_TEST
-
-START_TEST(the_kernel_s_numbers_of_this_process_add_up)
-{
-    struct mt_proc_memory memory = {0};
-    struct mt_proc_mappings mappings = {0};
-    ck_assert(mt_proc_read_memory(getpid(), &memory));
-    ck_assert(mt_proc_read_mappings(getpid(), "4000000.77.0.seg", &mappings));
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < MT_PROC_CATEGORIES; i++) sum += mappings.category[i].rss_bytes;
-    ck_assert_uint_gt(memory.rss_bytes, 0);
-    ck_assert_msg(sum > memory.rss_bytes / 2 && sum < memory.rss_bytes * 2, "%" PRIu64 " of %" PRIu64, sum,
-                  memory.rss_bytes);
-    ck_assert_uint_eq(mappings.category[MT_PROC_MEMTRACK].count, 1);
-    ck_assert_int_eq(mt_proc_liveness(getpid(), 0), MT_ALIVE);
-    ck_assert_int_eq(mt_proc_liveness(getpid(), 1), MT_REUSED);
-    ck_assert_int_eq(mt_proc_liveness(4000000, 0), MT_GONE);
-    pid_t child = fork();
-    if (child == 0) _exit(0);
-    siginfo_t info;
-    ck_assert_int_eq(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
-    ck_assert_int_eq(mt_proc_liveness(child, 0), MT_GONE); /* a zombie is gone */
-    waitpid(child, NULL, 0);
-}
-END_TEST
-
-START_TEST(numbers_are_readable)
-{
-    char buffer[MT_HUMAN_BYTES];
-    ck_assert_str_eq(mt_human_bytes(buffer, 0), "0 B");
-    ck_assert_str_eq(mt_human_bytes(buffer, 1023), "1023 B");
-    ck_assert_str_eq(mt_human_bytes(buffer, 1536), "1.5 KiB");
-    ck_assert_str_eq(mt_human_bytes(buffer, -3145728), "-3.0 MiB");
-    ck_assert_str_eq(mt_human_bytes(buffer, INT64_MIN), "-8.0 EiB");
-    ck_assert_str_eq(mt_human_count(buffer, 1234567), "1,234,567");
-    ck_assert_str_eq(mt_human_count(buffer, -999), "-999");
-    ck_assert_str_eq(mt_human_ns(buffer, 1500000), "1.50 ms");
-    ck_assert_str_eq(mt_human_seconds(buffer, 65), "1 min 05 s");
-}
-END_TEST
-
-static TCase *with_segment(const char *name)
-{
-    TCase *tests = tcase_create(name);
-    tcase_add_checked_fixture(tests, make_segment, drop_segment);
-    tcase_set_timeout(tests, 120);
-    return tests;
-}
-
 static TCase *document_tests(void)
 {
     TCase *tests = with_segment("documents");
@@ -818,28 +521,17 @@ static TCase *damage_tests(void)
     return tests;
 }
 
-static TCase *file_tests(void)
+static Suite *suite(void)
 {
-    TCase *tests = with_segment("files");
-    tcase_add_test(tests, report_names_have_the_last_part_of_the_executable);
-    tcase_add_test(tests, a_report_that_cannot_be_written_leaves_the_old_one);
-    tcase_add_test(tests, keep_makes_a_numbered_copy_that_stays);
-    tcase_add_test(tests, segment_names_are_understood);
-    tcase_add_test(tests, json_that_is_no_report_is_refused);
-    tcase_add_test(tests, a_long_timeline_is_thinned_and_says_so);
-    tcase_add_test(tests, the_trend_has_direction_and_rate);
-    tcase_add_test(tests, the_kernel_s_numbers_of_this_process_add_up);
-    tcase_add_test(tests, numbers_are_readable);
-    return tests;
+    Suite *all = suite_create("report");
+    suite_add_tcase(all, document_tests());
+    suite_add_tcase(all, damage_tests());
+    return all;
 }
 
 int main(void)
 {
-    Suite *suite = suite_create("report");
-    suite_add_tcase(suite, document_tests());
-    suite_add_tcase(suite, damage_tests());
-    suite_add_tcase(suite, file_tests());
-    SRunner *runner = srunner_create(suite);
+    SRunner *runner = srunner_create(suite());
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
