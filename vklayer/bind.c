@@ -110,7 +110,8 @@ static bool record_binding(struct mt_device *device, struct mt_handle_map *map, 
     return !is_complete;
 }
 
-static void learn(struct mt_device *device, struct mt_handle_map *map, uint64_t resource, const VkMemoryRequirements *required)
+static void learn(struct mt_device *device, struct mt_handle_map *map, uint64_t resource,
+                  const VkMemoryRequirements *required)
 {
     struct mt_node *node = mt_handles_enter(map, resource);
     if (!node) return;
@@ -128,7 +129,8 @@ static void record_buffer(VkDevice handle, struct mt_device *device, const struc
     learn(device, &device->buffers, binding->resource, &required);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory(VkDevice handle, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize offset)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory(VkDevice handle, VkBuffer buffer, VkDeviceMemory memory,
+                                                         VkDeviceSize offset)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -140,7 +142,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory(VkDevice handle, VkBuff
     return result;
 }
 
-/* Whether this binding of several was made: maintenance6 tells it for each, otherwise the call's result tells for all. */
+/* Whether this binding of several was made: maintenance6 tells it for each, otherwise the call's result tells for
+ * all. */
 static bool was_bound(VkResult result, const void *chain)
 {
     const struct mt_bind_status *status = find_structure(chain, MT_STYPE_BIND_MEMORY_STATUS);
@@ -148,30 +151,35 @@ static bool was_bound(VkResult result, const void *chain)
     return result == VK_SUCCESS;
 }
 
-static VkResult bind_buffers(VkDevice handle, struct mt_device *device, PFN_vkBindBufferMemory2 next, uint32_t count,
-                             const VkBindBufferMemoryInfo *infos)
+static VkResult bind_buffers(VkDevice handle, struct mt_device *device, PFN_vkBindBufferMemory2 next,
+                             uint32_t count, const VkBindBufferMemoryInfo *infos)
 {
     if (!next) return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkResult result = next(handle, count, infos);
     if (!mt_device_is_tracked(device)) return result;
     for (uint32_t i = 0; i < count; i++) {
         if (!was_bound(result, infos[i].pNext)) continue;
-        struct binding binding = {MT_HANDLE(infos[i].buffer), MT_HANDLE(infos[i].memory), infos[i].memoryOffset, 0, false};
+        struct binding binding = {MT_HANDLE(infos[i].buffer), MT_HANDLE(infos[i].memory), infos[i].memoryOffset, 0,
+                                  false};
         record_buffer(handle, device, &binding, infos[i].buffer);
     }
     return result;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory2(VkDevice handle, uint32_t count, const VkBindBufferMemoryInfo *infos)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory2(VkDevice handle, uint32_t count,
+                                                          const VkBindBufferMemoryInfo *infos)
 {
     struct mt_device *device = mt_device_find(handle);
-    return device ? bind_buffers(handle, device, device->next.BindBufferMemory2, count, infos) : VK_ERROR_OUT_OF_HOST_MEMORY;
+    return device ? bind_buffers(handle, device, device->next.BindBufferMemory2, count, infos)
+                  : VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory2KHR(VkDevice handle, uint32_t count, const VkBindBufferMemoryInfo *infos)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory2KHR(VkDevice handle, uint32_t count,
+                                                             const VkBindBufferMemoryInfo *infos)
 {
     struct mt_device *device = mt_device_find(handle);
-    return device ? bind_buffers(handle, device, device->next.BindBufferMemory2KHR, count, infos) : VK_ERROR_OUT_OF_HOST_MEMORY;
+    return device ? bind_buffers(handle, device, device->next.BindBufferMemory2KHR, count, infos)
+                  : VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
 /* ---- images -------------------------------------------------------------------- */
@@ -184,7 +192,8 @@ static void record_image(VkDevice handle, struct mt_device *device, const struct
     learn(device, &device->images, binding->resource, &required);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory(VkDevice handle, VkImage image, VkDeviceMemory memory, VkDeviceSize offset)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory(VkDevice handle, VkImage image, VkDeviceMemory memory,
+                                                        VkDeviceSize offset)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -198,8 +207,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory(VkDevice handle, VkImage
 
 static struct binding image_binding(const VkBindImageMemoryInfo *info)
 {
-    const VkBindImageMemorySwapchainInfoKHR *swapchain =
-        find_structure(info->pNext, VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR);
+    const VkBindImageMemorySwapchainInfoKHR *swapchain = find_structure(
+        info->pNext, VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR);
     struct binding binding = {MT_HANDLE(info->image), MT_HANDLE(info->memory), info->memoryOffset, 0, false};
     if (swapchain && swapchain->swapchain) {
         binding.swapchain = MT_HANDLE(swapchain->swapchain);
@@ -224,16 +233,20 @@ static VkResult bind_images(VkDevice handle, struct mt_device *device, PFN_vkBin
     return result;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2(VkDevice handle, uint32_t count, const VkBindImageMemoryInfo *infos)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2(VkDevice handle, uint32_t count,
+                                                         const VkBindImageMemoryInfo *infos)
 {
     struct mt_device *device = mt_device_find(handle);
-    return device ? bind_images(handle, device, device->next.BindImageMemory2, count, infos) : VK_ERROR_OUT_OF_HOST_MEMORY;
+    return device ? bind_images(handle, device, device->next.BindImageMemory2, count, infos)
+                  : VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2KHR(VkDevice handle, uint32_t count, const VkBindImageMemoryInfo *infos)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2KHR(VkDevice handle, uint32_t count,
+                                                            const VkBindImageMemoryInfo *infos)
 {
     struct mt_device *device = mt_device_find(handle);
-    return device ? bind_images(handle, device, device->next.BindImageMemory2KHR, count, infos) : VK_ERROR_OUT_OF_HOST_MEMORY;
+    return device ? bind_images(handle, device, device->next.BindImageMemory2KHR, count, infos)
+                  : VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
 /* ---- sparse: counted only ---------------------------------------------------------- */
@@ -247,7 +260,8 @@ static uint64_t count_sparse_binds(const VkBindSparseInfo *info)
     return count;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueueBindSparse(VkQueue queue, uint32_t count, const VkBindSparseInfo *infos, VkFence fence)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueueBindSparse(VkQueue queue, uint32_t count,
+                                                        const VkBindSparseInfo *infos, VkFence fence)
 {
     struct mt_device *device = mt_device_find(queue);
     if (!device || !device->next.QueueBindSparse) return VK_ERROR_OUT_OF_HOST_MEMORY;

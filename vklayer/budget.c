@@ -216,8 +216,12 @@ void mt_budget_watch(struct mt_device *device, const struct mt_instance *instanc
     if (!next) next = instance->next.GetPhysicalDeviceMemoryProperties2KHR;
     struct watch *watch = next ? new_watch(device->core) : NULL;
     if (!watch) return;
-    *watch = (struct watch){.instance = instance, .device = device, .physical_device = device->physical_device,
-                            .ask = next, .core = device->core, .epoch = device->epoch,
+    *watch = (struct watch){.instance = instance,
+                            .device = device,
+                            .physical_device = device->physical_device,
+                            .ask = next,
+                            .core = device->core,
+                            .epoch = device->epoch,
                             .heap_count = device->memory.memoryHeapCount};
     for (uint32_t i = 0; i < VK_MAX_MEMORY_HEAPS; i++) watch->rows[i] = device->stats->heaps[i];
     mt_lock_enter(&budget_lock);
@@ -234,8 +238,10 @@ void mt_budget_forget_device(const struct mt_device *device)
         next = watch->next;
         if (watch->device != device) continue;
         watch->device = NULL;
-        if (watch->is_busy) watch->is_gone = true;
-        else take_off(watch);
+        if (watch->is_busy)
+            watch->is_gone = true;
+        else
+            take_off(watch);
     }
     mt_lock_leave(&budget_lock);
 }
@@ -248,8 +254,10 @@ static bool drop_watches(const struct mt_instance *instance)
     for (struct watch *watch = watches, *next; watch; watch = next) {
         next = watch->next;
         if (watch->instance != instance) continue;
-        if (!watch->is_busy) take_off(watch);
-        else is_busy = watch->is_gone = true;
+        if (!watch->is_busy)
+            take_off(watch);
+        else
+            is_busy = watch->is_gone = true;
     }
     mt_lock_leave(&budget_lock);
     return is_busy;

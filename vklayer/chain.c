@@ -8,8 +8,8 @@
 #include <dlfcn.h>
 #include <string.h>
 
-static const VkLayerProperties own_properties = {
-    MT_LAYER_NAME, VK_MAKE_API_VERSION(0, 1, 4, 350), 1, "memtrack: where the memory of a game goes"};
+static const VkLayerProperties own_properties = {MT_LAYER_NAME, VK_MAKE_API_VERSION(0, 1, 4, 350), 1,
+                                                 "memtrack: where the memory of a game goes"};
 
 struct hook {
     const char *name;
@@ -78,11 +78,13 @@ VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL memtrack_GetDeviceProcAddr(VkDevice han
     PFN_vkVoidFunction next = device->next.GetDeviceProcAddr(handle, name);
     if (!next) return NULL;
     PFN_vkVoidFunction hook = mt_chain_device_hook(name);
-    bool is_needed = hook == (PFN_vkVoidFunction)memtrack_GetDeviceProcAddr || hook == (PFN_vkVoidFunction)memtrack_DestroyDevice;
+    bool is_needed = hook == (PFN_vkVoidFunction)memtrack_GetDeviceProcAddr ||
+                     hook == (PFN_vkVoidFunction)memtrack_DestroyDevice;
     return hook && (device->is_tracked || is_needed) ? hook : next;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateInstanceLayerProperties(uint32_t *count, VkLayerProperties *properties)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateInstanceLayerProperties(uint32_t *count,
+                                                                         VkLayerProperties *properties)
 {
     if (!properties) {
         *count = 1;
@@ -115,8 +117,9 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateInstanceExtensionProperties(con
     return VK_SUCCESS;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateDeviceExtensionProperties(VkPhysicalDevice device, const char *layer,
-                                                                           uint32_t *count, VkExtensionProperties *properties)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateDeviceExtensionProperties(VkPhysicalDevice device,
+                                                                           const char *layer, uint32_t *count,
+                                                                           VkExtensionProperties *properties)
 {
     if (names_self(layer)) {
         *count = 0;

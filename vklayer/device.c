@@ -33,7 +33,8 @@ struct found_extensions {
     bool has_budget, has_driver_properties;
 };
 
-static void find_extensions(const struct mt_instance *instance, struct mt_device *device, struct found_extensions *found)
+static void find_extensions(const struct mt_instance *instance, struct mt_device *device,
+                            struct found_extensions *found)
 {
     PFN_vkEnumerateDeviceExtensionProperties enumerate = instance->next.EnumerateDeviceExtensionProperties;
     uint32_t count = 0;
@@ -135,7 +136,8 @@ static bool is_software(const struct description *description)
            strstr(properties->deviceName, "SwiftShader");
 }
 
-static void fill_record(struct mt_object *record, const struct mt_device *device, const struct description *description)
+static void fill_record(struct mt_object *record, const struct mt_device *device,
+                        const struct description *description)
 {
     const VkPhysicalDeviceProperties *properties = &description->properties.properties;
     mt_copy_name(device->core, record->name, sizeof record->name, properties->deviceName);
@@ -147,8 +149,8 @@ static void fill_record(struct mt_object *record, const struct mt_device *device
     record->attr[MT_VK_DEVICE_FLAGS] = (is_software(description) ? MT_VK_DEVICE_IN_PROCESS : 0) |
                                        (description->has_budget ? MT_VK_DEVICE_HAS_BUDGET : 0);
     record->attr[MT_VK_DEVICE_DESTROY_NS] = 0;
-    record->attr[MT_VK_DEVICE_LIMITS] =
-        properties->limits.bufferImageGranularity << 32 | (uint32_t)properties->limits.nonCoherentAtomSize;
+    record->attr[MT_VK_DEVICE_LIMITS] = properties->limits.bufferImageGranularity << 32 |
+                                        (uint32_t)properties->limits.nonCoherentAtomSize;
     record->attr[MT_VK_DEVICE_MAX_ALLOCATIONS] = properties->limits.maxMemoryAllocationCount;
     record->attr[MT_VK_DEVICE_DRIVER_ID] = description->driver.driverID;
     record->handle = MT_HANDLE((uintptr_t)device->handle);
@@ -185,7 +187,8 @@ static struct mt_device_stats *take_old_stats(uint64_t identity, uint32_t epoch)
     return stats;
 }
 
-static struct mt_device_stats *make_stats(struct mt_device *device, uint64_t identity, const struct description *description)
+static struct mt_device_stats *make_stats(struct mt_device *device, uint64_t identity,
+                                          const struct description *description)
 {
     struct mt_device_stats *stats = mt_private_map(device->core, sizeof *stats);
     if (!stats) return NULL;
@@ -235,7 +238,8 @@ bool mt_device_record(struct mt_device *device, const struct mt_instance *instan
 
 static struct mt_histogram *make_histogram(struct mt_device *device, enum mt_call call, uint32_t type)
 {
-    static const char *const names[MT_CALL_COUNT] = {MT_VK_HISTOGRAM_ALLOCATE, MT_VK_HISTOGRAM_FREE, MT_VK_HISTOGRAM_MAP};
+    static const char *const names[MT_CALL_COUNT] = {MT_VK_HISTOGRAM_ALLOCATE, MT_VK_HISTOGRAM_FREE,
+                                                     MT_VK_HISTOGRAM_MAP};
     char name[MT_NAME_BYTES];
     mt_lock_enter(&stats_lock);
     struct mt_histogram *made = atomic_load_explicit(&device->stats->calls[call][type], memory_order_relaxed);
@@ -411,12 +415,14 @@ static bool make_device(VkDevice handle, struct mt_instance *instance, VkPhysica
     return false;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateDevice(VkPhysicalDevice physical_device, const VkDeviceCreateInfo *info,
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateDevice(VkPhysicalDevice physical_device,
+                                                     const VkDeviceCreateInfo *info,
                                                      const VkAllocationCallbacks *allocator, VkDevice *handle)
 {
     struct mt_instance *instance = mt_instance_find(physical_device);
     VkLayerDeviceCreateInfo *link = find_link(info);
-    if (!instance || !instance->next.CreateDevice || !link || !link->u.pLayerInfo) return VK_ERROR_INITIALIZATION_FAILED;
+    if (!instance || !instance->next.CreateDevice || !link || !link->u.pLayerInfo)
+        return VK_ERROR_INITIALIZATION_FAILED;
     drop_second_self(link->u.pLayerInfo);
     PFN_vkGetDeviceProcAddr next = link->u.pLayerInfo->pfnNextGetDeviceProcAddr;
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;

@@ -33,7 +33,8 @@ static void raise_limit(struct table *table, uint32_t limit)
 {
     uint32_t seen = atomic_load_explicit(&table->limit, memory_order_relaxed);
     while (seen < limit && !atomic_compare_exchange_weak_explicit(&table->limit, &seen, limit, memory_order_release,
-                                                                  memory_order_relaxed)) {}
+                                                                  memory_order_relaxed)) {
+    }
 }
 
 /* Takes an entry out; any value when value is NULL. */

@@ -23,10 +23,10 @@ enum { MT_SHARD_BITS = 5, MT_MAP_SHARDS = 1 << MT_SHARD_BITS };
 struct mt_node {
     struct mt_node *chain; /* next in its bucket, or in the shard's free list */
     uint64_t handle;
-    uint32_t object; /* object id in the segment, 0 = none: the tables were full */
-    uint8_t type;    /* memory: memory type index */
-    uint8_t flags;   /* enum mt_node_flags */
-    uint16_t planes; /* image: aspects whose requirements are in size_bytes */
+    uint32_t object;     /* object id in the segment, 0 = none: the tables were full */
+    uint8_t type;        /* memory: memory type index */
+    uint8_t flags;       /* enum mt_node_flags */
+    uint16_t planes;     /* image: aspects whose requirements are in size_bytes */
     uint64_t size_bytes; /* memory: allocationSize; buffer: size; image: required size; swapchain: estimate */
     /* memory: first of the resources bound to it, under the memory's lock */
     struct mt_node *bound;

@@ -33,7 +33,7 @@ static void drop_second_self(VkLayerInstanceLink *link)
 static void fill_next(struct mt_instance *instance, PFN_vkGetInstanceProcAddr next)
 {
     VkInstance handle = instance->handle;
-#define LOAD(Name) instance->next.Name = (PFN_vk##Name)next(handle, "vk" #Name);
+#define LOAD(Name)             instance->next.Name = (PFN_vk##Name)next(handle, "vk" #Name);
 #define MT_INSTANCE_HOOK(Name) LOAD(Name)
 #include "hooks.def"
     LOAD(GetPhysicalDeviceProperties)
@@ -57,7 +57,8 @@ static bool enables(const VkInstanceCreateInfo *info, const char *extension)
     return false;
 }
 
-static struct mt_instance *make_instance(VkInstance handle, const VkInstanceCreateInfo *info, PFN_vkGetInstanceProcAddr next)
+static struct mt_instance *make_instance(VkInstance handle, const VkInstanceCreateInfo *info,
+                                         PFN_vkGetInstanceProcAddr next)
 {
     struct mt_instance *instance = mt_private_map(mt_process_core(), sizeof *instance);
     if (!instance) return NULL;

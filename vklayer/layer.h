@@ -40,8 +40,8 @@ struct mt_device_next {
 struct mt_instance {
     void *key;
     VkInstance handle;
-    uint32_t api_version;       /* what the program asked for; 1.0 where it said nothing */
-    bool has_properties2;       /* VK_KHR_get_physical_device_properties2 is enabled */
+    uint32_t api_version; /* what the program asked for; 1.0 where it said nothing */
+    bool has_properties2; /* VK_KHR_get_physical_device_properties2 is enabled */
     struct mt_instance_next next;
 };
 
@@ -145,8 +145,8 @@ static inline struct mt_handle_map *mt_resource_map(struct mt_device *device, co
 /* Takes a resource off its memory's list and count. */
 void mt_resource_unlink(struct mt_device *device, struct mt_node *resource);
 /* Notes what a resource needs; plane: the aspect of a plane, 0 for the whole. The caller holds its lock. */
-void mt_resource_set_requirements(struct mt_device *device, struct mt_node *node, const VkMemoryRequirements *required,
-                                  uint16_t plane);
+void mt_resource_set_requirements(struct mt_device *device, struct mt_node *node,
+                                  const VkMemoryRequirements *required, uint16_t plane);
 
 /* The object of a node for writing, NULL when it has none. The caller holds the node's lock. */
 static inline struct mt_object *mt_node_object(struct mt_device *device, const struct mt_node *node)
@@ -162,7 +162,8 @@ uint32_t mt_texel_bytes(VkFormat format);
 /* From now on the heaps' budgets of this device are asked for, until mt_budget_forget_instance(). */
 void mt_budget_watch(struct mt_device *device, const struct mt_instance *instance);
 void mt_budget_forget_device(const struct mt_device *device);
-/* Waits for a question in flight; after it no physical device of the instance is touched. Ends the thread with the last one. */
+/* Waits for a question in flight; after it no physical device of the instance is touched. Ends the thread with the
+ * last one. */
 void mt_budget_forget_instance(const struct mt_instance *instance);
 void mt_budget_after_fork(void);
 
@@ -171,36 +172,47 @@ void mt_budget_after_fork(void);
 #define MT_HOOK_OF(Name) memtrack_##Name
 VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL memtrack_GetInstanceProcAddr(VkInstance, const char *);
 VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL memtrack_GetDeviceProcAddr(VkDevice, const char *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateInstance(const VkInstanceCreateInfo *, const VkAllocationCallbacks *, VkInstance *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateInstance(const VkInstanceCreateInfo *, const VkAllocationCallbacks *,
+                                                       VkInstance *);
 VKAPI_ATTR void VKAPI_CALL memtrack_DestroyInstance(VkInstance, const VkAllocationCallbacks *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateDevice(VkPhysicalDevice, const VkDeviceCreateInfo *,
                                                      const VkAllocationCallbacks *, VkDevice *);
 VKAPI_ATTR void VKAPI_CALL memtrack_DestroyDevice(VkDevice, const VkAllocationCallbacks *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateInstanceLayerProperties(uint32_t *, VkLayerProperties *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateInstanceExtensionProperties(const char *, uint32_t *, VkExtensionProperties *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateDeviceLayerProperties(VkPhysicalDevice, uint32_t *, VkLayerProperties *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateDeviceExtensionProperties(VkPhysicalDevice, const char *, uint32_t *,
-                                                                           VkExtensionProperties *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateInstanceExtensionProperties(const char *, uint32_t *,
+                                                                             VkExtensionProperties *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateDeviceLayerProperties(VkPhysicalDevice, uint32_t *,
+                                                                       VkLayerProperties *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_EnumerateDeviceExtensionProperties(VkPhysicalDevice, const char *,
+                                                                           uint32_t *, VkExtensionProperties *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice, const VkMemoryAllocateInfo *,
                                                        const VkAllocationCallbacks *, VkDeviceMemory *);
 VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice, VkDeviceMemory, const VkAllocationCallbacks *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory(VkDevice, VkDeviceMemory, VkDeviceSize, VkDeviceSize, VkMemoryMapFlags, void **);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory(VkDevice, VkDeviceMemory, VkDeviceSize, VkDeviceSize,
+                                                  VkMemoryMapFlags, void **);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory2(VkDevice, const VkMemoryMapInfoKHR *, void **);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory2KHR(VkDevice, const VkMemoryMapInfoKHR *, void **);
 VKAPI_ATTR void VKAPI_CALL memtrack_UnmapMemory(VkDevice, VkDeviceMemory);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_UnmapMemory2(VkDevice, const VkMemoryUnmapInfoKHR *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_UnmapMemory2KHR(VkDevice, const VkMemoryUnmapInfoKHR *);
 VKAPI_ATTR void VKAPI_CALL memtrack_SetDeviceMemoryPriorityEXT(VkDevice, VkDeviceMemory, float);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateBuffer(VkDevice, const VkBufferCreateInfo *, const VkAllocationCallbacks *, VkBuffer *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateBuffer(VkDevice, const VkBufferCreateInfo *,
+                                                     const VkAllocationCallbacks *, VkBuffer *);
 VKAPI_ATTR void VKAPI_CALL memtrack_DestroyBuffer(VkDevice, VkBuffer, const VkAllocationCallbacks *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateImage(VkDevice, const VkImageCreateInfo *, const VkAllocationCallbacks *, VkImage *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateImage(VkDevice, const VkImageCreateInfo *,
+                                                    const VkAllocationCallbacks *, VkImage *);
 VKAPI_ATTR void VKAPI_CALL memtrack_DestroyImage(VkDevice, VkImage, const VkAllocationCallbacks *);
 VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements(VkDevice, VkBuffer, VkMemoryRequirements *);
-VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2(VkDevice, const VkBufferMemoryRequirementsInfo2 *, VkMemoryRequirements2 *);
-VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2KHR(VkDevice, const VkBufferMemoryRequirementsInfo2 *, VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2(VkDevice, const VkBufferMemoryRequirementsInfo2 *,
+                                                                 VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2KHR(VkDevice,
+                                                                    const VkBufferMemoryRequirementsInfo2 *,
+                                                                    VkMemoryRequirements2 *);
 VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements(VkDevice, VkImage, VkMemoryRequirements *);
-VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2(VkDevice, const VkImageMemoryRequirementsInfo2 *, VkMemoryRequirements2 *);
-VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2KHR(VkDevice, const VkImageMemoryRequirementsInfo2 *, VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2(VkDevice, const VkImageMemoryRequirementsInfo2 *,
+                                                                VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2KHR(VkDevice, const VkImageMemoryRequirementsInfo2 *,
+                                                                   VkMemoryRequirements2 *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory(VkDevice, VkBuffer, VkDeviceMemory, VkDeviceSize);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory2(VkDevice, uint32_t, const VkBindBufferMemoryInfo *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory2KHR(VkDevice, uint32_t, const VkBindBufferMemoryInfo *);
@@ -210,12 +222,14 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2KHR(VkDevice, uint32_t, 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueueBindSparse(VkQueue, uint32_t, const VkBindSparseInfo *, VkFence);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSwapchainKHR(VkDevice, const VkSwapchainCreateInfoKHR *,
                                                            const VkAllocationCallbacks *, VkSwapchainKHR *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSharedSwapchainsKHR(VkDevice, uint32_t, const VkSwapchainCreateInfoKHR *,
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSharedSwapchainsKHR(VkDevice, uint32_t,
+                                                                  const VkSwapchainCreateInfoKHR *,
                                                                   const VkAllocationCallbacks *, VkSwapchainKHR *);
 VKAPI_ATTR void VKAPI_CALL memtrack_DestroySwapchainKHR(VkDevice, VkSwapchainKHR, const VkAllocationCallbacks *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_GetSwapchainImagesKHR(VkDevice, VkSwapchainKHR, uint32_t *, VkImage *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueuePresentKHR(VkQueue, const VkPresentInfoKHR *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectNameEXT(VkDevice, const VkDebugUtilsObjectNameInfoEXT *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectNameEXT(VkDevice, const VkDebugMarkerObjectNameInfoEXT *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectNameEXT(VkDevice,
+                                                                    const VkDebugMarkerObjectNameInfoEXT *);
 
 #endif

@@ -33,7 +33,8 @@ void mt_lock_wait(struct mt_lock *lock)
     for (int i = 0; i < SPINS; i++) {
         uint32_t idle = 0;
         if (!atomic_load_explicit(&lock->state, memory_order_relaxed) &&
-            atomic_compare_exchange_weak_explicit(&lock->state, &idle, 1, memory_order_acquire, memory_order_relaxed))
+            atomic_compare_exchange_weak_explicit(&lock->state, &idle, 1, memory_order_acquire,
+                                                  memory_order_relaxed))
             return;
     }
     while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire)) mt_futex_wait(&lock->state, 2, 0);

@@ -20,13 +20,15 @@ static inline void mt_lock_enter(struct mt_lock *lock)
 {
     uint32_t idle = 0;
     if (__builtin_expect(!atomic_compare_exchange_strong_explicit(&lock->state, &idle, 1, memory_order_acquire,
-                                                                  memory_order_relaxed), 0))
+                                                                  memory_order_relaxed),
+                         0))
         mt_lock_wait(lock);
 }
 
 static inline void mt_lock_leave(struct mt_lock *lock)
 {
-    if (__builtin_expect(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2, 0)) mt_lock_wake(lock);
+    if (__builtin_expect(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2, 0))
+        mt_lock_wake(lock);
 }
 
 /* Sleeps while *word is expected, at most timeout_ns (0 = without end). Preserves errno. */

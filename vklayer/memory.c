@@ -16,9 +16,12 @@ struct facts {
 
 static void note_dedicated(struct facts *facts, const VkMemoryDedicatedAllocateInfo *info)
 {
-    if (info->image) facts->dedicated = MT_HANDLE(info->image);
-    else if (info->buffer) facts->dedicated = MT_HANDLE(info->buffer);
-    else return;
+    if (info->image)
+        facts->dedicated = MT_HANDLE(info->image);
+    else if (info->buffer)
+        facts->dedicated = MT_HANDLE(info->buffer);
+    else
+        return;
     facts->flags |= MT_VK_MEMORY_IS_DEDICATED | (info->image ? 0 : MT_VK_MEMORY_FOR_BUFFER);
 }
 
@@ -75,7 +78,9 @@ static void note_structure(struct facts *facts, const VkBaseInStructure *at)
     case MT_STYPE_IMPORT_METAL:
     case MT_STYPE_IMPORT_SCI_BUF: note_import(facts, typed->handle_type); break;
     case MT_STYPE_IMPORT_WIN32_NV: note_import(facts, UINT64_C(1) << 32 | typed->handle_type); break;
-    case MT_STYPE_IMPORT_ANDROID: note_import(facts, VK_EXTERNAL_MEMORY_HANDLE_TYPE_ANDROID_HARDWARE_BUFFER_BIT_ANDROID); break;
+    case MT_STYPE_IMPORT_ANDROID:
+        note_import(facts, VK_EXTERNAL_MEMORY_HANDLE_TYPE_ANDROID_HARDWARE_BUFFER_BIT_ANDROID);
+        break;
     case MT_STYPE_IMPORT_BUFFER_COLLECTION:
     case MT_STYPE_IMPORT_SCREEN:
     case MT_STYPE_IMPORT_NATIVE_BUFFER:
@@ -146,14 +151,16 @@ static uint32_t write_record(struct mt_device *device, const VkMemoryAllocateInf
     return id;
 }
 
-static void record_memory(struct mt_device *device, const VkMemoryAllocateInfo *info, uint64_t handle, uint64_t spent_ns)
+static void record_memory(struct mt_device *device, const VkMemoryAllocateInfo *info, uint64_t handle,
+                          uint64_t spent_ns)
 {
     struct facts facts = {0};
     const VkBaseInStructure *at = info->pNext;
     for (; at; at = at->pNext) note_structure(&facts, at);
     bool is_import = facts.flags & MT_VK_MEMORY_IS_IMPORT;
     struct mt_node node = {.handle = handle, .size_bytes = info->allocationSize};
-    node.type = (uint8_t)(info->memoryTypeIndex < VK_MAX_MEMORY_TYPES ? info->memoryTypeIndex : VK_MAX_MEMORY_TYPES);
+    node.type = (uint8_t)(info->memoryTypeIndex < VK_MAX_MEMORY_TYPES ? info->memoryTypeIndex
+                                                                      : VK_MAX_MEMORY_TYPES);
     node.flags = is_import ? MT_NODE_IMPORT : 0;
     node.object = write_record(device, info, &facts, handle, spent_ns);
     count_allocation(device, node.type, is_import, node.size_bytes);
@@ -164,7 +171,8 @@ static void record_memory(struct mt_device *device, const VkMemoryAllocateInfo *
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const VkMemoryAllocateInfo *info,
-                                                       const VkAllocationCallbacks *allocator, VkDeviceMemory *memory)
+                                                       const VkAllocationCallbacks *allocator,
+                                                       VkDeviceMemory *memory)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -172,7 +180,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const Vk
     uint64_t start_ns = mt_now_ns();
     VkResult result = device->next.AllocateMemory(handle, info, allocator, memory);
     uint64_t spent_ns = mt_now_ns() - start_ns;
-    if (result == VK_SUCCESS) record_memory(device, info, MT_HANDLE(*memory), spent_ns);
+    if (result == VK_SUCCESS)
+        record_memory(device, info, MT_HANDLE(*memory), spent_ns);
     else {
         mt_heap_failed(device->core, row_of(device, info->memoryTypeIndex, false));
         mt_heap_failed(device->core, device->stats->heaps[heap_of_type(device, info->memoryTypeIndex)]);
@@ -196,7 +205,8 @@ static uint32_t forget_memory(struct mt_device *device, uint64_t handle)
     return type;
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory memory, const VkAllocationCallbacks *allocator)
+VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory memory,
+                                               const VkAllocationCallbacks *allocator)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
@@ -212,7 +222,8 @@ VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory m
 
 /* ---- mapping -------------------------------------------------------------------- */
 
-static void record_map(struct mt_device *device, uint64_t memory, uint64_t offset, uint64_t bytes, uint64_t spent_ns)
+static void record_map(struct mt_device *device, uint64_t memory, uint64_t offset, uint64_t bytes,
+                       uint64_t spent_ns)
 {
     struct mt_node *node = mt_handles_enter(&device->memories, memory);
     if (!node) {
@@ -259,14 +270,15 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory(VkDevice handle, VkDeviceMemor
     return result;
 }
 
-static VkResult map2(VkDevice handle, struct mt_device *device, PFN_vkMapMemory2KHR next, const VkMemoryMapInfoKHR *info,
-                     void **data)
+static VkResult map2(VkDevice handle, struct mt_device *device, PFN_vkMapMemory2KHR next,
+                     const VkMemoryMapInfoKHR *info, void **data)
 {
     if (!next) return VK_ERROR_MEMORY_MAP_FAILED;
     if (!mt_device_is_tracked(device)) return next(handle, info, data);
     uint64_t start_ns = mt_now_ns();
     VkResult result = next(handle, info, data);
-    if (result == VK_SUCCESS) record_map(device, MT_HANDLE(info->memory), info->offset, info->size, mt_now_ns() - start_ns);
+    if (result == VK_SUCCESS)
+        record_map(device, MT_HANDLE(info->memory), info->offset, info->size, mt_now_ns() - start_ns);
     return result;
 }
 
@@ -291,7 +303,8 @@ VKAPI_ATTR void VKAPI_CALL memtrack_UnmapMemory(VkDevice handle, VkDeviceMemory 
 }
 
 /* Unlike vkUnmapMemory it may fail, so it is recorded after the call; the program still holds the memory then. */
-static VkResult unmap2(VkDevice handle, struct mt_device *device, PFN_vkUnmapMemory2KHR next, const VkMemoryUnmapInfoKHR *info)
+static VkResult unmap2(VkDevice handle, struct mt_device *device, PFN_vkUnmapMemory2KHR next,
+                       const VkMemoryUnmapInfoKHR *info)
 {
     if (!next) return VK_ERROR_MEMORY_MAP_FAILED;
     VkResult result = next(handle, info);
@@ -311,12 +324,14 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_UnmapMemory2KHR(VkDevice handle, const V
     return device ? unmap2(handle, device, device->next.UnmapMemory2KHR, info) : VK_ERROR_MEMORY_MAP_FAILED;
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_SetDeviceMemoryPriorityEXT(VkDevice handle, VkDeviceMemory memory, float priority)
+VKAPI_ATTR void VKAPI_CALL memtrack_SetDeviceMemoryPriorityEXT(VkDevice handle, VkDeviceMemory memory,
+                                                               float priority)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.SetDeviceMemoryPriorityEXT) return;
     device->next.SetDeviceMemoryPriorityEXT(handle, memory, priority);
-    struct mt_node *node = mt_device_is_tracked(device) ? mt_handles_enter(&device->memories, MT_HANDLE(memory)) : NULL;
+    struct mt_node *node = mt_device_is_tracked(device) ? mt_handles_enter(&device->memories, MT_HANDLE(memory))
+                                                        : NULL;
     if (!node) return;
     struct mt_object *record = mt_node_object(device, node);
     if (record) {

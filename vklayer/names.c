@@ -39,7 +39,8 @@ static struct mt_handle_map *map_of_report_type(struct mt_device *device, VkDebu
     }
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectNameEXT(VkDevice handle, const VkDebugUtilsObjectNameInfoEXT *info)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectNameEXT(VkDevice handle,
+                                                                   const VkDebugUtilsObjectNameInfoEXT *info)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.SetDebugUtilsObjectNameEXT) return VK_SUCCESS;
@@ -49,7 +50,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectNameEXT(VkDevice hand
     return result;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectNameEXT(VkDevice handle, const VkDebugMarkerObjectNameInfoEXT *info)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectNameEXT(VkDevice handle,
+                                                                    const VkDebugMarkerObjectNameInfoEXT *info)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.DebugMarkerSetObjectNameEXT) return VK_SUCCESS;

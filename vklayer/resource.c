@@ -10,8 +10,10 @@
 /* The caller holds the memory's lock. */
 static void take_off_list(struct mt_node *memory, struct mt_node *resource)
 {
-    if (resource->bound_previous) resource->bound_previous->bound_next = resource->bound_next;
-    else memory->bound = resource->bound_next;
+    if (resource->bound_previous)
+        resource->bound_previous->bound_next = resource->bound_next;
+    else
+        memory->bound = resource->bound_next;
     if (resource->bound_next) resource->bound_next->bound_previous = resource->bound_previous;
     resource->bound_next = resource->bound_previous = NULL;
     /* Release: who sees NULL sees that nobody works on this resource from the memory's side any more. */
@@ -125,7 +127,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateBuffer(VkDevice handle, const VkBu
     return result;
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_DestroyBuffer(VkDevice handle, VkBuffer buffer, const VkAllocationCallbacks *allocator)
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyBuffer(VkDevice handle, VkBuffer buffer,
+                                                  const VkAllocationCallbacks *allocator)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
@@ -149,10 +152,10 @@ static uint64_t image_flags(const VkImageCreateInfo *info)
 /* vkGetImageMemoryRequirements must not be asked for these. */
 static bool forbids_query(const VkImageCreateInfo *info)
 {
-    const VkExternalMemoryImageCreateInfo *external =
-        find_structure(info->pNext, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO);
-    const VkImageSwapchainCreateInfoKHR *swapchain =
-        find_structure(info->pNext, VK_STRUCTURE_TYPE_IMAGE_SWAPCHAIN_CREATE_INFO_KHR);
+    const VkExternalMemoryImageCreateInfo *external = find_structure(
+        info->pNext, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO);
+    const VkImageSwapchainCreateInfoKHR *swapchain = find_structure(
+        info->pNext, VK_STRUCTURE_TYPE_IMAGE_SWAPCHAIN_CREATE_INFO_KHR);
     return info->flags & VK_IMAGE_CREATE_DISJOINT_BIT || (swapchain && swapchain->swapchain) ||
            (external && external->handleTypes & VK_EXTERNAL_MEMORY_HANDLE_TYPE_ANDROID_HARDWARE_BUFFER_BIT_ANDROID);
 }
@@ -186,7 +189,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateImage(VkDevice handle, const VkIma
     return result;
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_DestroyImage(VkDevice handle, VkImage image, const VkAllocationCallbacks *allocator)
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyImage(VkDevice handle, VkImage image,
+                                                 const VkAllocationCallbacks *allocator)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
@@ -196,8 +200,8 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyImage(VkDevice handle, VkImage image,
 
 /* ---- memory requirements --------------------------------------------------------------- */
 
-void mt_resource_set_requirements(struct mt_device *device, struct mt_node *node, const VkMemoryRequirements *required,
-                                  uint16_t plane)
+void mt_resource_set_requirements(struct mt_device *device, struct mt_node *node,
+                                  const VkMemoryRequirements *required, uint16_t plane)
 {
     if (node->flags & MT_NODE_REQUIREMENTS && (!plane || node->planes & plane)) return;
     struct mt_object *record = mt_node_object(device, node);
@@ -223,7 +227,8 @@ static void learn(struct mt_device *device, struct mt_handle_map *map, uint64_t 
     mt_handles_leave(map, node);
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements(VkDevice handle, VkBuffer buffer, VkMemoryRequirements *required)
+VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements(VkDevice handle, VkBuffer buffer,
+                                                                VkMemoryRequirements *required)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
@@ -239,21 +244,24 @@ static void buffer_requirements2(VkDevice handle, struct mt_device *device, PFN_
     learn(device, &device->buffers, MT_HANDLE(info->buffer), &required->memoryRequirements, 0);
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2(VkDevice handle, const VkBufferMemoryRequirementsInfo2 *info,
+VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2(VkDevice handle,
+                                                                 const VkBufferMemoryRequirementsInfo2 *info,
                                                                  VkMemoryRequirements2 *required)
 {
     struct mt_device *device = mt_device_find(handle);
     if (device) buffer_requirements2(handle, device, device->next.GetBufferMemoryRequirements2, info, required);
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2KHR(VkDevice handle, const VkBufferMemoryRequirementsInfo2 *info,
+VKAPI_ATTR void VKAPI_CALL memtrack_GetBufferMemoryRequirements2KHR(VkDevice handle,
+                                                                    const VkBufferMemoryRequirementsInfo2 *info,
                                                                     VkMemoryRequirements2 *required)
 {
     struct mt_device *device = mt_device_find(handle);
     if (device) buffer_requirements2(handle, device, device->next.GetBufferMemoryRequirements2KHR, info, required);
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements(VkDevice handle, VkImage image, VkMemoryRequirements *required)
+VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements(VkDevice handle, VkImage image,
+                                                               VkMemoryRequirements *required)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
@@ -266,20 +274,22 @@ static void image_requirements2(VkDevice handle, struct mt_device *device, PFN_v
 {
     if (!next) return;
     next(handle, info, required);
-    const VkImagePlaneMemoryRequirementsInfo *plane =
-        find_structure(info->pNext, VK_STRUCTURE_TYPE_IMAGE_PLANE_MEMORY_REQUIREMENTS_INFO);
+    const VkImagePlaneMemoryRequirementsInfo *plane = find_structure(
+        info->pNext, VK_STRUCTURE_TYPE_IMAGE_PLANE_MEMORY_REQUIREMENTS_INFO);
     learn(device, &device->images, MT_HANDLE(info->image), &required->memoryRequirements,
           plane ? (uint16_t)plane->planeAspect : 0);
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2(VkDevice handle, const VkImageMemoryRequirementsInfo2 *info,
+VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2(VkDevice handle,
+                                                                const VkImageMemoryRequirementsInfo2 *info,
                                                                 VkMemoryRequirements2 *required)
 {
     struct mt_device *device = mt_device_find(handle);
     if (device) image_requirements2(handle, device, device->next.GetImageMemoryRequirements2, info, required);
 }
 
-VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2KHR(VkDevice handle, const VkImageMemoryRequirementsInfo2 *info,
+VKAPI_ATTR void VKAPI_CALL memtrack_GetImageMemoryRequirements2KHR(VkDevice handle,
+                                                                   const VkImageMemoryRequirementsInfo2 *info,
                                                                    VkMemoryRequirements2 *required)
 {
     struct mt_device *device = mt_device_find(handle);

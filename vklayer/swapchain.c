@@ -41,7 +41,8 @@ static void record_swapchain(struct mt_device *device, const VkSwapchainCreateIn
 }
 
 /* Runs `change` on the record of a swapchain, when it has one. */
-static void change_record(struct mt_device *device, uint64_t handle, void (*change)(struct mt_object *, uint64_t), uint64_t value)
+static void change_record(struct mt_device *device, uint64_t handle, void (*change)(struct mt_object *, uint64_t),
+                          uint64_t value)
 {
     struct mt_node *node = mt_handles_enter(&device->swapchains, handle);
     if (!node) return;
@@ -77,7 +78,8 @@ static void retire_old(struct mt_device *device, const VkSwapchainCreateInfoKHR 
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSwapchainKHR(VkDevice handle, const VkSwapchainCreateInfoKHR *info,
-                                                           const VkAllocationCallbacks *allocator, VkSwapchainKHR *swapchain)
+                                                           const VkAllocationCallbacks *allocator,
+                                                           VkSwapchainKHR *swapchain)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.CreateSwapchainKHR) return VK_ERROR_INITIALIZATION_FAILED;
@@ -124,13 +126,14 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroySwapchainKHR(VkDevice handle, VkSwapc
     device->next.DestroySwapchainKHR(handle, swapchain, allocator);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_GetSwapchainImagesKHR(VkDevice handle, VkSwapchainKHR swapchain, uint32_t *count,
-                                                              VkImage *images)
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_GetSwapchainImagesKHR(VkDevice handle, VkSwapchainKHR swapchain,
+                                                              uint32_t *count, VkImage *images)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.GetSwapchainImagesKHR) return VK_ERROR_INITIALIZATION_FAILED;
     VkResult result = device->next.GetSwapchainImagesKHR(handle, swapchain, count, images);
-    if (result == VK_SUCCESS && mt_device_is_tracked(device)) change_record(device, MT_HANDLE(swapchain), set_images, *count);
+    if (result == VK_SUCCESS && mt_device_is_tracked(device))
+        change_record(device, MT_HANDLE(swapchain), set_images, *count);
     return result;
 }
 

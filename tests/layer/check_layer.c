@@ -60,7 +60,8 @@ static void free_memory(VkDeviceMemory memory)
 
 static VkBuffer create_buffer(uint64_t bytes)
 {
-    VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = bytes, .usage = VK_BUFFER_USAGE_VERTEX_BUFFER_BIT};
+    VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = bytes, .usage = VK_BUFFER_USAGE_VERTEX_BUFFER_BIT};
     VkBuffer buffer = VK_NULL_HANDLE;
     ck_assert_int_eq(DEVICE_COMMAND(device, CreateBuffer)(device, &info, NULL, &buffer), VK_SUCCESS);
     return buffer;
@@ -73,10 +74,17 @@ static void destroy_buffer(VkBuffer buffer)
 
 static VkImage create_image(const void *chain, VkImageCreateFlags flags)
 {
-    VkImageCreateInfo info = {.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO, .pNext = chain, .flags = flags,
-                              .imageType = VK_IMAGE_TYPE_2D, .format = VK_FORMAT_R8G8B8A8_UNORM, .extent = {640, 480, 1},
-                              .mipLevels = 5, .arrayLayers = 6, .samples = VK_SAMPLE_COUNT_4_BIT,
-                              .tiling = VK_IMAGE_TILING_OPTIMAL, .usage = VK_IMAGE_USAGE_SAMPLED_BIT};
+    VkImageCreateInfo info = {.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO,
+                              .pNext = chain,
+                              .flags = flags,
+                              .imageType = VK_IMAGE_TYPE_2D,
+                              .format = VK_FORMAT_R8G8B8A8_UNORM,
+                              .extent = {640, 480, 1},
+                              .mipLevels = 5,
+                              .arrayLayers = 6,
+                              .samples = VK_SAMPLE_COUNT_4_BIT,
+                              .tiling = VK_IMAGE_TILING_OPTIMAL,
+                              .usage = VK_IMAGE_USAGE_SAMPLED_BIT};
     VkImage image = VK_NULL_HANDLE;
     ck_assert_int_eq(DEVICE_COMMAND(device, CreateImage)(device, &info, NULL, &image), VK_SUCCESS);
     return image;
@@ -84,9 +92,13 @@ static VkImage create_image(const void *chain, VkImageCreateFlags flags)
 
 static VkResult create_swapchain(VkSwapchainKHR old, VkSwapchainKHR *swapchain)
 {
-    VkSwapchainCreateInfoKHR info = {.sType = VK_STRUCTURE_TYPE_SWAPCHAIN_CREATE_INFO_KHR, .minImageCount = 3,
-                                     .imageFormat = VK_FORMAT_B8G8R8A8_UNORM, .imageExtent = {640, 480},
-                                     .imageArrayLayers = 1, .presentMode = VK_PRESENT_MODE_FIFO_KHR, .oldSwapchain = old};
+    VkSwapchainCreateInfoKHR info = {.sType = VK_STRUCTURE_TYPE_SWAPCHAIN_CREATE_INFO_KHR,
+                                     .minImageCount = 3,
+                                     .imageFormat = VK_FORMAT_B8G8R8A8_UNORM,
+                                     .imageExtent = {640, 480},
+                                     .imageArrayLayers = 1,
+                                     .presentMode = VK_PRESENT_MODE_FIFO_KHR,
+                                     .oldSwapchain = old};
     return DEVICE_COMMAND(device, CreateSwapchainKHR)(device, &info, NULL, swapchain);
 }
 
@@ -97,7 +109,7 @@ static const struct mt_object *record_of(uint16_t kind, uint64_t handle)
     return object;
 }
 
-#define RECORD(kind, handle) record_of(kind, (uint64_t)(handle))
+#define RECORD(kind, handle)   record_of(kind, (uint64_t)(handle))
 #define DEVICE_FLAG(attribute) (view_nth(segment, MT_VK_DEVICE, 0)->attr[attribute])
 
 static void check_heap(uint32_t kind, uint32_t index, int64_t current, int64_t count, int64_t peak, uint64_t total)
@@ -115,13 +127,15 @@ static void check_heap(uint32_t kind, uint32_t index, int64_t current, int64_t c
 
 START_TEST(negotiation_refuses_old_and_foreign_interfaces)
 {
-    VkNegotiateLayerInterface interface = {.sType = LAYER_NEGOTIATE_INTERFACE_STRUCT, .loaderLayerInterfaceVersion = 7};
+    VkNegotiateLayerInterface interface = {.sType = LAYER_NEGOTIATE_INTERFACE_STRUCT,
+                                           .loaderLayerInterfaceVersion = 7};
     ck_assert_int_eq(layer_negotiate(&interface), VK_SUCCESS);
     ck_assert_uint_eq(interface.loaderLayerInterfaceVersion, 2);
     ck_assert_ptr_nonnull((void *)interface.pfnGetDeviceProcAddr);
     interface.loaderLayerInterfaceVersion = 1;
     ck_assert_int_eq(layer_negotiate(&interface), VK_ERROR_INITIALIZATION_FAILED);
-    interface = (VkNegotiateLayerInterface){.sType = LAYER_NEGOTIATE_UNINTIALIZED, .loaderLayerInterfaceVersion = 2};
+    interface = (VkNegotiateLayerInterface){.sType = LAYER_NEGOTIATE_UNINTIALIZED,
+                                            .loaderLayerInterfaceVersion = 2};
     ck_assert_int_eq(layer_negotiate(&interface), VK_ERROR_INITIALIZATION_FAILED);
     ck_assert_int_eq(layer_negotiate(NULL), VK_ERROR_INITIALIZATION_FAILED);
 }
@@ -129,9 +143,14 @@ END_TEST
 
 START_TEST(commands_without_an_instance)
 {
-    static const char *const ours[] = {"vkGetInstanceProcAddr", "vkCreateInstance", "vkCreateDevice", "vkDestroyInstance",
-                                       "vkEnumerateInstanceLayerProperties", "vkEnumerateInstanceExtensionProperties",
-                                       "vkEnumerateDeviceExtensionProperties", "vkGetDeviceProcAddr"};
+    static const char *const ours[] = {"vkGetInstanceProcAddr",
+                                       "vkCreateInstance",
+                                       "vkCreateDevice",
+                                       "vkDestroyInstance",
+                                       "vkEnumerateInstanceLayerProperties",
+                                       "vkEnumerateInstanceExtensionProperties",
+                                       "vkEnumerateDeviceExtensionProperties",
+                                       "vkGetDeviceProcAddr"};
     for (unsigned i = 0; i < sizeof ours / sizeof *ours; i++)
         ck_assert_msg(layer_gipa(NULL, ours[i]) != NULL, "%s", ours[i]);
     ck_assert_ptr_null((void *)layer_gipa(NULL, "vkAllocateMemory"));
@@ -156,7 +175,8 @@ END_TEST
 START_TEST(enumerates_itself_only)
 {
     PFN_vkEnumerateInstanceLayerProperties layers = INSTANCE_COMMAND(NULL, EnumerateInstanceLayerProperties);
-    PFN_vkEnumerateInstanceExtensionProperties extensions = INSTANCE_COMMAND(NULL, EnumerateInstanceExtensionProperties);
+    PFN_vkEnumerateInstanceExtensionProperties extensions = INSTANCE_COMMAND(NULL,
+                                                                             EnumerateInstanceExtensionProperties);
     VkLayerProperties properties;
     uint32_t count = 0;
     ck_assert_int_eq(layers(&count, NULL), VK_SUCCESS);
@@ -176,20 +196,24 @@ END_TEST
 
 START_TEST(device_extensions_are_the_drivers)
 {
-    PFN_vkEnumerateDeviceExtensionProperties extensions = INSTANCE_COMMAND(instance, EnumerateDeviceExtensionProperties);
+    PFN_vkEnumerateDeviceExtensionProperties extensions = INSTANCE_COMMAND(instance,
+                                                                           EnumerateDeviceExtensionProperties);
     uint32_t count = 7;
     fake.has_budget = true;
     ck_assert_int_eq(extensions(fake_physical_device(instance), NULL, &count, NULL), VK_SUCCESS);
     ck_assert_uint_eq(count, 1);
-    ck_assert_int_eq(extensions(fake_physical_device(instance), "VK_LAYER_MEMTRACK_memtrack", &count, NULL), VK_SUCCESS);
+    ck_assert_int_eq(extensions(fake_physical_device(instance), "VK_LAYER_MEMTRACK_memtrack", &count, NULL),
+                     VK_SUCCESS);
     ck_assert_uint_eq(count, 0);
 }
 END_TEST
 
 START_TEST(device_commands_are_reachable_through_the_instance)
 {
-    ck_assert_ptr_eq((void *)layer_gipa(instance, "vkAllocateMemory"), (void *)layer_gdpa(device, "vkAllocateMemory"));
-    ck_assert_ptr_eq((void *)layer_gipa(instance, "vkQueuePresentKHR"), (void *)layer_gdpa(device, "vkQueuePresentKHR"));
+    ck_assert_ptr_eq((void *)layer_gipa(instance, "vkAllocateMemory"),
+                     (void *)layer_gdpa(device, "vkAllocateMemory"));
+    ck_assert_ptr_eq((void *)layer_gipa(instance, "vkQueuePresentKHR"),
+                     (void *)layer_gdpa(device, "vkQueuePresentKHR"));
     ck_assert_ptr_nonnull((void *)layer_gipa(instance, "vkDeviceWaitIdle"));
     ck_assert_ptr_null((void *)layer_gipa(instance, "vkNoSuchCommand"));
     fake.hidden[0] = "vkQueuePresentKHR";
@@ -199,10 +223,10 @@ END_TEST
 
 START_TEST(commands_of_absent_extensions_are_hidden)
 {
-#define MT_DEVICE_HOOK(Name)                                                       \
-    fake.hidden[0] = NULL;                                                         \
-    ck_assert_msg(layer_gdpa(device, "vk" #Name) != NULL, "vk" #Name);             \
-    fake.hidden[0] = "vk" #Name;                                                   \
+#define MT_DEVICE_HOOK(Name)                                                                                       \
+    fake.hidden[0] = NULL;                                                                                         \
+    ck_assert_msg(layer_gdpa(device, "vk" #Name) != NULL, "vk" #Name);                                             \
+    fake.hidden[0] = "vk" #Name;                                                                                   \
     ck_assert_msg(layer_gdpa(device, "vk" #Name) == NULL, "vk" #Name " when absent");
 #include "vklayer/hooks.def"
     fake.hidden[0] = NULL;
@@ -350,8 +374,10 @@ END_TEST
 START_TEST(the_layer_twice_in_one_chain_counts_once)
 {
     for (unsigned how = 1; how <= 2; how++) {
-        ck_assert_int_eq(fake_create_instance(&(struct fake_instance_options){.api_version = VK_API_VERSION_1_3, .self_again = how},
-                                              &instance), VK_SUCCESS);
+        ck_assert_int_eq(
+            fake_create_instance(
+                &(struct fake_instance_options){.api_version = VK_API_VERSION_1_3, .self_again = how}, &instance),
+            VK_SUCCESS);
         ck_assert_int_eq(fake_create_device(instance, how, &device), VK_SUCCESS);
         segment = view_open(directory, getpid());
         ck_assert_uint_eq(view_count(segment, MT_VK_DEVICE), 1);
@@ -409,7 +435,8 @@ START_TEST(failed_allocations_are_counted_as_failed_only)
     VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, NULL, 1000, 0};
     VkDeviceMemory memory = VK_NULL_HANDLE;
     fake.fail = VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    ck_assert_int_eq(DEVICE_COMMAND(device, AllocateMemory)(device, &info, NULL, &memory), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    ck_assert_int_eq(DEVICE_COMMAND(device, AllocateMemory)(device, &info, NULL, &memory),
+                     VK_ERROR_OUT_OF_DEVICE_MEMORY);
     check_heap(MT_HEAP_DEVICE_HEAP, 0, 0, 0, 0, 0);
     ck_assert_uint_eq(view_heap(segment, MT_HEAP_DEVICE_HEAP, 0, 0)->failed_count, 1);
     ck_assert_uint_eq(view_heap(segment, MT_HEAP_DEVICE_TYPE, 0, 0)->failed_count, 1);
@@ -423,7 +450,8 @@ END_TEST
 
 START_TEST(imports_are_counted_apart)
 {
-    VkImportMemoryFdInfoKHR fd = {VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR, NULL, VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT, 5};
+    VkImportMemoryFdInfoKHR fd = {VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR, NULL,
+                                  VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT, 5};
     VkImportMemoryHostPointerInfoEXT host = {VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT, NULL,
                                              VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT, &fd};
     VkDeviceMemory a = allocate_on(device, 4096, 0, &fd), b = allocate_on(device, 8192, 1, &host);
@@ -432,7 +460,8 @@ START_TEST(imports_are_counted_apart)
     check_heap(MT_HEAP_DEVICE_IMPORT, 0, 12288, 2, 12288, 12288);
     check_heap(MT_HEAP_DEVICE_HEAP, 0, 100, 1, 100, 100);
     check_heap(MT_HEAP_DEVICE_TYPE, 1, 0, 0, 0, 0);
-    ck_assert_uint_eq(RECORD(MT_VK_MEMORY, a)->attr[MT_VK_MEMORY_IMPORT_TYPE], VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT);
+    ck_assert_uint_eq(RECORD(MT_VK_MEMORY, a)->attr[MT_VK_MEMORY_IMPORT_TYPE],
+                      VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT);
     ck_assert_uint_ne(RECORD(MT_VK_MEMORY, b)->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_IMPORT, 0);
     ck_assert_uint_eq(RECORD(MT_VK_MEMORY, c)->attr[MT_VK_MEMORY_FLAGS], 0);
     free_memory(a);
@@ -445,15 +474,19 @@ END_TEST
 
 START_TEST(allocation_chains_are_noted)
 {
-    VkMemoryDedicatedAllocateInfo dedicated = {VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, NULL, VK_NULL_HANDLE, (VkBuffer)0x77};
-    VkMemoryPriorityAllocateInfoEXT priority = {VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT, &dedicated, 0.75f};
-    VkExportMemoryAllocateInfo exported = {VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO, &priority, VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT};
-    VkMemoryAllocateFlagsInfo flags = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO, &exported, VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT, 0};
+    VkMemoryDedicatedAllocateInfo dedicated = {VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, NULL,
+                                               VK_NULL_HANDLE, (VkBuffer)0x77};
+    VkMemoryPriorityAllocateInfoEXT priority = {VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT, &dedicated,
+                                                0.75f};
+    VkExportMemoryAllocateInfo exported = {VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO, &priority,
+                                           VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT};
+    VkMemoryAllocateFlagsInfo flags = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO, &exported,
+                                       VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT, 0};
     VkBaseInStructure unknown = {(VkStructureType)1999999999, (const VkBaseInStructure *)&flags};
     const struct mt_object *record = RECORD(MT_VK_MEMORY, allocate_on(device, 100, 0, &unknown));
     ck_assert_uint_eq(record->attr[MT_VK_MEMORY_FLAGS] & UINT32_MAX,
-                      MT_VK_MEMORY_IS_DEDICATED | MT_VK_MEMORY_FOR_BUFFER | MT_VK_MEMORY_HAS_PRIORITY | MT_VK_MEMORY_IS_EXPORT |
-                          MT_VK_MEMORY_HAS_ADDRESS | MT_VK_MEMORY_OTHER_PNEXT);
+                      MT_VK_MEMORY_IS_DEDICATED | MT_VK_MEMORY_FOR_BUFFER | MT_VK_MEMORY_HAS_PRIORITY |
+                          MT_VK_MEMORY_IS_EXPORT | MT_VK_MEMORY_HAS_ADDRESS | MT_VK_MEMORY_OTHER_PNEXT);
     ck_assert_uint_eq(record->attr[MT_VK_MEMORY_FLAGS] >> 32, 1999999999);
     ck_assert_uint_eq(record->attr[MT_VK_MEMORY_DEDICATED], 0x77);
     ck_assert_uint_eq(record->attr[MT_VK_MEMORY_PRIORITY], 0x3f400000);
@@ -557,10 +590,12 @@ START_TEST(names)
     VkBuffer buffer = create_buffer(10);
     VkImage image = create_image(NULL, 0);
     VkDebugUtilsObjectNameInfoEXT name = {.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT,
-                                          .objectType = VK_OBJECT_TYPE_DEVICE_MEMORY, .objectHandle = (uint64_t)memory,
+                                          .objectType = VK_OBJECT_TYPE_DEVICE_MEMORY,
+                                          .objectHandle = (uint64_t)memory,
                                           .pObjectName = "terrain heap"};
     VkDebugMarkerObjectNameInfoEXT marker = {.sType = VK_STRUCTURE_TYPE_DEBUG_MARKER_OBJECT_NAME_INFO_EXT,
-                                             .objectType = VK_DEBUG_REPORT_OBJECT_TYPE_IMAGE_EXT, .object = (uint64_t)image,
+                                             .objectType = VK_DEBUG_REPORT_OBJECT_TYPE_IMAGE_EXT,
+                                             .object = (uint64_t)image,
                                              .pObjectName = "sky"};
     PFN_vkSetDebugUtilsObjectNameEXT set = DEVICE_COMMAND(device, SetDebugUtilsObjectNameEXT);
     set(device, &name);
@@ -653,7 +688,8 @@ START_TEST(planes_add_up_and_bind_apart)
     VkDeviceMemory a = allocate(65536, 0), b = allocate(65536, 0);
     VkImage image = create_image(NULL, VK_IMAGE_CREATE_DISJOINT_BIT);
     const struct mt_object *record = RECORD(MT_VK_IMAGE, image);
-    VkImagePlaneMemoryRequirementsInfo plane = {VK_STRUCTURE_TYPE_IMAGE_PLANE_MEMORY_REQUIREMENTS_INFO, NULL, VK_IMAGE_ASPECT_PLANE_0_BIT};
+    VkImagePlaneMemoryRequirementsInfo plane = {VK_STRUCTURE_TYPE_IMAGE_PLANE_MEMORY_REQUIREMENTS_INFO, NULL,
+                                                VK_IMAGE_ASPECT_PLANE_0_BIT};
     VkImageMemoryRequirementsInfo2 info = {VK_STRUCTURE_TYPE_IMAGE_MEMORY_REQUIREMENTS_INFO_2, &plane, image};
     VkMemoryRequirements2 required = {.sType = VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2};
     PFN_vkGetImageMemoryRequirements2 ask = DEVICE_COMMAND(device, GetImageMemoryRequirements2);
@@ -662,8 +698,9 @@ START_TEST(planes_add_up_and_bind_apart)
     plane.planeAspect = VK_IMAGE_ASPECT_PLANE_1_BIT;
     ask(device, &info, &required);
     ck_assert_uint_eq(record->size_bytes, 8192);
-    VkBindImagePlaneMemoryInfo planes[2] = {{VK_STRUCTURE_TYPE_BIND_IMAGE_PLANE_MEMORY_INFO, NULL, VK_IMAGE_ASPECT_PLANE_0_BIT},
-                                            {VK_STRUCTURE_TYPE_BIND_IMAGE_PLANE_MEMORY_INFO, NULL, VK_IMAGE_ASPECT_PLANE_1_BIT}};
+    VkBindImagePlaneMemoryInfo planes[2] = {
+        {VK_STRUCTURE_TYPE_BIND_IMAGE_PLANE_MEMORY_INFO, NULL, VK_IMAGE_ASPECT_PLANE_0_BIT},
+        {VK_STRUCTURE_TYPE_BIND_IMAGE_PLANE_MEMORY_INFO, NULL, VK_IMAGE_ASPECT_PLANE_1_BIT}};
     VkBindImageMemoryInfo binds[2] = {{VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_INFO, &planes[0], image, a, 0},
                                       {VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_INFO, &planes[1], image, b, 256}};
     ck_assert_int_eq(DEVICE_COMMAND(device, BindImageMemory2)(device, 2, binds), VK_SUCCESS);
@@ -686,7 +723,8 @@ START_TEST(binding_several_at_once)
     VkBindBufferMemoryInfo binds[3];
     for (unsigned i = 0; i < 3; i++) {
         status[i] = (struct mt_bind_status){(VkStructureType)MT_STYPE_BIND_MEMORY_STATUS, NULL, &results[i]};
-        binds[i] = (VkBindBufferMemoryInfo){VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO, NULL, buffers[i], memory, i * 256};
+        binds[i] = (VkBindBufferMemoryInfo){VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO, NULL, buffers[i], memory,
+                                            i * 256};
     }
     fake.fail = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     ck_assert_int_eq(DEVICE_COMMAND(device, BindBufferMemory2)(device, 3, binds), VK_ERROR_OUT_OF_DEVICE_MEMORY);
@@ -716,7 +754,8 @@ START_TEST(memory_freed_before_its_resources)
     destroy_buffer(buffers[1]); /* out of the middle of the list */
     free_memory(memory);
     check_heap(MT_HEAP_DEVICE_HEAP, 0, 0, 0, 65536, 65536);
-    ck_assert_uint_eq(RECORD(MT_VK_BUFFER, buffers[0])->attr[MT_VK_RESOURCE_FLAGS], MT_VK_RESOURCE_BOUND | MT_VK_RESOURCE_MEMORY_FREED);
+    ck_assert_uint_eq(RECORD(MT_VK_BUFFER, buffers[0])->attr[MT_VK_RESOURCE_FLAGS],
+                      MT_VK_RESOURCE_BOUND | MT_VK_RESOURCE_MEMORY_FREED);
     ck_assert_uint_eq(RECORD(MT_VK_BUFFER, buffers[2])->link, 0);
     ck_assert_uint_ne(RECORD(MT_VK_IMAGE, image)->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_MEMORY_FREED, 0);
     destroy_buffer(buffers[0]);
@@ -730,8 +769,10 @@ START_TEST(sparse_binds_are_counted)
 {
     VkSparseMemoryBind memory_binds[3] = {{0}};
     VkSparseBufferMemoryBindInfo buffer_binds[2] = {{(VkBuffer)1, 3, memory_binds}, {(VkBuffer)2, 1, memory_binds}};
-    VkBindSparseInfo info = {.sType = VK_STRUCTURE_TYPE_BIND_SPARSE_INFO, .bufferBindCount = 2, .pBufferBinds = buffer_binds};
-    ck_assert_int_eq(DEVICE_COMMAND(device, QueueBindSparse)(fake_queue(device), 1, &info, VK_NULL_HANDLE), VK_SUCCESS);
+    VkBindSparseInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BIND_SPARSE_INFO, .bufferBindCount = 2, .pBufferBinds = buffer_binds};
+    ck_assert_int_eq(DEVICE_COMMAND(device, QueueBindSparse)(fake_queue(device), 1, &info, VK_NULL_HANDLE),
+                     VK_SUCCESS);
     ck_assert_uint_eq(fake.calls.QueueBindSparse, 1);
     ck_assert_uint_eq(view_nth(segment, MT_VK_DEVICE, 0)->size_bytes, 4);
 }
@@ -770,7 +811,8 @@ START_TEST(images_bound_to_a_swapchain)
     ck_assert_int_eq(create_swapchain(VK_NULL_HANDLE, &swapchain), VK_SUCCESS);
     VkImageSwapchainCreateInfoKHR create = {VK_STRUCTURE_TYPE_IMAGE_SWAPCHAIN_CREATE_INFO_KHR, NULL, swapchain};
     VkImage image = create_image(&create, 0);
-    VkBindImageMemorySwapchainInfoKHR info = {VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR, NULL, swapchain, 1};
+    VkBindImageMemorySwapchainInfoKHR info = {VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR, NULL,
+                                              swapchain, 1};
     VkBindImageMemoryInfo bind = {VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_INFO, &info, image, VK_NULL_HANDLE, 0};
     ck_assert_int_eq(DEVICE_COMMAND(device, BindImageMemory2)(device, 1, &bind), VK_SUCCESS);
     const struct mt_object *record = RECORD(MT_VK_IMAGE, image);
@@ -785,7 +827,8 @@ START_TEST(presents_are_frames)
 {
     VkSwapchainKHR swapchain;
     ck_assert_int_eq(create_swapchain(VK_NULL_HANDLE, &swapchain), VK_SUCCESS);
-    VkPresentInfoKHR info = {.sType = VK_STRUCTURE_TYPE_PRESENT_INFO_KHR, .swapchainCount = 1, .pSwapchains = &swapchain};
+    VkPresentInfoKHR info = {
+        .sType = VK_STRUCTURE_TYPE_PRESENT_INFO_KHR, .swapchainCount = 1, .pSwapchains = &swapchain};
     for (unsigned i = 0; i < 10; i++) {
         if (i) allocate(100, 0);
         ck_assert_int_eq(DEVICE_COMMAND(device, QueuePresentKHR)(fake_queue(device), &info), VK_SUCCESS);
@@ -830,7 +873,8 @@ END_TEST
 static void wait_for_budget(uint64_t expected)
 {
     const struct mt_heap *heap = view_heap(segment, MT_HEAP_DEVICE_HEAP, 0, 0);
-    for (unsigned i = 0; i < 2000 && heap->budget_bytes != expected; i++) nanosleep(&(struct timespec){0, 1000000}, NULL);
+    for (unsigned i = 0; i < 2000 && heap->budget_bytes != expected; i++)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
     ck_assert_uint_eq(heap->budget_bytes, expected);
 }
 
@@ -849,7 +893,8 @@ START_TEST(budgets_come_from_a_quiet_thread)
     wait_for_budget(900000);
     fake.usage_bytes = UINT64_MAX - 5; /* drivers have said such things */
     const struct mt_heap *heap = view_heap(segment, MT_HEAP_DEVICE_HEAP, 0, 0);
-    for (unsigned i = 0; i < 2000 && !heap->budget_rejected_count; i++) nanosleep(&(struct timespec){0, 1000000}, NULL);
+    for (unsigned i = 0; i < 2000 && !heap->budget_rejected_count; i++)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
     ck_assert_uint_gt(heap->budget_rejected_count, 0);
     ck_assert_uint_eq(heap->usage_bytes, 2000);
 }
@@ -874,7 +919,8 @@ START_TEST(a_slow_budget_is_waited_for_only_by_the_instances_end)
     free_memory(allocate(10, 0));
     DEVICE_COMMAND(device, DestroyDevice)(device, NULL);
     ck_assert(seconds_now() - start < 0.35);
-    INSTANCE_COMMAND(instance, DestroyInstance)(instance, NULL); /* the physical device goes: no question may be on its way */
+    INSTANCE_COMMAND(instance, DestroyInstance)
+    (instance, NULL); /* the physical device goes: no question may be on its way */
     unsigned asked = fake.calls.GetPhysicalDeviceMemoryProperties2;
     ck_assert(seconds_now() - start >= 0.35);
     nanosleep(&(struct timespec){0, 300000000}, NULL);
@@ -926,7 +972,8 @@ START_TEST(a_forks_child_counts_for_itself)
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
     ck_assert_int_eq(view_heap(segment, MT_HEAP_DEVICE_HEAP, 0, 0)->current_bytes +
-                         view_heap(segment, MT_HEAP_DEVICE_HEAP, 0, 1)->current_bytes, 1000);
+                         view_heap(segment, MT_HEAP_DEVICE_HEAP, 0, 1)->current_bytes,
+                     1000);
     free_memory(memory);
 }
 END_TEST
@@ -977,7 +1024,8 @@ static void *cycle_many(void *unused)
     for (unsigned i = 0; i < 200; i++) {
         VkInstance own_instance;
         VkDevice own_device;
-        if (fake_create_instance(&plain, &own_instance) || fake_create_device(own_instance, 0, &own_device)) abort();
+        if (fake_create_instance(&plain, &own_instance) || fake_create_device(own_instance, 0, &own_device))
+            abort();
         VkDeviceMemory memory = allocate_on(own_device, 10, 0, NULL);
         DEVICE_COMMAND(own_device, FreeMemory)(own_device, memory, NULL);
         DEVICE_COMMAND(own_device, DestroyDevice)(own_device, NULL);
@@ -1076,24 +1124,53 @@ static void remove_directory(void)
 
 int main(void)
 {
-    const TTest *const bare[] = {
-        negotiation_refuses_old_and_foreign_interfaces, commands_without_an_instance,
-        unknown_instances_and_devices_give_nothing, enumerates_itself_only,
-        instance_without_application_info_is_version_1_0, failed_creations_record_nothing, software_device_is_marked,
-        a_thousand_cycles_do_not_grow, the_layer_twice_in_one_chain_counts_once, budgets_come_from_a_quiet_thread,
-        a_slow_budget_is_waited_for_only_by_the_instances_end, budgets_by_the_extension_on_version_1_0,
-        devices_come_and_go_on_eight_threads, switched_off_it_forwards_only, a_small_segment_drops_and_counts};
-    const TTest *const with_device[] = {
-        device_extensions_are_the_drivers, device_commands_are_reachable_through_the_instance,
-        commands_of_absent_extensions_are_hidden, instance_commands_are_not_device_commands, device_record,
-        several_instances_and_devices_are_apart, destroy_goes_down_and_forgets, an_instance_destroyed_before_its_device,
-        memory_is_counted_on_its_heap_and_type, failed_allocations_are_counted_as_failed_only, imports_are_counted_apart,
-        allocation_chains_are_noted, null_handles_pass_through, unknown_handles_are_counted_and_passed_on,
-        a_handle_value_may_come_back, no_lock_is_held_across_a_call_down, mappings, names, buffers_and_their_binding,
-        requirements_are_asked_at_bind_when_unknown, images_and_their_requirements, planes_add_up_and_bind_apart, binding_several_at_once,
-        memory_freed_before_its_resources, sparse_binds_are_counted, swapchains_old_and_new, images_bound_to_a_swapchain,
-        presents_are_frames, leaks_stay_in_the_report, a_forks_child_counts_for_itself, eight_threads,
-        a_hundred_thousand_objects};
+    const TTest *const bare[] = {negotiation_refuses_old_and_foreign_interfaces,
+                                 commands_without_an_instance,
+                                 unknown_instances_and_devices_give_nothing,
+                                 enumerates_itself_only,
+                                 instance_without_application_info_is_version_1_0,
+                                 failed_creations_record_nothing,
+                                 software_device_is_marked,
+                                 a_thousand_cycles_do_not_grow,
+                                 the_layer_twice_in_one_chain_counts_once,
+                                 budgets_come_from_a_quiet_thread,
+                                 a_slow_budget_is_waited_for_only_by_the_instances_end,
+                                 budgets_by_the_extension_on_version_1_0,
+                                 devices_come_and_go_on_eight_threads,
+                                 switched_off_it_forwards_only,
+                                 a_small_segment_drops_and_counts};
+    const TTest *const with_device[] = {device_extensions_are_the_drivers,
+                                        device_commands_are_reachable_through_the_instance,
+                                        commands_of_absent_extensions_are_hidden,
+                                        instance_commands_are_not_device_commands,
+                                        device_record,
+                                        several_instances_and_devices_are_apart,
+                                        destroy_goes_down_and_forgets,
+                                        an_instance_destroyed_before_its_device,
+                                        memory_is_counted_on_its_heap_and_type,
+                                        failed_allocations_are_counted_as_failed_only,
+                                        imports_are_counted_apart,
+                                        allocation_chains_are_noted,
+                                        null_handles_pass_through,
+                                        unknown_handles_are_counted_and_passed_on,
+                                        a_handle_value_may_come_back,
+                                        no_lock_is_held_across_a_call_down,
+                                        mappings,
+                                        names,
+                                        buffers_and_their_binding,
+                                        requirements_are_asked_at_bind_when_unknown,
+                                        images_and_their_requirements,
+                                        planes_add_up_and_bind_apart,
+                                        binding_several_at_once,
+                                        memory_freed_before_its_resources,
+                                        sparse_binds_are_counted,
+                                        swapchains_old_and_new,
+                                        images_bound_to_a_swapchain,
+                                        presents_are_frames,
+                                        leaks_stay_in_the_report,
+                                        a_forks_child_counts_for_itself,
+                                        eight_threads,
+                                        a_hundred_thousand_objects};
     const char *build = getenv("MEMTRACK_BUILD");
     snprintf(layer_path, sizeof layer_path, "%s/libVkLayer_memtrack.so", build ? build : "build");
     if (!mkdtemp(directory)) return 1;

@@ -15,13 +15,20 @@ PFN_vkGetInstanceProcAddr layer_gipa;
 PFN_vkGetDeviceProcAddr layer_gdpa;
 PFN_vkNegotiateLoaderLayerInterfaceVersion layer_negotiate;
 
-/* Dispatchable objects: the first word is the key, shared by an instance and its physical device, a device and its queue. */
+/* Dispatchable objects: the first word is the key, shared by an instance and its physical device, a device and its
+ * queue. */
 struct dispatchable {
     void *key;
     struct dispatchable *child;
 };
 
 static char mapped_bytes[4096];
+
+/* Quiet: for measurements, no line that threads share is written. */
+#define COUNT(Name)                                                                                                \
+    do {                                                                                                           \
+        if (!fake.is_quiet) fake.calls.Name++;                                                                     \
+    } while (0)
 
 static struct dispatchable *new_pair(void)
 {
@@ -33,7 +40,10 @@ static struct dispatchable *new_pair(void)
 
 static uint64_t new_handle(void)
 {
-    return atomic_fetch_add(&fake.next_handle, fake.handle_step);
+    static __thread uint64_t own;
+    if (!fake.is_quiet) return atomic_fetch_add(&fake.next_handle, fake.handle_step);
+    if (!own) own = atomic_fetch_add(&fake.next_handle, UINT64_C(1) << 40);
+    return own += 0x100; /* as a driver that returns addresses */
 }
 
 void fake_reset(void)
@@ -50,7 +60,8 @@ void fake_start(const char *layer_path)
 {
     void *library = dlopen(layer_path, RTLD_LAZY | RTLD_LOCAL);
     if (library) *(void **)&layer_negotiate = dlsym(library, "vkNegotiateLoaderLayerInterfaceVersion");
-    VkNegotiateLayerInterface interface = {.sType = LAYER_NEGOTIATE_INTERFACE_STRUCT, .loaderLayerInterfaceVersion = 2};
+    VkNegotiateLayerInterface interface = {.sType = LAYER_NEGOTIATE_INTERFACE_STRUCT,
+                                           .loaderLayerInterfaceVersion = 2};
     if (!layer_negotiate || layer_negotiate(&interface)) {
         fprintf(stderr, "no layer in %s: %s\n", layer_path, library ? "negotiation failed" : dlerror());
         exit(1);
@@ -62,10 +73,11 @@ void fake_start(const char *layer_path)
 
 /* ---- instance and physical device --------------------------------------------- */
 
-static VkResult VKAPI_CALL fake_CreateInstance(const VkInstanceCreateInfo *info, const VkAllocationCallbacks *allocator, VkInstance *instance)
+static VkResult VKAPI_CALL fake_CreateInstance(const VkInstanceCreateInfo *info,
+                                               const VkAllocationCallbacks *allocator, VkInstance *instance)
 {
     (void)info, (void)allocator;
-    fake.calls.CreateInstance++;
+    COUNT(CreateInstance);
     if (fake.fail_instance) return fake.fail_instance;
     *instance = (VkInstance)new_pair();
     return VK_SUCCESS;
@@ -74,7 +86,7 @@ static VkResult VKAPI_CALL fake_CreateInstance(const VkInstanceCreateInfo *info,
 static void VKAPI_CALL fake_DestroyInstance(VkInstance instance, const VkAllocationCallbacks *allocator)
 {
     (void)allocator;
-    fake.calls.DestroyInstance++;
+    COUNT(DestroyInstance);
     free(instance);
 }
 
@@ -82,7 +94,7 @@ static VkResult VKAPI_CALL fake_CreateDevice(VkPhysicalDevice physical, const Vk
                                              const VkAllocationCallbacks *allocator, VkDevice *device)
 {
     (void)physical, (void)info, (void)allocator;
-    fake.calls.CreateDevice++;
+    COUNT(CreateDevice);
     if (fake.fail_device) return fake.fail_device;
     *device = (VkDevice)new_pair();
     return VK_SUCCESS;
@@ -92,12 +104,15 @@ static VkResult VKAPI_CALL fake_EnumerateDeviceExtensionProperties(VkPhysicalDev
                                                                    uint32_t *count, VkExtensionProperties *list)
 {
     (void)physical, (void)layer;
-    if (!list) *count = fake.has_budget;
-    else if (fake.has_budget && *count) strcpy(list[0].extensionName, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    if (!list)
+        *count = fake.has_budget;
+    else if (fake.has_budget && *count)
+        strcpy(list[0].extensionName, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     return VK_SUCCESS;
 }
 
-static void VKAPI_CALL fake_GetPhysicalDeviceProperties(VkPhysicalDevice physical, VkPhysicalDeviceProperties *properties)
+static void VKAPI_CALL fake_GetPhysicalDeviceProperties(VkPhysicalDevice physical,
+                                                        VkPhysicalDeviceProperties *properties)
 {
     (void)physical;
     memset(properties, 0, sizeof *properties);
@@ -112,7 +127,8 @@ static void VKAPI_CALL fake_GetPhysicalDeviceProperties(VkPhysicalDevice physica
     properties->limits.nonCoherentAtomSize = 64;
 }
 
-static void VKAPI_CALL fake_GetPhysicalDeviceProperties2(VkPhysicalDevice physical, VkPhysicalDeviceProperties2 *properties)
+static void VKAPI_CALL fake_GetPhysicalDeviceProperties2(VkPhysicalDevice physical,
+                                                         VkPhysicalDeviceProperties2 *properties)
 {
     fake_GetPhysicalDeviceProperties(physical, &properties->properties);
     for (VkBaseOutStructure *at = properties->pNext; at; at = at->pNext)
@@ -120,7 +136,8 @@ static void VKAPI_CALL fake_GetPhysicalDeviceProperties2(VkPhysicalDevice physic
             strcpy(((VkPhysicalDeviceDriverProperties *)at)->driverName, "fake driver");
 }
 
-static void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties(VkPhysicalDevice physical, VkPhysicalDeviceMemoryProperties *memory)
+static void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties(VkPhysicalDevice physical,
+                                                              VkPhysicalDeviceMemoryProperties *memory)
 {
     (void)physical;
     memset(memory, 0, sizeof *memory);
@@ -129,14 +146,17 @@ static void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties(VkPhysicalDevice p
     memory->memoryHeaps[1] = (VkMemoryHeap){FAKE_HEAP_BYTES, 0};
     memory->memoryTypeCount = FAKE_TYPES;
     memory->memoryTypes[0] = (VkMemoryType){VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0};
-    memory->memoryTypes[1] = (VkMemoryType){VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT, 1};
-    memory->memoryTypes[2] = (VkMemoryType){VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT, 0};
+    memory->memoryTypes[1] = (VkMemoryType){
+        VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT, 1};
+    memory->memoryTypes[2] = (VkMemoryType){
+        VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT, 0};
 }
 
-static void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice physical, VkPhysicalDeviceMemoryProperties2 *memory)
+static void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice physical,
+                                                               VkPhysicalDeviceMemoryProperties2 *memory)
 {
     fake_GetPhysicalDeviceMemoryProperties(physical, &memory->memoryProperties);
-    fake.calls.GetPhysicalDeviceMemoryProperties2++;
+    COUNT(GetPhysicalDeviceMemoryProperties2);
     if (fake.budget_delay_ms) nanosleep(&(struct timespec){0, fake.budget_delay_ms * 1000000L}, NULL);
     for (VkBaseOutStructure *at = memory->pNext; at; at = at->pNext) {
         if (at->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT) continue;
@@ -153,7 +173,7 @@ static void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice 
 static void VKAPI_CALL fake_DestroyDevice(VkDevice device, const VkAllocationCallbacks *allocator)
 {
     (void)allocator;
-    fake.calls.DestroyDevice++;
+    COUNT(DestroyDevice);
     free(device);
 }
 
@@ -161,28 +181,28 @@ static VkResult VKAPI_CALL fake_AllocateMemory(VkDevice device, const VkMemoryAl
                                                const VkAllocationCallbacks *allocator, VkDeviceMemory *memory)
 {
     (void)info, (void)allocator;
-    fake.calls.AllocateMemory++;
+    COUNT(AllocateMemory);
     if (fake.fail) return fake.fail;
     *memory = (VkDeviceMemory)new_handle();
     if (fake.during_allocate) fake.during_allocate(device);
     return VK_SUCCESS;
 }
 
-#define FAKE_CREATE(Name, Info, Handle)                                                                       \
-    static VkResult VKAPI_CALL fake_##Name(VkDevice device, const Info *info, const VkAllocationCallbacks *allocator, \
-                                           Handle *handle)                                                    \
-    {                                                                                                         \
-        (void)device, (void)info, (void)allocator;                                                            \
-        fake.calls.Name++;                                                                                    \
-        if (fake.fail) return fake.fail;                                                                      \
-        *handle = (Handle)new_handle();                                                                       \
-        return VK_SUCCESS;                                                                                    \
+#define FAKE_CREATE(Name, Info, Handle)                                                                            \
+    static VkResult VKAPI_CALL fake_##Name(VkDevice device, const Info *info,                                      \
+                                           const VkAllocationCallbacks *allocator, Handle *handle)                 \
+    {                                                                                                              \
+        (void)device, (void)info, (void)allocator;                                                                 \
+        COUNT(Name);                                                                                               \
+        if (fake.fail) return fake.fail;                                                                           \
+        *handle = (Handle)new_handle();                                                                            \
+        return VK_SUCCESS;                                                                                         \
     }
-#define FAKE_DESTROY(Name, Handle)                                                                            \
-    static void VKAPI_CALL fake_##Name(VkDevice device, Handle handle, const VkAllocationCallbacks *allocator) \
-    {                                                                                                         \
-        (void)device, (void)handle, (void)allocator;                                                          \
-        fake.calls.Name++;                                                                                    \
+#define FAKE_DESTROY(Name, Handle)                                                                                 \
+    static void VKAPI_CALL fake_##Name(VkDevice device, Handle handle, const VkAllocationCallbacks *allocator)     \
+    {                                                                                                              \
+        (void)device, (void)handle, (void)allocator;                                                               \
+        COUNT(Name);                                                                                               \
     }
 FAKE_CREATE(CreateBuffer, VkBufferCreateInfo, VkBuffer)
 FAKE_CREATE(CreateImage, VkImageCreateInfo, VkImage)
@@ -192,32 +212,34 @@ FAKE_DESTROY(DestroyBuffer, VkBuffer)
 FAKE_DESTROY(DestroyImage, VkImage)
 FAKE_DESTROY(DestroySwapchainKHR, VkSwapchainKHR)
 
-static VkResult VKAPI_CALL fake_CreateSharedSwapchainsKHR(VkDevice device, uint32_t count, const VkSwapchainCreateInfoKHR *infos,
-                                                          const VkAllocationCallbacks *allocator, VkSwapchainKHR *swapchains)
+static VkResult VKAPI_CALL fake_CreateSharedSwapchainsKHR(VkDevice device, uint32_t count,
+                                                          const VkSwapchainCreateInfoKHR *infos,
+                                                          const VkAllocationCallbacks *allocator,
+                                                          VkSwapchainKHR *swapchains)
 {
     (void)device, (void)infos, (void)allocator;
-    fake.calls.CreateSharedSwapchainsKHR++;
+    COUNT(CreateSharedSwapchainsKHR);
     if (fake.fail) return fake.fail;
     for (uint32_t i = 0; i < count; i++) swapchains[i] = (VkSwapchainKHR)new_handle();
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL fake_MapMemory(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize bytes,
-                                          VkMemoryMapFlags flags, void **data)
+static VkResult VKAPI_CALL fake_MapMemory(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset,
+                                          VkDeviceSize bytes, VkMemoryMapFlags flags, void **data)
 {
     (void)device, (void)memory, (void)offset, (void)bytes, (void)flags;
-    fake.calls.MapMemory++;
+    COUNT(MapMemory);
     *data = mapped_bytes;
     return fake.fail;
 }
 
-#define FAKE_MAP2(Name)                                                                              \
-    static VkResult VKAPI_CALL fake_##Name(VkDevice device, const VkMemoryMapInfoKHR *info, void **data) \
-    {                                                                                                \
-        (void)device, (void)info;                                                                    \
-        fake.calls.Name++;                                                                           \
-        *data = mapped_bytes;                                                                        \
-        return fake.fail;                                                                            \
+#define FAKE_MAP2(Name)                                                                                            \
+    static VkResult VKAPI_CALL fake_##Name(VkDevice device, const VkMemoryMapInfoKHR *info, void **data)           \
+    {                                                                                                              \
+        (void)device, (void)info;                                                                                  \
+        COUNT(Name);                                                                                               \
+        *data = mapped_bytes;                                                                                      \
+        return fake.fail;                                                                                          \
     }
 FAKE_MAP2(MapMemory2)
 FAKE_MAP2(MapMemory2KHR)
@@ -225,15 +247,15 @@ FAKE_MAP2(MapMemory2KHR)
 static void VKAPI_CALL fake_UnmapMemory(VkDevice device, VkDeviceMemory memory)
 {
     (void)device, (void)memory;
-    fake.calls.UnmapMemory++;
+    COUNT(UnmapMemory);
 }
 
-#define FAKE_TWO(Name, Info)                                                  \
-    static VkResult VKAPI_CALL fake_##Name(VkDevice device, const Info *info) \
-    {                                                                         \
-        (void)device, (void)info;                                             \
-        fake.calls.Name++;                                                    \
-        return fake.fail;                                                     \
+#define FAKE_TWO(Name, Info)                                                                                       \
+    static VkResult VKAPI_CALL fake_##Name(VkDevice device, const Info *info)                                      \
+    {                                                                                                              \
+        (void)device, (void)info;                                                                                  \
+        COUNT(Name);                                                                                               \
+        return fake.fail;                                                                                          \
     }
 FAKE_TWO(UnmapMemory2, VkMemoryUnmapInfoKHR)
 FAKE_TWO(UnmapMemory2KHR, VkMemoryUnmapInfoKHR)
@@ -243,7 +265,7 @@ FAKE_TWO(DebugMarkerSetObjectNameEXT, VkDebugMarkerObjectNameInfoEXT)
 static void VKAPI_CALL fake_SetDeviceMemoryPriorityEXT(VkDevice device, VkDeviceMemory memory, float priority)
 {
     (void)device, (void)memory, (void)priority;
-    fake.calls.SetDeviceMemoryPriorityEXT++;
+    COUNT(SetDeviceMemoryPriorityEXT);
 }
 
 static void require(VkMemoryRequirements *required)
@@ -251,19 +273,19 @@ static void require(VkMemoryRequirements *required)
     *required = (VkMemoryRequirements){fake.required_bytes, 256, 7};
 }
 
-#define FAKE_REQUIRE(Name, Handle)                                                                        \
-    static void VKAPI_CALL fake_##Name(VkDevice device, Handle handle, VkMemoryRequirements *required)    \
-    {                                                                                                     \
-        (void)device, (void)handle;                                                                       \
-        fake.calls.Name++;                                                                                \
-        require(required);                                                                                \
+#define FAKE_REQUIRE(Name, Handle)                                                                                 \
+    static void VKAPI_CALL fake_##Name(VkDevice device, Handle handle, VkMemoryRequirements *required)             \
+    {                                                                                                              \
+        (void)device, (void)handle;                                                                                \
+        COUNT(Name);                                                                                               \
+        require(required);                                                                                         \
     }
-#define FAKE_REQUIRE2(Name, Info)                                                                         \
-    static void VKAPI_CALL fake_##Name(VkDevice device, const Info *info, VkMemoryRequirements2 *required) \
-    {                                                                                                     \
-        (void)device, (void)info;                                                                         \
-        fake.calls.Name++;                                                                                \
-        require(&required->memoryRequirements);                                                           \
+#define FAKE_REQUIRE2(Name, Info)                                                                                  \
+    static void VKAPI_CALL fake_##Name(VkDevice device, const Info *info, VkMemoryRequirements2 *required)         \
+    {                                                                                                              \
+        (void)device, (void)info;                                                                                  \
+        COUNT(Name);                                                                                               \
+        require(&required->memoryRequirements);                                                                    \
     }
 FAKE_REQUIRE(GetBufferMemoryRequirements, VkBuffer)
 FAKE_REQUIRE(GetImageMemoryRequirements, VkImage)
@@ -272,19 +294,19 @@ FAKE_REQUIRE2(GetBufferMemoryRequirements2KHR, VkBufferMemoryRequirementsInfo2)
 FAKE_REQUIRE2(GetImageMemoryRequirements2, VkImageMemoryRequirementsInfo2)
 FAKE_REQUIRE2(GetImageMemoryRequirements2KHR, VkImageMemoryRequirementsInfo2)
 
-#define FAKE_BIND(Name, Handle)                                                                                  \
+#define FAKE_BIND(Name, Handle)                                                                                    \
     static VkResult VKAPI_CALL fake_##Name(VkDevice device, Handle handle, VkDeviceMemory memory, VkDeviceSize at) \
-    {                                                                                                            \
-        (void)device, (void)handle, (void)memory, (void)at;                                                      \
-        fake.calls.Name++;                                                                                       \
-        return fake.fail;                                                                                        \
+    {                                                                                                              \
+        (void)device, (void)handle, (void)memory, (void)at;                                                        \
+        COUNT(Name);                                                                                               \
+        return fake.fail;                                                                                          \
     }
-#define FAKE_BIND2(Name, Info)                                                                 \
-    static VkResult VKAPI_CALL fake_##Name(VkDevice device, uint32_t count, const Info *infos) \
-    {                                                                                          \
-        (void)device, (void)count, (void)infos;                                                \
-        fake.calls.Name++;                                                                     \
-        return fake.fail;                                                                      \
+#define FAKE_BIND2(Name, Info)                                                                                     \
+    static VkResult VKAPI_CALL fake_##Name(VkDevice device, uint32_t count, const Info *infos)                     \
+    {                                                                                                              \
+        (void)device, (void)count, (void)infos;                                                                    \
+        COUNT(Name);                                                                                               \
+        return fake.fail;                                                                                          \
     }
 FAKE_BIND(BindBufferMemory, VkBuffer)
 FAKE_BIND(BindImageMemory, VkImage)
@@ -293,17 +315,19 @@ FAKE_BIND2(BindBufferMemory2KHR, VkBindBufferMemoryInfo)
 FAKE_BIND2(BindImageMemory2, VkBindImageMemoryInfo)
 FAKE_BIND2(BindImageMemory2KHR, VkBindImageMemoryInfo)
 
-static VkResult VKAPI_CALL fake_QueueBindSparse(VkQueue queue, uint32_t count, const VkBindSparseInfo *infos, VkFence fence)
+static VkResult VKAPI_CALL fake_QueueBindSparse(VkQueue queue, uint32_t count, const VkBindSparseInfo *infos,
+                                                VkFence fence)
 {
     (void)queue, (void)count, (void)infos, (void)fence;
-    fake.calls.QueueBindSparse++;
+    COUNT(QueueBindSparse);
     return fake.fail;
 }
 
-static VkResult VKAPI_CALL fake_GetSwapchainImagesKHR(VkDevice device, VkSwapchainKHR swapchain, uint32_t *count, VkImage *images)
+static VkResult VKAPI_CALL fake_GetSwapchainImagesKHR(VkDevice device, VkSwapchainKHR swapchain, uint32_t *count,
+                                                      VkImage *images)
 {
     (void)device, (void)swapchain;
-    fake.calls.GetSwapchainImagesKHR++;
+    COUNT(GetSwapchainImagesKHR);
     if (images)
         for (uint32_t i = 0; i < *count && i < FAKE_SWAPCHAIN_IMAGES; i++) images[i] = (VkImage)(uint64_t)(i + 1);
     if (images && *count < FAKE_SWAPCHAIN_IMAGES) return VK_INCOMPLETE;
@@ -314,7 +338,7 @@ static VkResult VKAPI_CALL fake_GetSwapchainImagesKHR(VkDevice device, VkSwapcha
 static VkResult VKAPI_CALL fake_QueuePresentKHR(VkQueue queue, const VkPresentInfoKHR *info)
 {
     (void)queue, (void)info;
-    fake.calls.QueuePresentKHR++;
+    COUNT(QueuePresentKHR);
     return fake.fail;
 }
 
@@ -339,17 +363,24 @@ struct command {
     PFN_vkVoidFunction function;
 };
 
-#define COMMAND(Name) {"vk" #Name, (PFN_vkVoidFunction)fake_##Name}
+#define COMMAND(Name)                                                                                              \
+    {                                                                                                              \
+        "vk" #Name, (PFN_vkVoidFunction)fake_##Name                                                                \
+    }
 static const struct command device_commands[] = {
 #define MT_DEVICE_HOOK(Name) COMMAND(Name),
 #include "vklayer/hooks.def"
     COMMAND(DeviceWaitIdle),
 };
 static const struct command instance_commands[] = {
-    COMMAND(DestroyInstance), COMMAND(CreateDevice), COMMAND(EnumerateDeviceExtensionProperties),
-    COMMAND(GetPhysicalDeviceProperties), COMMAND(GetPhysicalDeviceProperties2),
+    COMMAND(DestroyInstance),
+    COMMAND(CreateDevice),
+    COMMAND(EnumerateDeviceExtensionProperties),
+    COMMAND(GetPhysicalDeviceProperties),
+    COMMAND(GetPhysicalDeviceProperties2),
     {"vkGetPhysicalDeviceProperties2KHR", (PFN_vkVoidFunction)fake_GetPhysicalDeviceProperties2},
-    COMMAND(GetPhysicalDeviceMemoryProperties), COMMAND(GetPhysicalDeviceMemoryProperties2),
+    COMMAND(GetPhysicalDeviceMemoryProperties),
+    COMMAND(GetPhysicalDeviceMemoryProperties2),
     {"vkGetPhysicalDeviceMemoryProperties2KHR", (PFN_vkVoidFunction)fake_GetPhysicalDeviceMemoryProperties2},
 };
 
@@ -368,6 +399,11 @@ static PFN_vkVoidFunction VKAPI_CALL driver_gdpa(VkDevice device, const char *na
     return search(device_commands, sizeof device_commands / sizeof *device_commands, name);
 }
 
+PFN_vkVoidFunction fake_driver_command(const char *name)
+{
+    return driver_gdpa(NULL, name);
+}
+
 /* As strict as the specification: without an instance only the global commands. */
 static PFN_vkVoidFunction VKAPI_CALL driver_gipa(VkInstance instance, const char *name)
 {
@@ -376,7 +412,8 @@ static PFN_vkVoidFunction VKAPI_CALL driver_gipa(VkInstance instance, const char
         fake.calls.strict_violations++;
         return NULL;
     }
-    PFN_vkVoidFunction found = search(instance_commands, sizeof instance_commands / sizeof *instance_commands, name);
+    PFN_vkVoidFunction found = search(instance_commands, sizeof instance_commands / sizeof *instance_commands,
+                                      name);
     return found ? found : driver_gdpa(NULL, name);
 }
 
@@ -385,7 +422,8 @@ static PFN_vkVoidFunction VKAPI_CALL driver_gipa(VkInstance instance, const char
 static PFN_vkGetInstanceProcAddr middle_next_gipa;
 static PFN_vkGetDeviceProcAddr middle_next_gdpa;
 
-static VkResult VKAPI_CALL middle_CreateInstance(const VkInstanceCreateInfo *info, const VkAllocationCallbacks *allocator, VkInstance *instance)
+static VkResult VKAPI_CALL middle_CreateInstance(const VkInstanceCreateInfo *info,
+                                                 const VkAllocationCallbacks *allocator, VkInstance *instance)
 {
     VkLayerInstanceCreateInfo *link = (VkLayerInstanceCreateInfo *)(uintptr_t)info->pNext;
     middle_next_gipa = link->u.pLayerInfo->pfnNextGetInstanceProcAddr;
@@ -428,10 +466,13 @@ VkResult fake_create_instance(const struct fake_instance_options *options, VkIns
         links[1] = (VkLayerInstanceLink){&links[2], layer_gipa, NULL};
         links[2] = (VkLayerInstanceLink){NULL, driver_gipa, NULL};
     }
-    VkLayerInstanceCreateInfo link = {VK_STRUCTURE_TYPE_LOADER_INSTANCE_CREATE_INFO, NULL, VK_LAYER_LINK_INFO, {&links[0]}};
-    VkLayerInstanceCreateInfo other = {VK_STRUCTURE_TYPE_LOADER_INSTANCE_CREATE_INFO, &link, VK_LOADER_FEATURES, {NULL}};
+    VkLayerInstanceCreateInfo link = {
+        VK_STRUCTURE_TYPE_LOADER_INSTANCE_CREATE_INFO, NULL, VK_LAYER_LINK_INFO, {&links[0]}};
+    VkLayerInstanceCreateInfo other = {
+        VK_STRUCTURE_TYPE_LOADER_INSTANCE_CREATE_INFO, &link, VK_LOADER_FEATURES, {NULL}};
     static const char *const extensions[] = {VK_KHR_GET_PHYSICAL_DEVICE_PROPERTIES_2_EXTENSION_NAME};
-    const VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .apiVersion = options->api_version};
+    const VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
+                                           .apiVersion = options->api_version};
     const VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
                                        .pNext = options->self_again == 2 ? (void *)&link : (void *)&other,
                                        .pApplicationInfo = options->without_application_info ? NULL : &application,
@@ -454,10 +495,13 @@ VkResult fake_create_device(VkInstance instance, unsigned self_again, VkDevice *
         links[1] = (VkLayerDeviceLink){&links[2], layer_gipa, layer_gdpa};
         links[2] = (VkLayerDeviceLink){NULL, driver_gipa, driver_gdpa};
     }
-    VkLayerDeviceCreateInfo link = {VK_STRUCTURE_TYPE_LOADER_DEVICE_CREATE_INFO, NULL, VK_LAYER_LINK_INFO, {&links[0]}};
+    VkLayerDeviceCreateInfo link = {
+        VK_STRUCTURE_TYPE_LOADER_DEVICE_CREATE_INFO, NULL, VK_LAYER_LINK_INFO, {&links[0]}};
     static const char *const extensions[] = {VK_KHR_SWAPCHAIN_EXTENSION_NAME};
-    const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .pNext = &link,
-                                     .enabledExtensionCount = 1, .ppEnabledExtensionNames = extensions};
+    const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                                     .pNext = &link,
+                                     .enabledExtensionCount = 1,
+                                     .ppEnabledExtensionNames = extensions};
     const VkDeviceCreateInfo before = info;
     VkResult result = INSTANCE_COMMAND(instance, CreateDevice)(fake_physical_device(instance), &info, NULL, device);
     if (memcmp(&before, &info, sizeof info)) abort();

@@ -26,17 +26,18 @@ struct fake_calls {
 
 struct fake {
     struct fake_calls calls;
-    VkResult fail_instance, fail_device;     /* what vkCreateInstance and vkCreateDevice return */
-    VkResult fail;                           /* what every other command that can fail returns */
-    const char *hidden[16];                  /* commands that vkGet*ProcAddr does not know */
-    bool has_budget;                         /* lists VK_EXT_memory_budget */
-    uint32_t api_version;                    /* of the physical device */
+    VkResult fail_instance, fail_device; /* what vkCreateInstance and vkCreateDevice return */
+    VkResult fail;                       /* what every other command that can fail returns */
+    const char *hidden[16];              /* commands that vkGet*ProcAddr does not know */
+    bool has_budget;                     /* lists VK_EXT_memory_budget */
+    uint32_t api_version;                /* of the physical device */
     VkPhysicalDeviceType type;
-    uint64_t budget_bytes, usage_bytes;      /* of each heap */
+    uint64_t budget_bytes, usage_bytes; /* of each heap */
     unsigned budget_delay_ms;
-    _Atomic uint64_t next_handle;            /* value of the next object */
-    uint64_t handle_step;                    /* 0: the same value again and again */
-    uint64_t required_bytes;                 /* of every buffer and image */
+    _Atomic uint64_t next_handle;             /* value of the next object */
+    uint64_t handle_step;                     /* 0: the same value again and again */
+    uint64_t required_bytes;                  /* of every buffer and image */
+    bool is_quiet;                            /* counts nothing: for measurements */
     void (*during_allocate)(VkDevice device); /* called inside vkAllocateMemory */
 };
 extern struct fake fake;
@@ -55,7 +56,7 @@ struct fake_instance_options {
     bool without_application_info;
     uint32_t api_version;
     bool with_properties2;
-    unsigned self_again;   /* the layer a second time: 1 directly below itself, 2 below another layer */
+    unsigned self_again; /* the layer a second time: 1 directly below itself, 2 below another layer */
 };
 VkResult fake_create_instance(const struct fake_instance_options *options, VkInstance *instance);
 VkResult fake_create_device(VkInstance instance, unsigned self_again, VkDevice *device);
@@ -64,7 +65,9 @@ VkQueue fake_queue(VkDevice device);
 
 /* The layer's command for a device or an instance, NULL when it hides it. */
 PFN_vkVoidFunction fake_device_command(VkDevice device, const char *name);
-#define DEVICE_COMMAND(device, Name) ((PFN_vk##Name)fake_device_command(device, "vk" #Name))
+/* The same command of the driver itself, without the layer. */
+PFN_vkVoidFunction fake_driver_command(const char *name);
+#define DEVICE_COMMAND(device, Name)     ((PFN_vk##Name)fake_device_command(device, "vk" #Name))
 #define INSTANCE_COMMAND(instance, Name) ((PFN_vk##Name)layer_gipa(instance, "vk" #Name))
 
 #endif

@@ -23,7 +23,7 @@ static const char *session;
 static unsigned checks, failures;
 
 #define CHECK(condition) check(condition, #condition, __LINE__)
-#define EQUAL(a, b) equal((long long)(a), (long long)(b), #a, __LINE__)
+#define EQUAL(a, b)      equal((long long)(a), (long long)(b), #a, __LINE__)
 
 static void check(bool good, const char *text, int line)
 {
@@ -62,12 +62,15 @@ static bool start(struct client *client)
 {
     static const char *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
     VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .apiVersion = VK_API_VERSION_1_1};
-    VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application,
+    VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+                                 .pApplicationInfo = &application,
                                  .enabledExtensionCount = has_instance_extension(extensions[0]),
                                  .ppEnabledExtensionNames = extensions};
     float priority = 1;
-    VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueCount = 1, .pQueuePriorities = &priority};
-    VkDeviceCreateInfo device = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue};
+    VkDeviceQueueCreateInfo queue = {
+        .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, .queueCount = 1, .pQueuePriorities = &priority};
+    VkDeviceCreateInfo device = {
+        .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue};
     uint32_t count = 1;
     if (vkCreateInstance(&info, NULL, &client->instance)) return false;
     if (vkEnumeratePhysicalDevices(client->instance, &count, &client->physical) < 0 || !count) return false;
@@ -116,9 +119,15 @@ static VkBuffer make_buffer(struct client *client, uint64_t bytes, VkBufferUsage
 
 static VkImage make_image(struct client *client, VkImageUsageFlags usage)
 {
-    VkImageCreateInfo info = {.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO, .imageType = VK_IMAGE_TYPE_2D,
-                              .format = VK_FORMAT_R8G8B8A8_UNORM, .extent = {256, 128, 1}, .mipLevels = 1, .arrayLayers = 1,
-                              .samples = VK_SAMPLE_COUNT_1_BIT, .tiling = VK_IMAGE_TILING_OPTIMAL, .usage = usage};
+    VkImageCreateInfo info = {.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO,
+                              .imageType = VK_IMAGE_TYPE_2D,
+                              .format = VK_FORMAT_R8G8B8A8_UNORM,
+                              .extent = {256, 128, 1},
+                              .mipLevels = 1,
+                              .arrayLayers = 1,
+                              .samples = VK_SAMPLE_COUNT_1_BIT,
+                              .tiling = VK_IMAGE_TILING_OPTIMAL,
+                              .usage = usage};
     VkImage image = VK_NULL_HANDLE;
     EQUAL(vkCreateImage(client->device, &info, NULL, &image), VK_SUCCESS);
     return image;
@@ -126,9 +135,11 @@ static VkImage make_image(struct client *client, VkImageUsageFlags usage)
 
 static void name_memory(struct client *client, VkDeviceMemory memory, const char *name)
 {
-    PFN_vkSetDebugUtilsObjectNameEXT set = (PFN_vkSetDebugUtilsObjectNameEXT)vkGetDeviceProcAddr(client->device, "vkSetDebugUtilsObjectNameEXT");
+    PFN_vkSetDebugUtilsObjectNameEXT set = (PFN_vkSetDebugUtilsObjectNameEXT)vkGetDeviceProcAddr(
+        client->device, "vkSetDebugUtilsObjectNameEXT");
     VkDebugUtilsObjectNameInfoEXT info = {.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT,
-                                          .objectType = VK_OBJECT_TYPE_DEVICE_MEMORY, .objectHandle = (uint64_t)memory,
+                                          .objectType = VK_OBJECT_TYPE_DEVICE_MEMORY,
+                                          .objectHandle = (uint64_t)memory,
                                           .pObjectName = name};
     if (!set) return;
     EQUAL(set(client->device, &info), VK_SUCCESS);
@@ -192,7 +203,9 @@ static void once(void)
     stop(&client);
     EQUAL(device->attr[MT_VK_DEVICE_LEAKED], 0);
     CHECK(device->attr[MT_VK_DEVICE_FLAGS] & MT_VK_DEVICE_DESTROYED);
-    EQUAL(view_count(client.segment, MT_VK_MEMORY) + view_count(client.segment, MT_VK_BUFFER) + view_count(client.segment, MT_VK_IMAGE), 0);
+    EQUAL(view_count(client.segment, MT_VK_MEMORY) + view_count(client.segment, MT_VK_BUFFER) +
+              view_count(client.segment, MT_VK_IMAGE),
+          0);
 }
 
 static unsigned count_entries(const char *path)
@@ -264,10 +277,14 @@ int main(int count, char **arguments)
     unsigned number = count > 3 ? (unsigned)atoi(arguments[3]) : 1;
     if (count < 3) return 2;
     session = arguments[1];
-    if (!strcmp(arguments[2], "once")) once();
-    else if (!strcmp(arguments[2], "cycles")) cycles(number);
-    else if (!strcmp(arguments[2], "forks")) forks(number);
-    else return 2;
+    if (!strcmp(arguments[2], "once"))
+        once();
+    else if (!strcmp(arguments[2], "cycles"))
+        cycles(number);
+    else if (!strcmp(arguments[2], "forks"))
+        forks(number);
+    else
+        return 2;
     printf("%u checks, %u failures\n", checks, failures);
     return failures != 0;
 }

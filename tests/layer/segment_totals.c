@@ -36,9 +36,10 @@ static void print_device(const struct mt_segment *segment, uint32_t id)
     uint64_t heaps[5], imports[5];
     add_heaps(segment, MT_HEAP_DEVICE_HEAP, id, heaps);
     add_heaps(segment, MT_HEAP_DEVICE_IMPORT, id, imports);
-    printf("device=%" PRIu64 " allocations=%" PRIu64 " frees=%" PRIu64 " total_bytes=%" PRIu64 " current_bytes=%" PRIu64
-           " peak_bytes=%" PRIu64 " imports=%" PRIu64 " import_frees=%" PRIu64 " import_bytes=%" PRIu64
-           " buffers=%u images=%u swapchains=%u leaked=%" PRIu64 " unknown=%" PRIu64 " frames=%" PRIu64 " budget=%" PRIu64 "\n",
+    printf("device=%" PRIu64 " allocations=%" PRIu64 " frees=%" PRIu64 " total_bytes=%" PRIu64
+           " current_bytes=%" PRIu64 " peak_bytes=%" PRIu64 " imports=%" PRIu64 " import_frees=%" PRIu64
+           " import_bytes=%" PRIu64 " buffers=%u images=%u swapchains=%u leaked=%" PRIu64 " unknown=%" PRIu64
+           " frames=%" PRIu64 " budget=%" PRIu64 "\n",
            device->offset, heaps[0], heaps[1], heaps[2], heaps[3], heaps[4], imports[0], imports[1], imports[2],
            count_owned(segment, MT_VK_BUFFER, id), count_owned(segment, MT_VK_IMAGE, id),
            count_owned(segment, MT_VK_SWAPCHAIN, id), device->attr[MT_VK_DEVICE_LEAKED],

@@ -83,14 +83,16 @@ unsigned view_heap_rows(const struct mt_segment *segment)
 const struct mt_histogram *view_histogram(const struct mt_segment *segment, const char *name)
 {
     for (unsigned i = 0; i < MT_HISTOGRAM_MAX; i++)
-        if (segment->histograms[i].used && !strcmp(segment->histograms[i].name, name)) return &segment->histograms[i];
+        if (segment->histograms[i].used && !strcmp(segment->histograms[i].name, name))
+            return &segment->histograms[i];
     return NULL;
 }
 
 bool view_event(const struct mt_segment *segment, const char *kind, const char *part)
 {
     for (unsigned i = 0; i < MT_EVENT_MAX; i++)
-        if (segment->events[i].sequence && !strcmp(segment->events[i].kind, kind) && strstr(segment->events[i].text, part))
+        if (segment->events[i].sequence && !strcmp(segment->events[i].kind, kind) &&
+            strstr(segment->events[i].text, part))
             return true;
     return false;
 }
