@@ -141,18 +141,26 @@ static void at_exit(void)
     }
 }
 
-static int create_thread(struct asker *asker)
+static int create_on_own_stack(struct asker *asker)
 {
     pthread_attr_t attributes;
-    sigset_t all, before;
     if (pthread_attr_init(&attributes)) return -1;
     int error = pthread_attr_setstack(&attributes, asker->mapping + GUARD_BYTES,
                                       STACK_BYTES - GUARD_BYTES - sizeof(struct asker));
+    if (!error) error = pthread_create(&asker->thread, &attributes, run, asker);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
+static int create_thread(struct asker *asker)
+{
+    sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (!error) error = pthread_create(&asker->thread, &attributes, run, asker);
+    int error = create_on_own_stack(asker);
+    /* A program's thread-local data, which lies on the stack, may be larger than ours. */
+    if (error) error = pthread_create(&asker->thread, NULL, run, asker);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
     if (!error) pthread_setname_np(asker->thread, "memtrack-budget");
     return error;
 }
