@@ -192,7 +192,8 @@ static bool is_shortage(int error)
 /* A segment that its process never finished holds nothing; when the process is gone it goes too. */
 static void drop_unfinished(const struct mt_segment_name *segment)
 {
-    if (mt_proc_liveness(segment->pid, segment->start_ticks) != MT_ALIVE) unlink(segment->path);
+    int32_t pid = mt_proc_host_pid(segment->pid, segment->start_ticks);
+    if (mt_proc_liveness(pid, segment->start_ticks) != MT_ALIVE) unlink(segment->path);
 }
 
 static bool meet(const struct mt_segment_name *segment, void *context)

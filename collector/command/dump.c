@@ -97,8 +97,8 @@ static int write_myself(const struct mt_segment_name *segment)
         return MT_EXIT_FAILURE;
     }
     watched.lines_started = true; /* goes on in the timeline that is there */
-    mt_proc_read_memory(segment->pid, &watched.memory);
-    mt_proc_read_mappings(segment->pid, slash ? slash + 1 : segment->path, &watched.mappings);
+    mt_proc_read_memory(segment->host_pid, &watched.memory);
+    mt_proc_read_mappings(segment->host_pid, slash ? slash + 1 : segment->path, &watched.mappings);
     error = mt_watched_report(&watched, "dump", &running);
     if (!error) printf("%s.json\n", watched.stem);
     mt_watched_close(&watched);

@@ -75,8 +75,9 @@ static bool consider(const struct mt_segment_name *segment, void *context)
 {
     struct search *search = context;
     struct mt_segment_name candidate = *segment;
-    if (search->pid && search->pid != segment->pid) return true;
-    if (mt_proc_liveness(segment->pid, segment->start_ticks) != MT_ALIVE) return true;
+    candidate.host_pid = mt_proc_host_pid(segment->pid, segment->start_ticks);
+    if (search->pid && search->pid != segment->pid && search->pid != candidate.host_pid) return true;
+    if (mt_proc_liveness(candidate.host_pid, segment->start_ticks) != MT_ALIVE) return true;
     stamp(&candidate);
     if (is_better(search, &candidate)) *search->best = candidate;
     search->found = true;

@@ -15,15 +15,16 @@ int mt_session_make(char *directory, size_t bytes);
 
 struct mt_segment_name {
     char path[1280];
-    int32_t pid;
+    int32_t pid;      /* as its process sees it */
+    int32_t host_pid; /* as this process sees it; set by mt_session_find() */
     uint64_t start_ticks;
     unsigned number;
     uint64_t modified_ns; /* when the file was last changed by a write or made */
 };
 
 /*
- * The newest living segment of a process in all session directories of this
- * user; pid 0 means of any process. False when there is none.
+ * The newest living segment of a process, by either of its pids, in all session
+ * directories of this user; pid 0 means of any process. False when there is none.
  */
 bool mt_session_find(int32_t pid, struct mt_segment_name *found);
 

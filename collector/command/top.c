@@ -275,15 +275,16 @@ static bool look(struct view *view)
     char why[160];
     if (mt_segment_file_glance(&view->file, &glance)) return false;
     if (mt_snapshot_take(&snapshot, &view->file, why, sizeof why)) return false;
-    enum mt_liveness liveness = mt_proc_liveness(view->segment.pid, view->segment.start_ticks);
+    enum mt_liveness liveness = mt_proc_liveness(view->segment.host_pid, view->segment.start_ticks);
     struct mt_report_context context = {
         .end = mt_process_end_of(&glance, liveness),
         .memory = &memory,
+        .in_container = view->segment.pid != view->segment.host_pid,
         .segment_path = view->segment.path,
         .reason = "request",
         .sequence = 1,
     };
-    if (liveness == MT_ALIVE) mt_proc_read_memory(view->segment.pid, &memory);
+    if (liveness == MT_ALIVE) mt_proc_read_memory(view->segment.host_pid, &memory);
     view->elapsed_s = view->last_ns ? (double)(snapshot.taken_ns - view->last_ns) / 1e9 : 0;
     json_t *report = mt_report_json(&snapshot, &context);
     draw(view, report);

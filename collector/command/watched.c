@@ -68,7 +68,9 @@ int mt_watched_open(struct mt_watched *watched, const char *path, mt_image_count
     watched->next_report_ns = now + watched->interval_ns;
     watched->next_mappings_ns = now + SECOND_NS;
     watched->dump_seen = MT_GET(snapshot.segment->globals.dump_done);
-    watched->pidfd = mt_proc_open_pidfd(watched->pid, watched->start_ticks);
+    bool running = MT_GET(snapshot.segment->process.state) == MT_STATE_RUNNING;
+    watched->host_pid = running ? mt_proc_host_pid(watched->pid, watched->start_ticks) : watched->pid;
+    watched->pidfd = mt_proc_open_pidfd(watched->host_pid, watched->start_ticks);
     choose_stem(watched, &snapshot.segment->process, count_image, context);
     mt_snapshot_free(&snapshot);
     return 0;
@@ -184,6 +186,7 @@ static json_t *build_document(struct mt_watched *watched, const struct mt_snapsh
         .memory = &watched->memory,
         .mappings = &watched->mappings,
         .timeline = &watched->timeline,
+        .in_container = watched->host_pid != watched->pid,
         .segment_path = watched->file.path,
         .reason = reason,
         .sequence = ++watched->sequence,
@@ -240,7 +243,7 @@ static bool process_is_gone(struct mt_watched *watched, enum mt_liveness *livene
         *liveness = gone ? MT_GONE : MT_ALIVE;
         return gone;
     }
-    *liveness = mt_proc_liveness(watched->pid, watched->start_ticks);
+    *liveness = mt_proc_liveness(watched->host_pid, watched->start_ticks);
     return *liveness != MT_ALIVE;
 }
 
@@ -294,14 +297,14 @@ static void sample(struct mt_watched *watched, bool with_mappings)
     const char *slash = strrchr(watched->file.path, '/');
     uint64_t now = mt_now_ns();
     struct mt_snapshot counters;
-    if (mt_proc_read_memory(watched->pid, &watched->memory) &&
+    if (mt_proc_read_memory(watched->host_pid, &watched->memory) &&
         !mt_snapshot_take_counters(&counters, &watched->file)) {
         watched->split = mt_memory_split_of(&counters);
         mt_snapshot_free(&counters);
     }
     watched->next_sample_ns = now + SAMPLE_EVERY_NS;
     if (!with_mappings) return;
-    mt_proc_read_mappings(watched->pid, slash ? slash + 1 : watched->file.path, &watched->mappings);
+    mt_proc_read_mappings(watched->host_pid, slash ? slash + 1 : watched->file.path, &watched->mappings);
     watched->next_mappings_ns = now + MAPPINGS_EVERY_NS;
 }
 

@@ -13,7 +13,8 @@
 struct mt_watched {
     struct mt_watched *next_in_bucket;
     struct mt_segment_file file; /* fd -1: given up, the file stays where it is */
-    int32_t pid;
+    int32_t pid;                 /* as the process sees it, which is the one in names */
+    int32_t host_pid;            /* as this process sees it: another one when that one is in a container */
     uint64_t start_ticks;
     unsigned number;
     int pidfd;

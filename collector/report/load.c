@@ -27,18 +27,20 @@ static json_t *load_segment(const char *path, char *why, size_t why_bytes)
         snprintf(why, why_bytes, "the segment is truncated");
     else if (!mt_snapshot_take(&snapshot, &file, why, why_bytes)) {
         const struct mt_process *process = &snapshot.segment->process;
-        enum mt_liveness liveness = mt_proc_liveness(process->pid, process->start_ticks);
+        int32_t pid = mt_proc_host_pid(process->pid, process->start_ticks);
+        enum mt_liveness liveness = mt_proc_liveness(pid, process->start_ticks);
         const char *slash = strrchr(path, '/');
         struct mt_report_context context = {
             .end = mt_process_end_of(&glance, liveness),
             .memory = &memory,
             .mappings = &mappings,
+            .in_container = pid != process->pid,
             .segment_path = path,
             .reason = "request",
             .sequence = 1,
         };
-        if (liveness == MT_ALIVE && mt_proc_read_memory(process->pid, &memory))
-            mt_proc_read_mappings(process->pid, slash ? slash + 1 : path, &mappings);
+        if (liveness == MT_ALIVE && mt_proc_read_memory(pid, &memory))
+            mt_proc_read_mappings(pid, slash ? slash + 1 : path, &mappings);
         report = mt_report_json(&snapshot, &context);
         if (!report) snprintf(why, why_bytes, "no memory");
         mt_snapshot_free(&snapshot);

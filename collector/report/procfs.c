@@ -6,6 +6,7 @@
 #include "core.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -59,6 +60,35 @@ enum mt_liveness mt_proc_liveness(int32_t pid, uint64_t start_ticks)
     /* A zombie whose other threads still run is a process whose main thread has ended. */
     bool ended = fields.state == 'X' || (fields.state == 'Z' && fields.thread_count <= 1);
     return ended ? MT_GONE : MT_ALIVE;
+}
+
+/* The last number of "NSpid: 4711 12": the pid in the innermost namespace. */
+static int32_t innermost_pid(int32_t pid)
+{
+    char path[64], text[4096];
+    snprintf(path, sizeof path, "/proc/%" PRId32 "/status", pid);
+    if (read_small(path, text, sizeof text) <= 0) return 0;
+    const char *line = strstr(text, "\nNSpid:"), *last = NULL;
+    if (!line) return 0;
+    for (const char *at = line + 7; *at && *at != '\n'; at++)
+        if (*at == '\t' || *at == ' ') last = at + 1;
+    return last ? (int32_t)strtol(last, NULL, 10) : 0;
+}
+
+int32_t mt_proc_host_pid(int32_t pid, uint64_t start_ticks)
+{
+    struct stat_fields fields;
+    int32_t found = pid;
+    if (!start_ticks || mt_proc_liveness(pid, start_ticks) == MT_ALIVE) return pid;
+    DIR *folder = opendir("/proc");
+    if (!folder) return pid;
+    for (struct dirent *entry; found == pid && (entry = readdir(folder));) {
+        int32_t candidate = (int32_t)strtol(entry->d_name, NULL, 10);
+        if (candidate <= 0 || !read_stat(candidate, &fields) || fields.start_ticks != start_ticks) continue;
+        if (fields.state != 'Z' && innermost_pid(candidate) == pid) found = candidate;
+    }
+    closedir(folder);
+    return found;
 }
 
 int mt_proc_open_pidfd(int32_t pid, uint64_t start_ticks)

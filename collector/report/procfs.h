@@ -17,6 +17,14 @@ enum mt_liveness {
 };
 enum mt_liveness mt_proc_liveness(int32_t pid, uint64_t start_ticks);
 
+/*
+ * The pid under which this process sees one that may be in a container, whose
+ * own pid is given: found by its start ticks and its last NSpid. The given pid
+ * when there is no such process. Reads all of /proc when the pid itself does
+ * not fit, so do not ask again and again.
+ */
+int32_t mt_proc_host_pid(int32_t pid, uint64_t start_ticks);
+
 /* A descriptor that becomes readable when the process ends; -1 when the kernel or the pid gives none. */
 int mt_proc_open_pidfd(int32_t pid, uint64_t start_ticks);
 

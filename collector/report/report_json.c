@@ -285,10 +285,10 @@ static void append_ended_threads(const struct mt_snapshot *snapshot, json_t *row
     }
 }
 
-static json_t *threads_json(const struct mt_snapshot *snapshot, bool running)
+static json_t *threads_json(const struct mt_snapshot *snapshot, bool names_from_proc)
 {
     json_t *rows = json_array();
-    bool ask_proc = running && MT_GET(snapshot->segment->globals.live_shards) <= MAX_NAMES_FROM_PROC;
+    bool ask_proc = names_from_proc && MT_GET(snapshot->segment->globals.live_shards) <= MAX_NAMES_FROM_PROC;
     for (uint32_t i = 1; i < snapshot->shard_limit; i++) {
         const struct mt_shard *shard = &snapshot->segment->shards[i];
         if (MT_GET(shard->state) == MT_SHARD_LIVE)
@@ -502,7 +502,8 @@ static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_repo
     mt_json_set(part, "mappings", mappings_json(globals));
     mt_json_set(part, "size_classes", size_classes_json(snapshot));
     mt_json_set(part, "tags", tags_json(snapshot));
-    mt_json_set(part, "threads", threads_json(snapshot, context->end.state == MT_EXIT_RUNNING));
+    mt_json_set(part, "threads",
+                threads_json(snapshot, context->end.state == MT_EXIT_RUNNING && !context->in_container));
     mt_stacks_json_set(part, snapshot, context->end.state != MT_EXIT_RUNNING);
     mt_json_set(part, "pools", pools_json(snapshot));
     return part;

@@ -41,6 +41,7 @@ struct mt_report_context {
     const struct mt_proc_memory *memory;     /* may be NULL */
     const struct mt_proc_mappings *mappings; /* may be NULL */
     const struct mt_timeline *timeline;      /* may be NULL */
+    bool in_container;                       /* its pid and tids are those of another namespace */
     const char *segment_path;
     const char *reason; /* "interval", "dump", "exit", "request" */
     uint64_t sequence;  /* number of this report of the process, from 1 */

@@ -25,7 +25,7 @@ expect "working folder" "$(cd / && run pwd 2>/dev/null)" /
 expect "other preloaded libraries stay" "$(LD_PRELOAD=libm.so.6 run sh -c 'echo $LD_PRELOAD' 2>/dev/null | grep -c libm.so.6)" 1
 expect "signal dispositions" "$(trap '' USR2; run grep SigIgn /proc/self/status 2>/dev/null)" "$(trap '' USR2; grep SigIgn /proc/self/status)"
 expect "signal mask" "$(run grep SigBlk /proc/self/status 2>/dev/null)" "$(grep SigBlk /proc/self/status)"
-expect "open files" "$(run sh -c 'ls /proc/$$/fd | wc -l' 2>/dev/null)" "$(sh -c 'ls /proc/$$/fd | wc -l')"
+expect "open files" "$(run sh -c 'ls /proc/self/fd | wc -l' 2>/dev/null)" "$(sh -c 'ls /proc/self/fd | wc -l')"
 report_line=$(run true 2>&1 >/dev/null | grep -c '^memtrack: report in ')
 expect "one closing line with the report's path" "$report_line" 1
 
