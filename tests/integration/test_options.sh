@@ -2,13 +2,15 @@
 # Bad options: one clear line each, the default in force, the program unharmed.
 . "$(dirname "$0")/lib/common.sh"
 program=(sh -c 'echo working; exit 3')
+# Segments in a folder of our own; in a session it is memtrack run that speaks of bad options.
+XDG_RUNTIME_DIR=$(mktemp -d /dev/shm/memtrack-test.XXXXXX)
+at_end+=("rm -rf '$XDG_RUNTIME_DIR'")
 try() { # try NAME=VALUE WORD: stderr has exactly one line that names the option
     local status=0 output
-    output=$(env "$1" MEMTRACK_SESSION="$TEST_TMP/s" MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" "${program[@]}" 2>"$TEST_TMP/err") || status=$?
+    output=$(env "$1" MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" "${program[@]}" 2>"$TEST_TMP/err") || status=$?
     expect "$1" "$status $output" "3 working"
     expect "lines about $1" "$(grep -c "^memtrack: .*${1%%=*}" "$TEST_TMP/err")/$(wc -l <"$TEST_TMP/err")" 1/1
 }
-mkdir -m 700 "$TEST_TMP/s"
 try MEMTRACK_INTERVAL=soon
 try MEMTRACK_INTERVAL=-1
 try MEMTRACK_INTERVAL=1e99
@@ -20,13 +22,18 @@ try MEMTRACK_CPU=perhaps
 try MEMTRACK_NO_SUCH_OPTION=1
 try "MEMTRACK_FRAMES=$(printf '%%s%%n%.0s' $(seq 50))"
 try "MEMTRACK_PEAK=$(head -c 5000 /dev/zero | tr '\0' x)"
-for segment in "$TEST_TMP"/s/*.seg; do
+for segment in "$XDG_RUNTIME_DIR"/memtrack/*.seg; do
     "$MEMTRACK" report --json "$segment" >"$TEST_TMP/json" 2>"$TEST_TMP/err" || problem "report: $(cat "$TEST_TMP/err")"
 done
 check_report "$TEST_TMP/json" 'config["MEMTRACK_PEAK"] == "batched"'
 # An empty value is as good as none.
-LINES_EMPTY=$(env MEMTRACK_INTERVAL= MEMTRACK_SESSION="$TEST_TMP/s" MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" /bin/true 2>&1 | wc -l)
+LINES_EMPTY=$(env MEMTRACK_INTERVAL= MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" /bin/true 2>&1 | wc -l)
 expect "lines about an empty value" "$LINES_EMPTY" 0
+# memtrack run says it once, however many processes there are.
+status=0
+output=$(MEMTRACK_INTERVAL=soon MEMTRACK_NO_SUCH=1 "$MEMTRACK" run --output "$OUT" -- sh -c 'seq 3 | sort | tail -n 1; exit 3' 2>"$TEST_TMP/err") || status=$?
+expect "run with bad options in the environment" "$status $output" "3 3"
+expect "lines about them" "$(grep -c 'MEMTRACK_INTERVAL' "$TEST_TMP/err") $(grep -c 'MEMTRACK_NO_SUCH' "$TEST_TMP/err")" "1 1"
 # The command's own arguments.
 for bad in --no-such-option --interval=never --vulkan=maybe --interval; do
     status=0
