@@ -52,8 +52,12 @@ static void *next_or_none(void *_Atomic *slot, const char *name)
 struct mt_dl_answer mt_dl_ask_sym(void *handle, const char *name, const void *caller)
 {
     void *next = next_or_none(&next_sym, "dlsym");
-    if (handle == RTLD_NEXT || !mt_frames_is_hooked(name)) return (struct mt_dl_answer){next, 0};
-    if (handle == RTLD_DEFAULT) return (struct mt_dl_answer){mt_frames_default(name, caller), 1};
+    if (!mt_frames_is_hooked(name)) return (struct mt_dl_answer){next, 0};
+    if (handle == RTLD_DEFAULT || handle == RTLD_NEXT) {
+        void *hook = mt_frames_default(name, caller);
+        bool goes_on = hook && handle == RTLD_NEXT; /* what is next for the caller, only dlsym knows */
+        return goes_on ? (struct mt_dl_answer){next, 0} : (struct mt_dl_answer){hook, 1};
+    }
     void *volatile real = ((mt_dlsym_function *)(uintptr_t)next)(handle, name);
     return (struct mt_dl_answer){mt_frames_wrap(name, real, caller), 1};
 }
@@ -61,7 +65,8 @@ struct mt_dl_answer mt_dl_ask_sym(void *handle, const char *name, const void *ca
 struct mt_dl_answer mt_dl_ask_vsym(void *handle, const char *name, const char *version, const void *caller)
 {
     void *next = next_or_none(&next_vsym, "dlvsym");
-    if (handle == RTLD_NEXT || handle == RTLD_DEFAULT || !mt_frames_is_hooked(name)) return (struct mt_dl_answer){next, 0};
+    if (handle == RTLD_NEXT || handle == RTLD_DEFAULT || !mt_frames_is_hooked(name))
+        return (struct mt_dl_answer){next, 0};
     void *volatile real = ((mt_dlvsym_function *)(uintptr_t)next)(handle, name, version);
     return (struct mt_dl_answer){mt_frames_wrap(name, real, caller), 1};
 }

@@ -9,11 +9,11 @@
 #include <string.h>
 
 struct tables {
-    const ElfW(Sym) *symbols;
+    const ElfW(Sym) * symbols;
     const char *strings;
     const uint32_t *gnu_hash;
     const uint32_t *sysv_hash;
-    const ElfW(Half) *versions;
+    const ElfW(Half) * versions;
 };
 
 /* The loader relocates the addresses of most dynamic sections, but not of all (the vDSO's). */
@@ -22,7 +22,7 @@ static const void *pointer_of(const struct dl_phdr_info *info, ElfW(Addr) value)
     return (const void *)(value < info->dlpi_addr ? value + info->dlpi_addr : value);
 }
 
-static const ElfW(Dyn) *dynamic_of(const struct dl_phdr_info *info)
+static const ElfW(Dyn) * dynamic_of(const struct dl_phdr_info *info)
 {
     for (unsigned i = 0; i < info->dlpi_phnum; i++)
         if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
@@ -77,7 +77,7 @@ static uint32_t sysv_hash_of(const char *name)
     return hash;
 }
 
-static const ElfW(Sym) *find_gnu(const struct tables *tables, const char *name)
+static const ElfW(Sym) * find_gnu(const struct tables *tables, const char *name)
 {
     const uint32_t *table = tables->gnu_hash;
     uint32_t bucket_count = table[0], first = table[1], bloom_count = table[2], shift = table[3];
@@ -102,7 +102,7 @@ static const ElfW(Sym) *find_gnu(const struct tables *tables, const char *name)
     }
 }
 
-static const ElfW(Sym) *find_sysv(const struct tables *tables, const char *name)
+static const ElfW(Sym) * find_sysv(const struct tables *tables, const char *name)
 {
     uint32_t bucket_count = tables->sysv_hash[0];
     const uint32_t *buckets = tables->sysv_hash + 2, *chain = buckets + bucket_count;
@@ -121,7 +121,8 @@ static bool contains(const struct dl_phdr_info *info, const void *address)
 {
     for (unsigned i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-        if (part->p_type == PT_LOAD && (uintptr_t)address - (info->dlpi_addr + part->p_vaddr) < part->p_memsz) return true;
+        if (part->p_type == PT_LOAD && (uintptr_t)address - (info->dlpi_addr + part->p_vaddr) < part->p_memsz)
+            return true;
     }
     return false;
 }

@@ -12,9 +12,9 @@
 
 struct mt_elf_symbol {
     void *address;
-    const char *object;  /* path of the object as the loader has it; "" is the program itself */
-    uintptr_t base;      /* load address of the object */
-    bool is_ours;        /* it lies in this library */
+    const char *object; /* path of the object as the loader has it; "" is the program itself */
+    uintptr_t base;     /* load address of the object */
+    bool is_ours;       /* it lies in this library */
 };
 
 enum mt_elf_where {

@@ -16,21 +16,21 @@
 #include <string.h>
 
 /* One line per presentation call: its name and the source of frames it belongs to. */
-#define PRESENT_CALLS(ONE)                              \
-    ONE(glXSwapBuffers, MT_FRAME_GLX)                   \
-    ONE(eglSwapBuffers, MT_FRAME_EGL)                   \
-    ONE(eglSwapBuffersWithDamageKHR, MT_FRAME_EGL)      \
-    ONE(eglSwapBuffersWithDamageEXT, MT_FRAME_EGL)      \
-    ONE(SDL_GL_SwapWindow, MT_FRAME_SDL)                \
-    ONE(SDL_RenderPresent, MT_FRAME_SDL)                \
+#define PRESENT_CALLS(ONE)                                                                                         \
+    ONE(glXSwapBuffers, MT_FRAME_GLX)                                                                              \
+    ONE(eglSwapBuffers, MT_FRAME_EGL)                                                                              \
+    ONE(eglSwapBuffersWithDamageKHR, MT_FRAME_EGL)                                                                 \
+    ONE(eglSwapBuffersWithDamageEXT, MT_FRAME_EGL)                                                                 \
+    ONE(SDL_GL_SwapWindow, MT_FRAME_SDL)                                                                           \
+    ONE(SDL_RenderPresent, MT_FRAME_SDL)                                                                           \
     ONE(glfwSwapBuffers, MT_FRAME_GLFW)
 
 /* Functions that return functions by name; the name is their last argument. */
-#define ADDRESS_CALLS(ONE)      \
-    ONE(glXGetProcAddress)      \
-    ONE(glXGetProcAddressARB)   \
-    ONE(eglGetProcAddress)      \
-    ONE(SDL_GL_GetProcAddress)  \
+#define ADDRESS_CALLS(ONE)                                                                                         \
+    ONE(glXGetProcAddress)                                                                                         \
+    ONE(glXGetProcAddressARB)                                                                                      \
+    ONE(eglGetProcAddress)                                                                                         \
+    ONE(SDL_GL_GetProcAddress)                                                                                     \
     ONE(glfwGetProcAddress)
 
 enum call {
@@ -38,9 +38,9 @@ enum call {
     PRESENT_CALLS(ONE)
 #undef ONE
 #define ONE(name) CALL_##name,
-    ADDRESS_CALLS(ONE)
+        ADDRESS_CALLS(ONE)
 #undef ONE
-        CALL_COUNT,
+            CALL_COUNT,
     FIRST_ADDRESS_CALL = CALL_glXGetProcAddress
 };
 
@@ -49,7 +49,7 @@ static const char *const names[CALL_COUNT] = {
     PRESENT_CALLS(ONE)
 #undef ONE
 #define ONE(name) #name,
-    ADDRESS_CALLS(ONE)
+        ADDRESS_CALLS(ONE)
 #undef ONE
 };
 
@@ -88,13 +88,57 @@ bool mt_frames_is_hooked(const char *name)
     return call_of(name) >= 0;
 }
 
+/*
+ * Where the calls from one place in the program go when there is no next
+ * definition for all. Written once, never changed: `from` is stored last.
+ */
+struct route {
+    _Atomic uintptr_t from;
+    void *_Atomic real;
+};
+enum { ROUTES = 4, ROUTE_IN_WRITING = 1 };
+static struct route routes[CALL_COUNT][ROUTES];
+
+static void remember_route(int call, const void *from, void *real)
+{
+    for (int i = 0; i < ROUTES; i++) {
+        struct route *route = &routes[call][i];
+        uintptr_t unused = 0;
+        if (!atomic_compare_exchange_strong(&route->from, &unused, ROUTE_IN_WRITING)) continue;
+        atomic_store_explicit(&route->real, real, memory_order_relaxed);
+        /* Release pairs with the acquire in route_from(). */
+        atomic_store_explicit(&route->from, (uintptr_t)from, memory_order_release);
+        return;
+    }
+}
+
+static void *route_from(int call, const void *from)
+{
+    for (int i = 0; i < ROUTES; i++)
+        if (atomic_load_explicit(&routes[call][i].from, memory_order_acquire) == (uintptr_t)from)
+            return atomic_load_explicit(&routes[call][i].real, memory_order_relaxed);
+    return NULL;
+}
+
+static void *next_for_all(int call)
+{
+    return atomic_load_explicit(&exported_next[call], memory_order_relaxed);
+}
+
+/* The function behind an exported hook for a caller; NULL when there is none. */
 static void *next_of(int call, const void *caller)
 {
-    void *found = atomic_load_explicit(&exported_next[call], memory_order_relaxed);
+    void *found = next_for_all(call);
+    if (!found) found = route_from(call, caller);
     if (found) return found;
-    found = mt_next_find_for(names[call], caller);
-    if (found == exported_hooks[call]) found = NULL;
-    atomic_store_explicit(&exported_next[call], found, memory_order_relaxed);
+    found = mt_next_find(names[call]);
+    if (found) {
+        atomic_store_explicit(&exported_next[call], found, memory_order_relaxed);
+        return found;
+    }
+    found = mt_next_find_in(names[call], caller);
+    if (found == exported_hooks[call]) return NULL;
+    if (found) remember_route(call, caller, found);
     return found;
 }
 
@@ -118,9 +162,9 @@ void *mt_frames_wrap(const char *name, void *real, const void *caller)
     int call = call_of(name);
     if (call < 0 || !real) return real;
     if (real != exported_hooks[call]) return hook_for(call, real);
-    if (next_of(call, caller)) return real;
-    mt_next_fail(name);
-    return NULL;
+    void *next = next_of(call, caller);
+    if (!next) mt_next_fail(name);
+    return next && !next_for_all(call) ? hook_for(call, next) : next ? real : NULL;
 }
 
 void *mt_frames_default(const char *name, const void *caller)
@@ -160,45 +204,47 @@ static uintptr_t present(int call, void *real, uintptr_t a, uintptr_t b, uintptr
     return result;
 }
 
-static void *address(void *real, const char *name, const void *caller)
+/* A library's reference to its own function may have been bound to the hook: the function is looked for there. */
+static void *address(void *real, const char *name)
 {
     address_function *next = (address_function *)(uintptr_t)real;
-    return next ? mt_frames_wrap(name, next(name), caller) : NULL;
+    return next ? mt_frames_wrap(name, next(name), real) : NULL;
 }
 
 #define CALLER __builtin_return_address(0)
 
 /* ---- the exported hooks and the hooks of functions found by name ------------------------------- */
 
-#define WRAP_PRESENT(name, slot)                                                                      \
-    static uintptr_t name##_##slot(uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)                \
-    {                                                                                                 \
-        return present(CALL_##name, atomic_load_explicit(&wrapped[CALL_##name][slot], memory_order_relaxed), a, b, c, d); \
+#define WRAP_PRESENT(name, slot)                                                                                   \
+    static uintptr_t name##_##slot(uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)                             \
+    {                                                                                                              \
+        return present(CALL_##name, atomic_load_explicit(&wrapped[CALL_##name][slot], memory_order_relaxed), a, b, \
+                       c, d);                                                                                      \
     }
-#define PRESENT_HOOKS(name, source)                                                                   \
-    MT_EXPORT uintptr_t name(uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);                     \
-    MT_EXPORT uintptr_t name(uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)                      \
-    {                                                                                                 \
-        return present(CALL_##name, next_of(CALL_##name, CALLER), a, b, c, d);                        \
-    }                                                                                                 \
-    WRAP_PRESENT(name, 0)                                                                             \
-    WRAP_PRESENT(name, 1)                                                                             \
+#define PRESENT_HOOKS(name, source)                                                                                \
+    MT_EXPORT uintptr_t name(uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);                                  \
+    MT_EXPORT uintptr_t name(uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)                                   \
+    {                                                                                                              \
+        return present(CALL_##name, next_of(CALL_##name, CALLER), a, b, c, d);                                     \
+    }                                                                                                              \
+    WRAP_PRESENT(name, 0)                                                                                          \
+    WRAP_PRESENT(name, 1)                                                                                          \
     WRAP_PRESENT(name, 2)
 PRESENT_CALLS(PRESENT_HOOKS)
 
-#define WRAP_ADDRESS(name, slot)                                                                      \
-    static void *name##_##slot(const char *function)                                                  \
-    {                                                                                                 \
-        return address(atomic_load_explicit(&wrapped[CALL_##name][slot], memory_order_relaxed), function, CALLER); \
+#define WRAP_ADDRESS(name, slot)                                                                                   \
+    static void *name##_##slot(const char *function)                                                               \
+    {                                                                                                              \
+        return address(atomic_load_explicit(&wrapped[CALL_##name][slot], memory_order_relaxed), function);         \
     }
-#define ADDRESS_HOOKS(name)                                                                           \
-    MT_EXPORT void *name(const char *function);                                                       \
-    MT_EXPORT void *name(const char *function)                                                        \
-    {                                                                                                 \
-        return address(next_of(CALL_##name, CALLER), function, CALLER);                               \
-    }                                                                                                 \
-    WRAP_ADDRESS(name, 0)                                                                             \
-    WRAP_ADDRESS(name, 1)                                                                             \
+#define ADDRESS_HOOKS(name)                                                                                        \
+    MT_EXPORT void *name(const char *function);                                                                    \
+    MT_EXPORT void *name(const char *function)                                                                     \
+    {                                                                                                              \
+        return address(next_of(CALL_##name, CALLER), function);                                                    \
+    }                                                                                                              \
+    WRAP_ADDRESS(name, 0)                                                                                          \
+    WRAP_ADDRESS(name, 1)                                                                                          \
     WRAP_ADDRESS(name, 2)
 ADDRESS_CALLS(ADDRESS_HOOKS)
 
@@ -207,7 +253,7 @@ static void *const exported_hooks[CALL_COUNT] = {
     PRESENT_CALLS(ONE)
 #undef ONE
 #define ONE(name) (void *)(uintptr_t)name,
-    ADDRESS_CALLS(ONE)
+        ADDRESS_CALLS(ONE)
 #undef ONE
 };
 
@@ -216,6 +262,6 @@ static void *const wrap_hooks[CALL_COUNT][WRAP_SLOTS] = {
     PRESENT_CALLS(ONE)
 #undef ONE
 #define ONE(name) {(void *)(uintptr_t)name##_0, (void *)(uintptr_t)name##_1, (void *)(uintptr_t)name##_2},
-    ADDRESS_CALLS(ONE)
+        ADDRESS_CALLS(ONE)
 #undef ONE
 };

@@ -13,7 +13,8 @@ bool mt_frames_is_hooked(const char *name);
 
 /*
  * The hook for a function that the program found by name; `real` itself when
- * there is none for it or no room for one more. NULL stays NULL.
+ * there is none for it or no room for one more. NULL stays NULL. `caller` is
+ * an address in the object that asks, or that answered.
  */
 void *mt_frames_wrap(const char *name, void *real, const void *caller);
 

@@ -30,7 +30,7 @@
 #endif
 
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
-#define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
 
 enum { FIRST_RANGES = 256, MAX_RANGES = 1 << 20, TRIES = 20000, PAGE = 4096 };
 
@@ -49,18 +49,31 @@ static struct {
 
 /* ---- the lock --------------------------------------------------------------------- */
 
-/*
- * Fails where waiting could last for ever: a signal handler that interrupted
- * the holder, or a holder that was stopped. The acquire pairs with unlock().
- */
-static bool lock(void)
+static bool try_lock(void)
 {
     for (unsigned i = 0; i < TRIES; i++) {
+        /* Acquire pairs with the release in unlock(). */
         if (!atomic_load_explicit(&set.is_locked, memory_order_relaxed) &&
             !atomic_exchange_explicit(&set.is_locked, true, memory_order_acquire))
             return true;
-        if (mt_thread.is_busy) break;
         if (i > 100) sched_yield();
+    }
+    return false;
+}
+
+/*
+ * Fails where waiting could last for ever: in a signal handler that
+ * interrupted the holder, and when the holder has been stopped. The thread's
+ * own mark is set before the lock is taken and cleared after it is given back.
+ */
+static bool lock(void)
+{
+    struct mt_thread *thread = &mt_thread;
+    if (!thread->holds_mappings) {
+        thread->holds_mappings = true;
+        atomic_signal_fence(memory_order_seq_cst);
+        if (try_lock()) return true;
+        thread->holds_mappings = false;
     }
     mt_core_drop(&mt_core, MT_DROPPED_MAPPINGS);
     return false;
@@ -69,17 +82,19 @@ static bool lock(void)
 static void unlock(void)
 {
     atomic_store_explicit(&set.is_locked, false, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    mt_thread.holds_mappings = false;
 }
 
+/* The lock is kept over the fork; holds_mappings remembers that it is. */
 void mt_mappings_before_fork(void)
 {
-    mt_thread.holds_mappings = lock();
+    lock();
 }
 
 void mt_mappings_after_fork_in_parent(void)
 {
     if (mt_thread.holds_mappings) unlock();
-    mt_thread.holds_mappings = false;
 }
 
 void mt_mappings_after_fork_in_child(void)
@@ -88,7 +103,6 @@ void mt_mappings_after_fork_in_child(void)
         set.count = 0;
         set.bytes = 0;
     }
-    mt_thread.holds_mappings = false;
     set.peak_bytes = set.bytes;
     set.map_count = 0;
     set.unmap_count = 0;
@@ -103,8 +117,10 @@ static size_t find(uintptr_t low)
     size_t from = 0, to = set.count;
     while (from < to) {
         size_t middle = from + (to - from) / 2;
-        if (set.ranges[middle].high < low) from = middle + 1;
-        else to = middle;
+        if (set.ranges[middle].high < low)
+            from = middle + 1;
+        else
+            to = middle;
     }
     return from;
 }
@@ -185,10 +201,7 @@ static void publish(void)
 
 void mt_mappings_publish(void)
 {
-    bool busy = mt_thread_set_busy(false); /* the lock may be waited for here */
-    bool locked = lock();
-    mt_thread_set_busy(busy);
-    if (!locked) return;
+    if (!lock()) return;
     if (mt_core.options.number[MT_OPT_MAPPINGS]) publish();
     unlock();
 }
@@ -227,8 +240,10 @@ static void undo_unmapped(void *address, size_t bytes, uint64_t removed)
 {
     uintptr_t low = (uintptr_t)address, high = low + page_up(bytes);
     if (!removed || !lock()) return;
-    if (removed == high - low) put_in(low, high);
-    else mt_core_drop(&mt_core, MT_DROPPED_MAPPINGS);
+    if (removed == high - low)
+        put_in(low, high);
+    else
+        mt_core_drop(&mt_core, MT_DROPPED_MAPPINGS);
     set.unmap_count--;
     publish();
     unlock();
@@ -248,8 +263,8 @@ static void *map_next(void *address, size_t bytes, int protection, int flags, in
     static void *_Atomic slot;
     void *next = mt_thread.is_busy ? NULL : mt_next_find_once(&slot, "mmap");
     if (next)
-        return ((void *(*)(void *, size_t, int, int, int, off_t))(uintptr_t)next)(address, bytes, protection, flags, fd,
-                                                                                 offset);
+        return ((void *(*)(void *, size_t, int, int, int, off_t))(uintptr_t)next)(address, bytes, protection, flags,
+                                                                                  fd, offset);
     return (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd, offset);
 }
 
@@ -299,7 +314,9 @@ static void *remap_next(void *address, size_t old_bytes, size_t new_bytes, int f
 {
     static void *_Atomic slot;
     void *next = mt_thread.is_busy ? NULL : mt_next_find_once(&slot, "mremap");
-    if (next) return ((void *(*)(void *, size_t, size_t, int, ...))(uintptr_t)next)(address, old_bytes, new_bytes, flags, where);
+    if (next)
+        return ((void *(*)(void *, size_t, size_t, int, ...))(uintptr_t)next)(address, old_bytes, new_bytes, flags,
+                                                                              where);
     return (void *)syscall(SYS_mremap, address, old_bytes, new_bytes, flags, where);
 }
 
@@ -317,8 +334,10 @@ MT_EXPORT void *mremap(void *address, size_t old_bytes, size_t new_bytes, int fl
     errno = saved;
     void *mapped = remap_next(address, old_bytes, new_bytes, flags, where);
     saved = errno;
-    if (mapped == MAP_FAILED) undo_unmapped(address, old_bytes, removed);
-    else record_mapped(mapped, new_bytes);
+    if (mapped == MAP_FAILED)
+        undo_unmapped(address, old_bytes, removed);
+    else
+        record_mapped(mapped, new_bytes);
     errno = saved;
     return mapped;
 }

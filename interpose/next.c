@@ -18,7 +18,8 @@
 
 struct mt_next mt_next;
 
-/* The result passes through memory so that no call of dlsym is a tail call: RTLD_NEXT goes by the return address. */
+/* The result passes through memory so that no call of dlsym is a tail call: RTLD_NEXT goes by the return address.
+ */
 static void *ask(void *handle, const char *name)
 {
     void *volatile found = mt_dl_libc_sym() ? mt_dl_libc_sym()(handle, name) : NULL;
@@ -33,17 +34,26 @@ static void *ask(void *handle, const char *name)
 #define BASE_VERSION "GLIBC_2.17"
 #endif
 
+static bool is_in_libc(const void *address)
+{
+    struct mt_elf_symbol libc;
+    Dl_info info;
+    return mt_elf_find("gnu_get_libc_version", MT_ELF_LIBC, &libc) && dladdr(address, &info) &&
+           libc.base == (uintptr_t)info.dli_fbase;
+}
+
 /*
- * The next definition that a program's own reference would get. An object
- * whose functions are old versions only (libc_malloc_debug.so) is not found
- * without a version.
+ * The next definition that a program's own reference would get. dlsym does
+ * not see an object before libc whose functions are old versions only
+ * (libc_malloc_debug.so), dlvsym none that has no versions (other allocators).
  */
 static void *ask_base(const char *name)
 {
-    void *volatile found = mt_dl_libc_vsym() ? mt_dl_libc_vsym()(RTLD_NEXT, name, BASE_VERSION) : NULL;
-    if (found) return found;
-    dlerror();
-    return ask(RTLD_NEXT, name);
+    void *found = ask(RTLD_NEXT, name);
+    if (found && !is_in_libc(found)) return found;
+    void *volatile versioned = mt_dl_libc_vsym() ? mt_dl_libc_vsym()(RTLD_NEXT, name, BASE_VERSION) : NULL;
+    if (!versioned) dlerror();
+    return versioned ? versioned : found;
 }
 
 void mt_next_fail(const char *name)
@@ -67,7 +77,8 @@ static void *ask_object_of(const void *address, const char *name)
 {
     Dl_info info;
     struct link_map *map = NULL;
-    if (!dladdr1(address, &info, (void **)&map, RTLD_DL_LINKMAP) || !map || !map->l_name || !map->l_name[0]) return NULL;
+    if (!dladdr1(address, &info, (void **)&map, RTLD_DL_LINKMAP) || !map || !map->l_name || !map->l_name[0])
+        return NULL;
     void *handle = dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD);
     if (!handle) {
         dlerror();
@@ -78,16 +89,20 @@ static void *ask_object_of(const void *address, const char *name)
     return found;
 }
 
-void *mt_next_find_for(const char *name, const void *caller)
+void *mt_next_find_in(const char *name, const void *address)
 {
-    void *found = mt_next_find(name);
-    if (found) return found;
     int saved = errno;
     bool was_busy = mt_thread_set_busy(true);
-    found = ask_object_of(caller, name);
+    void *found = ask_object_of(address, name);
     mt_thread_set_busy(was_busy);
     errno = saved;
     return found;
+}
+
+void *mt_next_find_for(const char *name, const void *caller)
+{
+    void *found = mt_next_find(name);
+    return found ? found : mt_next_find_in(name, caller);
 }
 
 void *mt_next_find_once(void *_Atomic *slot, const char *name)
@@ -152,7 +167,8 @@ static void find_aligned(void)
 {
     mt_next.memalign = (void *(*)(size_t, size_t))(uintptr_t)find_beside("memalign");
     mt_next.posix_memalign = (int (*)(void **, size_t, size_t))(uintptr_t)find_beside("posix_memalign");
-    if (!mt_next.memalign && !mt_next.posix_memalign) /* a partial allocator: then what the program would get without memtrack */
+    if (!mt_next.memalign &&
+        !mt_next.posix_memalign) /* a partial allocator: then what the program would get without memtrack */
         mt_next.memalign = (void *(*)(size_t, size_t))(uintptr_t)ask_base("memalign");
     if (!mt_next.memalign) mt_next.memalign = memalign_by_posix;
     if (!mt_next.posix_memalign) mt_next.posix_memalign = posix_by_memalign;
@@ -166,8 +182,10 @@ static void find_aligned(void)
 
 static void copy_path(char *field, size_t bytes, const char *path)
 {
-    if (path[0]) mt_format(field, bytes, "%s", path);
-    else mt_format(field, bytes, "%s", "the program itself");
+    if (path[0])
+        mt_format(field, bytes, "%s", path);
+    else
+        mt_format(field, bytes, "%s", "the program itself");
 }
 
 static bool reads_as_expected(size_t bytes)
@@ -180,24 +198,22 @@ static bool reads_as_expected(size_t bytes)
 }
 
 /* True when the next allocator is glibc's and its blocks carry their size as known. */
-static bool has_glibc_headers(const Dl_info *info)
+static bool has_glibc_headers(void)
 {
 #if defined(__x86_64__)
     static const size_t probes[] = {0, 24, 25, 100, 1000, 5000};
-    struct mt_elf_symbol libc;
-    if (!mt_elf_find("gnu_get_libc_version", MT_ELF_LIBC, &libc) || libc.base != (uintptr_t)info->dli_fbase) return false;
+    if (!is_in_libc((void *)(uintptr_t)mt_next.malloc)) return false;
     mt_next.has_chunk_header = true;
     for (unsigned i = 0; i < sizeof probes / sizeof *probes; i++)
         if (!reads_as_expected(probes[i])) return false;
     return true;
 #else
-    (void)info;
     return false;
 #endif
 }
 
 /* The marks of allocators that programs bring along; the plain name tells one linked into the program. */
-static const char *const marks[] = {"malloc",    "mallocx",  "je_malloc",     "tc_malloc",
+static const char *const marks[] = {"malloc",    "mallocx",  "je_malloc",       "tc_malloc",
                                     "mi_malloc", "rpmalloc", "scalable_malloc", "hoard_malloc"};
 
 static void find_foreign(void)
@@ -242,7 +258,7 @@ bool mt_next_resolve(void)
     copy_path(mt_next.path, sizeof mt_next.path, info.dli_fname);
     mt_elf_range((void *)(uintptr_t)mt_next.malloc, &mt_next.low, &mt_next.high);
     find_aligned();
-    mt_next.has_chunk_header = has_glibc_headers(&info);
+    mt_next.has_chunk_header = has_glibc_headers();
     find_foreign();
     atomic_store_explicit(&mt_next.is_ready, true, memory_order_release);
     return true;

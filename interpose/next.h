@@ -28,9 +28,9 @@ struct mt_next {
     int (*posix_memalign)(void **, size_t, size_t);
     void *(*valloc)(size_t);
     void *(*pvalloc)(size_t);
-    uintptr_t low, high;         /* address range of the object that serves malloc */
-    char path[256];              /* and its path */
-    char foreign[256];           /* an allocator bundled with the program, or "" */
+    uintptr_t low, high; /* address range of the object that serves malloc */
+    char path[256];      /* and its path */
+    char foreign[256];   /* an allocator bundled with the program, or "" */
 };
 
 extern struct mt_next mt_next __attribute__((visibility("hidden")));
@@ -52,10 +52,12 @@ bool mt_next_resolve(void);
 void *mt_next_find(const char *name);
 
 /*
- * The same; where the function lies only in a scope that the caller of a hook
- * can see (a plugin opened with RTLD_LOCAL and its libraries), it is found
- * through the object that holds the address `caller`.
+ * A function as the object that holds an address sees it: in the object and
+ * its libraries. For a plugin opened with RTLD_LOCAL that is the only way.
  */
+void *mt_next_find_in(const char *name, const void *address);
+
+/* The next definition, else the one that the caller of a hook can see. */
 void *mt_next_find_for(const char *name, const void *caller);
 
 /* Makes dlerror tell that there is no next definition of a function. */

@@ -66,8 +66,10 @@ MT_EXPORT pid_t _Fork(void)
     before_fork();
     pid_t pid = real();
     int saved = errno;
-    if (pid == 0) after_fork_in_child();
-    else after_fork_in_parent();
+    if (pid == 0)
+        after_fork_in_child();
+    else
+        after_fork_in_parent();
     errno = saved;
     return pid;
 }
@@ -152,13 +154,13 @@ static void copy_arguments(char **argv, size_t count, const char *first, va_list
 }
 
 /* On the stack, as the system's own execl does: the heap may not be used after vfork. */
-#define ARGUMENT_ARRAY(argv, count, first)                                     \
-    va_list list;                                                              \
-    va_start(list, first);                                                     \
-    size_t count = count_arguments(&list);                                     \
-    va_end(list);                                                              \
-    char **argv = __builtin_alloca((count + 1) * sizeof *argv);                \
-    va_start(list, first);                                                     \
+#define ARGUMENT_ARRAY(argv, count, first)                                                                         \
+    va_list list;                                                                                                  \
+    va_start(list, first);                                                                                         \
+    size_t count = count_arguments(&list);                                                                         \
+    va_end(list);                                                                                                  \
+    char **argv = __builtin_alloca((count + 1) * sizeof *argv);                                                    \
+    va_start(list, first);                                                                                         \
     copy_arguments(argv, count, first, &list)
 
 MT_EXPORT int execl(const char *path, const char *first, ...)

@@ -30,7 +30,7 @@ struct mt_thread {
     uint8_t is_busy;        /* inside memtrack's own code: blocks come from the bootstrap pool */
     uint8_t is_presenting;  /* inside a presentation call */
     uint8_t rounds;         /* of thread-specific destructors */
-    uint8_t holds_mappings; /* it took the lock of the mappings before a fork */
+    uint8_t holds_mappings; /* it has, or is about to take, the lock of the mappings */
     char name[16];          /* as the kernel knows it; "" = not asked yet */
     uint32_t renames;       /* names that threads gave to others, when `name` was taken over */
     uint32_t stack_epoch;   /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
