@@ -20,6 +20,9 @@ mkdir -p "$OUT" "$HOME" "$XDG_RUNTIME_DIR" "$TMPDIR"
 chmod 700 "$XDG_RUNTIME_DIR"
 cd "$TEST_TMP" || exit 1
 
+# TEST_POOLS=on|off runs the same tests with the pools switched.
+[ -z "${TEST_POOLS-}" ] || export MEMTRACK_POOLS=$TEST_POOLS
+
 problems=0
 at_end=()
 finish() {
