@@ -265,13 +265,16 @@ static void become_program(char **command, const struct signal_state *state, con
     _exit(error == ENOENT ? MT_EXIT_NOT_FOUND : MT_EXIT_NOT_EXECUTABLE);
 }
 
-/* The kernel sends a key press or a lost terminal to the whole group: the child has it already. */
-static void forward_signals(const struct signal_state *state, pid_t child)
+/*
+ * The kernel sends a key press or a lost terminal to the whole group: the
+ * child has it already, unless it came before there was a child (`all`).
+ */
+static void forward_signals(const struct signal_state *state, pid_t child, bool all)
 {
     struct signalfd_siginfo info;
     while (read(state->fd, &info, sizeof info) == (ssize_t)sizeof info) {
         bool from_process = info.ssi_code <= 0 && info.ssi_pid != (uint32_t)child;
-        if (info.ssi_signo != SIGCHLD && from_process) kill(child, (int)info.ssi_signo);
+        if (info.ssi_signo != SIGCHLD && (all || from_process)) kill(child, (int)info.ssi_signo);
     }
 }
 
@@ -305,7 +308,7 @@ static int watch(struct mt_collector *collector, pid_t child, const struct signa
         mt_collector_step(collector);
         if (!quiet && step % STATUS_EVERY_STEPS == 0) mt_status_line_show(collector);
         mt_collector_wait(collector, state->fd, STEP_MS);
-        forward_signals(state, child);
+        forward_signals(state, child, false);
     }
     mt_collector_note_end(collector, status);
     mt_collector_step(collector);
@@ -323,7 +326,7 @@ static int wait_only(pid_t child, const struct signal_state *state)
         sigemptyset(&only_child);
         sigaddset(&only_child, SIGCHLD);
         sigtimedwait(&only_child, &info, &limit);
-        forward_signals(state, child);
+        forward_signals(state, child, false);
     }
     return status;
 }
@@ -416,6 +419,7 @@ int mt_command_run(int argc, char **argv)
         mt_tell("cannot start %s: %s", arguments.command[0], strerror(errno));
         return MT_EXIT_NOT_EXECUTABLE;
     }
+    forward_signals(&state, child, true);
     if (!collector) return end_like(wait_only(child, &state));
     mt_collector_await(collector, child);
     status = watch(collector, child, &state, arguments.quiet);
