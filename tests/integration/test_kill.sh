@@ -72,8 +72,8 @@ if [ -n "$segment" ]; then
     rm -rf "$session"
 else
     # A child that found no collector has started one.
-    final() { [ "$(value_of bash 'process.exit.code')" = 3 ]; }
-    wait_for 10 final || problem "neither a segment in '$session' nor a report: $(ls "$OUT")"
+    final() { grep -lq '"code": 3' "$OUT"/memtrack.bash.*.json; }
+    wait_for 10 final || problem "neither a segment in '$session' nor a report of the script's end in $(find "$OUT" | wc -l) files"
 fi
 no_leftovers
 verdict
