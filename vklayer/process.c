@@ -45,6 +45,7 @@ static struct mt_core *shared_core(void)
 {
     struct mt_core *(*exported)(void) = NULL;
     *(void **)&exported = dlsym(RTLD_DEFAULT, MT_CORE_SYMBOL);
+    if (!exported) dlerror(); /* the program must not find this failure at its own next look */
     struct mt_core *core = exported ? exported() : NULL;
     if (!core || mt_core_matches(core)) return core;
     if (!atomic_exchange_explicit(&is_mismatch_told, 1, memory_order_relaxed))

@@ -4,7 +4,7 @@
  * straight to that driver. Prints a table in Markdown. One process, up to 8
  * threads of its own.
  *
- *   bench_layer [LAYER]
+ *   bench_layer [LAYER [MOST-LIVE-BUFFERS]]
  */
 #include "fake_driver.h"
 
@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 256, MOST_THREADS = 8, REPEATS = 5, MOST_LIVE = 100000 };
+enum { BATCH = 256, MOST_THREADS = 8, REPEATS = 5, MOST_LIVE = 100000, PRESENTS = 16 };
 
 struct commands {
     PFN_vkAllocateMemory AllocateMemory;
@@ -29,14 +29,15 @@ struct commands {
     PFN_vkQueuePresentKHR QueuePresentKHR;
 };
 
-enum call { ALLOCATE, FREE, MAP, CREATE, REQUIRE, BIND, DESTROY, CALLS };
+enum call { ALLOCATE, FREE, MAP, CREATE, REQUIRE, BIND, DESTROY, PRESENT, CALLS };
 static const char *const call_names[CALLS] = {"vkAllocateMemory",
                                               "vkFreeMemory",
                                               "vkMapMemory + vkUnmapMemory",
                                               "vkCreateBuffer",
                                               "vkGetBufferMemoryRequirements",
                                               "vkBindBufferMemory",
-                                              "vkDestroyBuffer"};
+                                              "vkDestroyBuffer",
+                                              "vkQueuePresentKHR"};
 
 struct timing {
     double ns[CALLS];
@@ -112,6 +113,15 @@ static void time_buffers(const struct commands *to, struct timing *timing)
     timing->ns[DESTROY] += destroyed - bound;
 }
 
+/* Scaled to a batch of the other calls. */
+static void time_presents(const struct commands *to, struct timing *timing)
+{
+    const VkPresentInfoKHR info = {.sType = VK_STRUCTURE_TYPE_PRESENT_INFO_KHR};
+    double start = now_ns();
+    for (unsigned i = 0; i < PRESENTS; i++) to->QueuePresentKHR(fake_queue(device), &info);
+    timing->ns[PRESENT] += (now_ns() - start) * BATCH / PRESENTS;
+}
+
 struct job {
     pthread_t thread;
     const struct commands *to;
@@ -125,6 +135,7 @@ static void *work(void *argument)
     for (unsigned i = 0; i < job->rounds; i++) {
         time_memory(job->to, &job->timing);
         time_buffers(job->to, &job->timing);
+        time_presents(job->to, &job->timing);
     }
     for (unsigned i = 0; i < CALLS; i++) job->timing.ns[i] /= (double)job->rounds * BATCH;
     return NULL;
@@ -204,7 +215,6 @@ static void make_live(VkBuffer *buffers, unsigned from, unsigned to)
 
 int main(int count, char **arguments)
 {
-    static VkBuffer buffers[MOST_LIVE];
     static const unsigned threads[] = {1, 2, 8};
     char path[4096];
     const char *build = getenv("MEMTRACK_BUILD");
@@ -213,11 +223,14 @@ int main(int count, char **arguments)
              : build   ? build
                        : "build",
              count > 1 ? "" : "/libVkLayer_memtrack.so");
+    unsigned most = count > 2 ? (unsigned)atoi(arguments[2]) : MOST_LIVE;
+    VkBuffer *buffers = calloc(most, sizeof *buffers);
+    if (!buffers) return 1;
     unsetenv("MEMTRACK_BUILD");
     setenv("MEMTRACK_COLLECTOR", "none", 0);
     start(path);
     print_head();
-    for (unsigned live = 100, made = 0; live <= MOST_LIVE; live *= 10) {
+    for (unsigned live = 100, made = 0; live <= most; live *= 10) {
         char title[16];
         make_live(buffers, made, live);
         made = live;
@@ -227,5 +240,6 @@ int main(int count, char **arguments)
             print_row(title, threads[i], &timing);
         }
     }
+    free(buffers);
     return 0;
 }
