@@ -20,6 +20,7 @@ struct trace_thread {
     uint64_t random_state;
     const void *last_block; /* the newest recorded block, and the thread's allocations when it was made */
     uint64_t last_count;
+    char name[28]; /* that walker->thread stands for */
     bool has_no_walker;
 };
 
@@ -86,12 +87,21 @@ static void note_peak_behind(const struct mt_shard *shard)
         mt_stack_note_peak(&mt_core, shard);
 }
 
+/* Follows the thread's name where stacks are told apart by it. */
+static void name_thread(struct trace_thread *thread, const struct mt_shard *shard)
+{
+    if (thread->walker->thread && !strncmp(thread->name, shard->name, sizeof thread->name - 1)) return;
+    memcpy(thread->name, shard->name, sizeof thread->name - 1);
+    thread->walker->thread = mt_stack_thread(&mt_core, thread->name);
+}
+
 static void record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes)
 {
     struct trace_thread *thread = &trace_thread;
     bool is_exact = mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL;
     note_peak_behind(shard);
     mt_walk_here(&mt_core, thread->walker, own_low, own_high);
+    if (mt_core.options.number[MT_OPT_STACK_THREADS]) name_thread(thread, shard);
     struct mt_live_block what = {.stack = mt_stack_of_walk(&mt_core, thread->walker),
                                  .is_exact = is_exact,
                                  .birth_ns = mt_now_coarse_ns(),

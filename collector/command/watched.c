@@ -82,6 +82,7 @@ void mt_watched_close(struct mt_watched *watched)
     if (watched->pidfd >= 0) close(watched->pidfd);
     watched->pidfd = -1;
     mt_timeline_free(&watched->timeline);
+    mt_budget_watch_free(&watched->budgets);
 }
 
 /* ---- files --------------------------------------------------------------------- */
@@ -180,8 +181,10 @@ static void write_timeline_line(struct mt_watched *watched, const struct mt_time
 static json_t *build_document(struct mt_watched *watched, const struct mt_snapshot *snapshot, const char *reason,
                               const struct mt_process_end *end)
 {
+    mt_budget_watch_check(&watched->budgets, snapshot);
     struct mt_report_context context = {
         .end = *end,
+        .events = watched->budgets.events,
         .split = watched->split,
         .memory = &watched->memory,
         .mappings = &watched->mappings,

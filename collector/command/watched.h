@@ -5,6 +5,7 @@
 #ifndef MT_WATCHED_H
 #define MT_WATCHED_H
 
+#include "report/budgets.h"
 #include "report/procfs.h"
 #include "report/report_json.h"
 #include "report/segment_file.h"
@@ -33,6 +34,7 @@ struct mt_watched {
     struct mt_memory_split split; /* of the same moment */
     struct mt_proc_mappings mappings;
     struct mt_timeline timeline;
+    struct mt_budget_watch budgets;
 };
 
 /* How many images of one program name and pid a collector has seen in one output directory, this one included. */

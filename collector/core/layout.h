@@ -333,6 +333,7 @@ enum {
     MT_MODULE_MAX = 1024,
     MT_MODULE_COUNTERS = 128, /* modules with counters of their own in each shard; the last one is "others" */
     MT_LIFETIME_BUCKETS = 32,
+    MT_THREAD_NAMES = 256,
     MT_SCALE = 256, /* estimated counts are kept in 1/256 so that a scaled sample adds no bias */
 };
 
@@ -355,8 +356,8 @@ struct mt_stack {
     uint16_t depth;
     uint16_t is_cut; /* 1: the walk ended before the stack did */
     uint64_t frames; /* offset of depth return addresses, outermost first */
-    uint32_t tag;
-    uint32_t epoch; /* peak epoch of at_peak */
+    uint32_t thread; /* row of thread_names + 1; 0 = threads are not told apart */
+    uint32_t epoch;  /* peak epoch of at_peak */
     int64_t at_peak_bytes, since_bytes;
     int64_t at_peak_count, since_count; /* in 1/MT_SCALE */
     uint64_t total_bytes;               /* requested, cumulative */
@@ -375,7 +376,7 @@ struct mt_module {
     _Atomic uint32_t state; /* 1 = complete; release */
     uint32_t first_generation;
     _Atomic uint32_t end_generation; /* 0 = in force; else first generation it is no longer valid in */
-    uint32_t tag;
+    uint32_t reserved;
     uint64_t base;       /* load address: address minus base is the object's own address */
     uint64_t start, end; /* mapped range */
     uint32_t build_id_bytes;
@@ -401,6 +402,12 @@ struct mt_shard_attribution {
     struct mt_module_counter modules[MT_MODULE_COUNTERS];
 };
 
+/* A thread name that stacks are told apart by. */
+struct mt_thread_name {
+    _Atomic uint32_t state; /* 1 = complete; release */
+    char name[28];
+};
+
 enum mt_attribution_dropped {
     MT_LOST_STACKS,   /* the table was full: blocks without a stack */
     MT_LOST_THREADS,  /* no memory for a thread's walker */
@@ -421,6 +428,7 @@ struct mt_attribution {
     _Atomic int64_t noted_peak_bytes;         /* the peak that epoch belongs to */
     _Alignas(64) _Atomic uint64_t frames_at;  /* bump pointer into the newest arena of frames */
     _Atomic uint64_t frames_end;
+    struct mt_thread_name thread_names[MT_THREAD_NAMES]; /* the last one is "(other)" */
     _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
     _Atomic uint64_t chunks[MT_STACK_CHUNKS];
     struct mt_modules modules;

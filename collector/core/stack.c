@@ -118,40 +118,52 @@ static uint32_t make(struct mt_core *core, const uint64_t *frames, unsigned dept
     return id;
 }
 
-static bool is_same(struct mt_core *core, const struct mt_stack *stack, const uint64_t *frames, unsigned depth,
-                    uint64_t hash, uint32_t generation)
+/* What makes a stack another one. */
+struct key {
+    const uint64_t *frames;
+    unsigned depth;
+    uint32_t generation, thread;
+    uint64_t hash;
+};
+
+static bool is_same(struct mt_core *core, const struct mt_stack *stack, const struct key *key)
 {
-    return stack->hash == hash && stack->depth == depth && stack->generation == generation &&
-           !memcmp((const char *)core->segment + stack->frames, frames, depth * sizeof(uint64_t));
+    return stack->hash == key->hash && stack->depth == key->depth && stack->generation == key->generation &&
+           stack->thread == key->thread &&
+           !memcmp((const char *)core->segment + stack->frames, key->frames, key->depth * sizeof(uint64_t));
 }
 
 /* Looks through a chain as far as `until`. */
-static uint32_t search(struct mt_core *core, uint32_t id, uint32_t until, const uint64_t *frames, unsigned depth,
-                       uint64_t hash, uint32_t generation)
+static uint32_t search(struct mt_core *core, uint32_t id, uint32_t until, const struct key *key)
 {
     while (id != until) {
         const struct mt_stack *stack = mt_stack_at(core, id);
         if (!stack) return 0;
-        if (is_same(core, stack, frames, depth, hash, generation)) return id;
+        if (is_same(core, stack, key)) return id;
         id = LOAD(stack->next);
     }
     return 0;
 }
 
-static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, const uint64_t *frames,
-                    unsigned depth, uint64_t hash, uint32_t generation, bool is_cut)
+static void fill(struct mt_stack *stack, const struct key *key, bool is_cut)
 {
-    uint32_t id = make(core, frames, depth);
+    stack->hash = key->hash;
+    stack->depth = (uint16_t)key->depth;
+    stack->generation = key->generation;
+    stack->thread = key->thread;
+    stack->is_cut = is_cut;
+    stack->first_ns = mt_now_coarse_ns();
+}
+
+static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, const struct key *key, bool is_cut)
+{
+    uint32_t id = make(core, key->frames, key->depth);
     struct mt_stack *stack = mt_stack_at(core, id);
     if (!stack) {
         FETCH_ADD(core->segment->attribution.lost[MT_LOST_STACKS], 1);
         return 0;
     }
-    stack->hash = hash;
-    stack->depth = (uint16_t)depth;
-    stack->generation = generation;
-    stack->is_cut = is_cut;
-    stack->first_ns = mt_now_coarse_ns();
+    fill(stack, key, is_cut);
     uint32_t seen = head;
     for (;;) {
         STORE(stack->next, seen);
@@ -160,45 +172,82 @@ static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t hea
         if (atomic_compare_exchange_strong_explicit(bucket, &expected, id, memory_order_acq_rel,
                                                     memory_order_acquire))
             return id;
-        uint32_t other = search(core, expected, seen, frames, depth, hash, generation);
-        if (other) return other; /* the record made here stays empty and unused */
+        uint32_t other = search(core, expected, seen, key);
+        if (other) return other; /* the record made here stays without blocks */
         seen = expected;
     }
 }
 
+static uint32_t intern(struct mt_core *core, const struct key *key, bool is_cut)
+{
+    _Atomic uint32_t *bucket = &core->segment->attribution.buckets[(key->hash ^ (key->hash >> 32)) % MT_STACK_BUCKETS];
+    uint32_t head = atomic_load_explicit(bucket, memory_order_acquire);
+    uint32_t id = search(core, head, 0, key);
+    return id ? id : add(core, bucket, head, key, is_cut);
+}
+
 uint32_t mt_stack_intern(struct mt_core *core, const uint64_t *frames, unsigned depth, uint64_t hash, bool is_cut)
 {
-    struct mt_attribution *table = &core->segment->attribution;
     if (!depth || !mt_stack_ready(core)) return 0;
     if (depth > MT_STACK_DEPTH_MAX) depth = MT_STACK_DEPTH_MAX;
-    uint32_t generation = mt_module_generation(core);
-    _Atomic uint32_t *bucket = &table->buckets[(hash ^ (hash >> 32)) % MT_STACK_BUCKETS];
-    uint32_t head = atomic_load_explicit(bucket, memory_order_acquire);
-    uint32_t id = search(core, head, 0, frames, depth, hash, generation);
-    return id ? id : add(core, bucket, head, frames, depth, hash, generation, is_cut);
+    struct key key = {frames, depth, mt_module_generation(core), 0, hash};
+    return intern(core, &key, is_cut);
+}
+
+static void fill_thread_name(struct mt_thread_name *row, const char *name)
+{
+    size_t length = strnlen(name, sizeof row->name - 1);
+    memcpy(row->name, name, length);
+    row->name[length] = 0;
+    atomic_store_explicit(&row->state, 1, memory_order_release);
+}
+
+uint32_t mt_stack_thread(struct mt_core *core, const char *name)
+{
+    struct mt_attribution *table = &core->segment->attribution;
+    uint32_t found = 0;
+    if (!mt_stack_ready(core)) return 0;
+    lock(&table->growing);
+    for (uint32_t i = 0; i < MT_THREAD_NAMES && !found; i++) {
+        struct mt_thread_name *row = &table->thread_names[i];
+        bool is_last = i == MT_THREAD_NAMES - 1;
+        if (!LOAD(row->state)) fill_thread_name(row, is_last ? "(other)" : name);
+        if (is_last || !strncmp(row->name, name, sizeof row->name - 1)) found = i + 1;
+    }
+    unlock(&table->growing);
+    return found;
 }
 
 /* Two stacks with the same 64-bit hash in one thread's short memory would be taken for one: 1 in 2^56 pairs. */
-static uint32_t intern_known(struct mt_core *core, struct mt_walker *walker, unsigned count)
+static uint32_t intern_known(struct mt_core *core, struct mt_walker *walker, const struct key *key, bool is_cut)
 {
-    uint64_t hash = walker->frames[count - 1].hash;
-    uint32_t generation = mt_module_generation(core);
-    struct mt_walk_known *known = &walker->known[hash % MT_WALK_KNOWN];
-    if (known->hash == hash && known->stack && known->generation == generation) return known->stack;
-    uint32_t id = mt_stack_intern(core, walker->pcs, count, hash, walker->is_cut);
-    *known = (struct mt_walk_known){hash, generation, id};
+    struct mt_walk_known *known = &walker->known[key->hash % MT_WALK_KNOWN];
+    if (known->hash == key->hash && known->stack && known->generation == key->generation) return known->stack;
+    uint32_t id = intern(core, key, is_cut);
+    *known = (struct mt_walk_known){key->hash, key->generation, id};
     return id;
+}
+
+static uint64_t hash_of(const uint64_t *frames, unsigned depth)
+{
+    uint64_t hash = 1;
+    for (unsigned i = 0; i < depth; i++) hash = mt_walk_hash(hash, frames[i]);
+    return hash;
 }
 
 uint32_t mt_stack_of_walk(struct mt_core *core, struct mt_walker *walker)
 {
     unsigned limit = (unsigned)core->options.number[MT_OPT_STACK_DEPTH], count = walker->count;
-    if (!count) return 0;
-    if (count <= limit) return intern_known(core, walker, count);
-    uint64_t hash = 1;
-    const uint64_t *inner = walker->pcs + (count - limit);
-    for (unsigned i = 0; i < limit; i++) hash = mt_walk_hash(hash, inner[i]);
-    return mt_stack_intern(core, inner, limit, hash, true);
+    if (!count || !mt_stack_ready(core)) return 0;
+    bool is_cut = count > limit || walker->is_cut;
+    struct key key = {walker->pcs, count, mt_module_generation(core), walker->thread, walker->frames[count - 1].hash};
+    if (count > limit) {
+        key.frames += count - limit;
+        key.depth = limit;
+        key.hash = hash_of(key.frames, limit);
+    }
+    key.hash += walker->thread * UINT64_C(0x9e3779b97f4a7c15);
+    return intern_known(core, walker, &key, is_cut);
 }
 
 uint32_t mt_stack_here(struct mt_core *core, uintptr_t skip_low, uintptr_t skip_high)

@@ -32,6 +32,8 @@ uint32_t mt_stack_of_walk(struct mt_core *core, struct mt_walker *walker);
  * for clients that have no walker of their own (rare events); 0 when stacks are off.
  */
 uint32_t mt_stack_here(struct mt_core *core, uintptr_t skip_low, uintptr_t skip_high);
+/* The number of a thread name, for walkers that tell threads apart; 0 when stacks are off. Costs a search. */
+uint32_t mt_stack_thread(struct mt_core *core, const char *name);
 /* The record of an id; NULL for 0 and for ids never handed out. */
 struct mt_stack *mt_stack_at(struct mt_core *core, uint32_t id);
 

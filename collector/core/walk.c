@@ -75,6 +75,7 @@ struct mt_walker *mt_walker_take(struct mt_core *core)
             continue;
         walker->count = walker->trusted_count = walker->range_count = 0;
         walker->may_close = false;
+        walker->thread = 0;
         return walker;
     }
     return mt_private_map(core, sizeof(struct mt_walker));
@@ -449,6 +450,7 @@ static void forget_walks(struct mt_walker *walker, uint32_t generation)
 {
     walker->count = walker->trusted_count = 0;
     walker->generation = generation;
+    walker->thread = 0;
     memset(walker->known, 0, sizeof walker->known);
 }
 

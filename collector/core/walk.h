@@ -43,6 +43,7 @@ struct mt_walker {
     unsigned count;         /* frames of the last walk, outermost first */
     unsigned trusted_count; /* of these, the frames that a later walk may reuse */
     uint32_t generation;    /* of the rules that the last walk used */
+    uint32_t thread;        /* of mt_stack_thread(); 0 = not told apart */
     bool is_cut;            /* the last walk ended before the stack did */
     bool may_close;         /* this thread is inside dlclose itself */
     unsigned range_count, range_next;

@@ -6,6 +6,7 @@
 #include "report_json.h"
 #include "json_build.h"
 #include "stacks_json.h"
+#include "tags.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -146,67 +147,6 @@ static json_t *size_classes_json(const struct mt_snapshot *snapshot)
     count_classes(snapshot, allocated, freed);
     for (unsigned i = 0; i < MT_CLASS_COUNT; i++)
         if (allocated[i] || freed[i]) json_array_append_new(rows, class_json(i, allocated[i], freed[i]));
-    return rows;
-}
-
-struct tag_sum {
-    uint64_t allocation_count, free_count, requested_bytes;
-    int64_t live_bytes;
-};
-
-static struct tag_sum sum_of_tag(const struct mt_snapshot *snapshot, unsigned tag)
-{
-    struct tag_sum sum = {0};
-    for (uint32_t s = 0; s < snapshot->shard_limit; s++) {
-        const struct mt_tag_counter *counter = &snapshot->segment->shards[s].tags[tag];
-        sum.allocation_count += MT_GET(counter->allocation_count);
-        sum.free_count += MT_GET(counter->free_count);
-        sum.requested_bytes += MT_GET(counter->requested_bytes);
-        sum.live_bytes += MT_GET(counter->live_bytes);
-    }
-    return sum;
-}
-
-static json_t *tag_json(const struct mt_tag *tag, const struct tag_sum *sum, uint64_t inherited_count,
-                        uint64_t inherited_bytes)
-{
-    uint64_t budget = MT_GET(tag->budget_bytes);
-    int64_t current = (int64_t)inherited_bytes + sum->live_bytes, peak = MT_GET(tag->peak_bytes);
-    json_t *row = json_object();
-    mt_json_set_text(row, "tag", tag->name);
-    mt_json_set_i64(row, "current_bytes", current);
-    mt_json_set_i64(row, "current_count",
-                    (int64_t)(inherited_count + net_of(sum->allocation_count, sum->free_count)));
-    mt_json_set(row, "peak_bytes", peak ? json_integer(peak) : NULL);
-    mt_json_set_u64(row, "total_bytes", sum->requested_bytes);
-    mt_json_set_u64(row, "allocation_count", sum->allocation_count);
-    mt_json_set_u64(row, "free_count", sum->free_count);
-    mt_json_set_known(row, "budget_bytes", budget);
-    mt_json_set_text(row, "budget_state", !budget ? "none" : current > (int64_t)budget ? "over" : "ok");
-    return row;
-}
-
-/* Tag 0, "default", is never counted by itself: it is what no other tag took. */
-static json_t *tags_json(const struct mt_snapshot *snapshot)
-{
-    const struct mt_segment *segment = snapshot->segment;
-    struct tag_sum rest = {snapshot->cpu.allocation_count, snapshot->cpu.free_count, snapshot->cpu.requested_bytes,
-                           snapshot->cpu.live_bytes};
-    json_t *rows = json_array(), *others = json_array();
-    for (unsigned i = 1; i < MT_TAG_MAX; i++) {
-        if (!MT_GET(segment->tags[i].used)) continue;
-        struct tag_sum sum = sum_of_tag(snapshot, i);
-        json_array_append_new(others, tag_json(&segment->tags[i], &sum, 0, 0));
-        rest.allocation_count -= sum.allocation_count;
-        rest.free_count -= sum.free_count;
-        rest.requested_bytes -= sum.requested_bytes;
-        rest.live_bytes -= sum.live_bytes;
-    }
-    if (MT_GET(segment->tags[0].used))
-        json_array_append_new(rows, tag_json(&segment->tags[0], &rest, segment->globals.inherited_count,
-                                             segment->globals.inherited_bytes));
-    json_array_extend(rows, others);
-    json_decref(others);
     return rows;
 }
 
@@ -486,6 +426,16 @@ static void set_counts(json_t *part, const struct mt_snapshot *snapshot, int64_t
     mt_json_set_u64(part, "inherited_count", globals->inherited_count);
 }
 
+static void set_budget(json_t *part, const struct mt_snapshot *snapshot, int64_t current)
+{
+    char text[32];
+    mt_snapshot_option(snapshot, "MEMTRACK_BUDGET", text, sizeof text);
+    uint64_t budget = mt_budget_of_text(text);
+    mt_json_set_known(part, "budget_bytes", budget);
+    mt_json_set_text(part, "budget_state",
+                     mt_budget_state_name[mt_budget_state(current, budget, mt_budget_warning_percent(snapshot))]);
+}
+
 static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context)
 {
     const struct mt_globals *globals = &snapshot->segment->globals;
@@ -501,7 +451,8 @@ static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_repo
     mt_json_set(part, "memory", memory_json(snapshot, context));
     mt_json_set(part, "mappings", mappings_json(globals));
     mt_json_set(part, "size_classes", size_classes_json(snapshot));
-    mt_json_set(part, "tags", tags_json(snapshot));
+    set_budget(part, snapshot, current);
+    mt_json_set(part, "tags", mt_tags_json(snapshot));
     mt_json_set(part, "threads",
                 threads_json(snapshot, context->end.state == MT_EXIT_RUNNING && !context->in_container));
     mt_stacks_json_set(part, snapshot, context->end.state != MT_EXIT_RUNNING);
@@ -619,7 +570,7 @@ static int by_sequence(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-static json_t *events_json(const struct mt_snapshot *snapshot)
+static json_t *events_json(const struct mt_snapshot *snapshot, json_t *told)
 {
     const struct mt_event *sorted[MT_EVENT_MAX];
     size_t count = 0;
@@ -634,6 +585,7 @@ static json_t *events_json(const struct mt_snapshot *snapshot)
         mt_json_set_text(row, "text", sorted[i]->text);
         json_array_append_new(rows, row);
     }
+    if (told) json_array_extend(rows, told);
     return rows;
 }
 
@@ -699,7 +651,7 @@ json_t *mt_report_json(const struct mt_snapshot *snapshot, const struct mt_repor
     mt_json_set(report, "frames", frames_json(snapshot));
     mt_json_set(report, "timeline", mt_timeline_json(timeline));
     mt_json_set(report, "trend", mt_trend_json(timeline));
-    mt_json_set(report, "events", events_json(snapshot));
+    mt_json_set(report, "events", events_json(snapshot, context->events));
     mt_json_set(report, "dropped", dropped_json(snapshot, context->timeline));
     mt_json_set(report, "config", config_json(&snapshot->segment->process));
     return report;

@@ -42,6 +42,7 @@ struct mt_report_context {
     const struct mt_proc_mappings *mappings; /* may be NULL */
     const struct mt_timeline *timeline;      /* may be NULL */
     bool in_container;                       /* its pid and tids are those of another namespace */
+    json_t *events;                          /* of the collector, told after the program's own; may be NULL */
     const char *segment_path;
     const char *reason; /* "interval", "dump", "exit", "request" */
     uint64_t sequence;  /* number of this report of the process, from 1 */

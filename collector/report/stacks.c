@@ -32,6 +32,9 @@ static int read_head(struct mt_stacks *stacks, const struct mt_segment_file *fil
     stacks->peak_epoch = GET(head->peak_epoch);
     stacks->noted_peak_bytes = GET(head->noted_peak_bytes);
     for (unsigned i = 0; i < MT_LOST_COUNT; i++) stacks->lost[i] = GET(head->lost[i]);
+    memcpy(stacks->thread_names, head->thread_names, sizeof stacks->thread_names);
+    for (unsigned i = 0; i < MT_THREAD_NAMES; i++)
+        stacks->thread_names[i].name[sizeof stacks->thread_names[i].name - 1] = 0;
     return 0;
 }
 

@@ -26,6 +26,12 @@ static struct mt_symbols *symbols_for(const struct mt_snapshot *snapshot)
     return symbols;
 }
 
+struct mt_symbol_list mt_stacks_json_symbols(const struct mt_snapshot *snapshot, const struct mt_module *module,
+                                             uint64_t return_address)
+{
+    return mt_symbols_of_return(symbols_for(snapshot), module, return_address);
+}
+
 /* ---- frames ------------------------------------------------------------------------- */
 
 static json_t *frame_json(const struct mt_symbol *symbol, const struct mt_module *module, uint64_t address)

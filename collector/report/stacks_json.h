@@ -7,11 +7,16 @@
 #define MT_STACKS_JSON_H
 
 #include "report_json.h"
+#include "symbols.h"
 
 /* Adds the members to the part "cpu". */
 void mt_stacks_json_set(json_t *cpu, const struct mt_snapshot *snapshot, bool has_ended);
 /* The frames of one stack by its id (of an object of the segment), innermost first; an empty list for 0 and unknown
  * ids. */
 json_t *mt_stacks_json_frames(const struct mt_snapshot *snapshot, uint32_t id);
+
+/* Names for a return address, by the symbols that are kept between reports. */
+struct mt_symbol_list mt_stacks_json_symbols(const struct mt_snapshot *snapshot, const struct mt_module *module,
+                                             uint64_t return_address);
 
 #endif

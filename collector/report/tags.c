@@ -1,0 +1,358 @@
+/*
+ * Gives stacks and Vulkan objects their tags and sums them up. Reads a
+ * snapshot; function names are looked up only where a rule asks for them.
+ */
+#include "tags.h"
+
+#include "json_build.h"
+#include "stacks_json.h"
+#include "tag_rules.h"
+#include "vulkan_records.h"
+
+#include <fnmatch.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Modules by what they are in a game, the first that fits; "" passes the
+ * question on to the caller: it is the same in every program. Names as
+ * distributions and engines ship them.
+ */
+static const struct {
+    const char *tag, *patterns;
+} default_modules[] = {
+    {"",
+     "libc.so* libc-*.so ld-linux* libm.so* libpthread* libdl.so* librt.so* libstdc++.so* libc++.so* libc++abi* "
+     "libgcc_s* libgomp.so* libz.so* libzstd.so* liblz4.so* liblzma.so* libbz2.so* libmemtrack.so* libasan* "
+     "linux-vdso* libglib-2.0* libgobject-2.0* libdl-*.so"},
+    {"driver",
+     "libvulkan_* libvulkan.so* libVkLayer_* libnvidia* libGLX* libGL.so* libGLES* libEGL* libGLdispatch* *_dri.so "
+     "libgallium* libLLVM* libdrm* libamdvlk* libgbm* libglapi* libSPIRV* libvk_swiftshader* libnvoptix* "
+     "libcuda* pipe_*.so libXvMC* libva*.so* libvdpau*"},
+    {"audio", "libopenal* libpulse* libasound* libpipewire* libspa* libfmod* libFAudio* libSDL*_mixer* libvorbis* "
+              "libopus* libmpg123* libfluidsynth* libsndfile* libAk* libwwise* libjack* libportaudio* libsoxr* "
+              "libout123* libFLAC* libmodplug* libxmp*"},
+    {"ui", "libgtk* libgdk* libQt*Widgets* libQt*Quick* libQt*Qml* libQt*Gui* libpango* libcairo* libharfbuzz* "
+           "libfreetype* libfontconfig* libpixman* librsvg* libcef* libRmlUi* libImGui* libSDL*_ttf*"},
+    {"window",
+     "libX11* libxcb* libXi.so* libXrandr* libXcursor* libXext* libXfixes* libXrender* libwayland* libdecor* "
+     "libxkbcommon* libSDL2-2* libSDL2.so* libSDL3* libSDL-1* libglfw* libQt*XcbQpa* libinput*"},
+    {"script",
+     "liblua* libluajit* libpython* libmono* libcoreclr* libclr* libhostfxr* libv8* libnode* libmozjs* "
+     "libquickjs* libangelscript* libsquirrel* libjvm* libtcl* libruby* libguile* libperl* lua5* luajit* python3* "
+     "node"},
+    {"physics", "libbullet* libBullet* libLinearMath* libPhysX* libphysx* libJolt* libjolt* libbox2d* libchipmunk* "
+                "libode.so*"},
+    {"media",
+     "libav*.so* libsw*.so* libpng* libjpeg* libturbojpeg* libwebp* libtiff* libtheora* libvpx* libaom* libdav1d* "
+     "libx264* libx265* libgst* libbink* libSDL*_image* libogg*"},
+    {"network",
+     "libcurl* libssl* libcrypto* libgnutls* libnghttp* libenet* libsteam_api* steamclient* libuv.so* libdbus* "
+     "libresolv* libnss_* libGalaxy* libEOSSDK*"},
+    {"database", "libsqlite3* liblmdb* libleveldb* librocksdb* libpq*"},
+};
+
+static const char engine_tag[] = "engine", untagged[] = "(unknown)";
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static bool fits_list(const char *patterns, const char *name)
+{
+    char pattern[64];
+    while (*patterns) {
+        size_t length = strcspn(patterns, " ");
+        snprintf(pattern, sizeof pattern, "%.*s", (int)length, patterns);
+        if (!fnmatch(pattern, name, 0)) return true;
+        patterns += length;
+        while (*patterns == ' ') patterns++;
+    }
+    return false;
+}
+
+/* "" for a module that is the same in every program, NULL for one that no line of the table names. */
+static const char *default_tag(const struct mt_module *module)
+{
+    for (size_t i = 0; i < sizeof default_modules / sizeof *default_modules; i++)
+        if (fits_list(default_modules[i].patterns, base_name(module->path))) return default_modules[i].tag;
+    return NULL;
+}
+
+/* ---- what the rules ask of a stack ------------------------------------------------ */
+
+struct sorter {
+    const struct mt_tag_rules *rules;
+    const struct mt_snapshot *snapshot;
+    const char **module_tags; /* default_tag() of each module; engine_tag where it has none */
+};
+
+static const struct mt_module *module_at(const struct sorter *sorter, const struct mt_stack_copy *stack,
+                                         unsigned index)
+{
+    return mt_stacks_module(&sorter->snapshot->stacks, stack->frames[index], stack->record.generation);
+}
+
+static const char *tag_of_module(const struct sorter *sorter, const struct mt_module *module)
+{
+    return module ? sorter->module_tags[module - sorter->snapshot->stacks.modules] : "";
+}
+
+/* The innermost module that is not the same in every program; NULL when there is none. */
+static const struct mt_module *calling_module(const struct sorter *sorter, const struct mt_stack_copy *stack)
+{
+    for (unsigned i = stack->record.depth; i-- > 0;) {
+        const struct mt_module *module = module_at(sorter, stack, i);
+        if (*tag_of_module(sorter, module)) return module;
+    }
+    return NULL;
+}
+
+static bool fits_module(const char *pattern, const struct mt_module *module)
+{
+    if (!module) return false;
+    return !fnmatch(pattern, strchr(pattern, '/') ? module->path : base_name(module->path), 0);
+}
+
+static bool fits_symbol(const struct sorter *sorter, const char *pattern, const struct mt_stack_copy *stack)
+{
+    for (unsigned i = stack->record.depth; i-- > 0;) {
+        struct mt_symbol_list list = mt_stacks_json_symbols(sorter->snapshot, module_at(sorter, stack, i),
+                                                            stack->frames[i]);
+        for (size_t k = 0; k < list.count; k++)
+            if (list.symbols[k].function && !fnmatch(pattern, list.symbols[k].function, 0)) return true;
+    }
+    return false;
+}
+
+static bool fits_thread(const struct sorter *sorter, const char *pattern, const struct mt_stack_copy *stack)
+{
+    uint32_t thread = stack->record.thread;
+    return thread && thread <= MT_THREAD_NAMES &&
+           !fnmatch(pattern, sorter->snapshot->stacks.thread_names[thread - 1].name, 0);
+}
+
+static bool fits_stack(const struct sorter *sorter, const struct mt_tag_match *match,
+                       const struct mt_stack_copy *stack)
+{
+    char *const *pattern = match->pattern;
+    if (match->is_vulkan) return false;
+    if (pattern[MT_PATTERN_MODULE] && !fits_module(pattern[MT_PATTERN_MODULE], calling_module(sorter, stack)))
+        return false;
+    if (pattern[MT_PATTERN_THREAD] && !fits_thread(sorter, pattern[MT_PATTERN_THREAD], stack)) return false;
+    return !pattern[MT_PATTERN_SYMBOL] || fits_symbol(sorter, pattern[MT_PATTERN_SYMBOL], stack);
+}
+
+static const char *kind_name(uint16_t kind)
+{
+    return kind == MT_VK_MEMORY ? "memory" : kind == MT_VK_BUFFER ? "buffer" : kind == MT_VK_IMAGE ? "image" : "";
+}
+
+static bool fits_object(const struct sorter *sorter, const struct mt_tag_match *match,
+                        const struct mt_object *object)
+{
+    char *const *pattern = match->pattern;
+    const struct mt_stack_copy *stack = mt_stacks_find(&sorter->snapshot->stacks, object->stack);
+    if (!match->is_vulkan) return false;
+    if (pattern[MT_PATTERN_VULKAN_NAME] && fnmatch(pattern[MT_PATTERN_VULKAN_NAME], object->name, 0)) return false;
+    if (pattern[MT_PATTERN_VULKAN_KIND] && fnmatch(pattern[MT_PATTERN_VULKAN_KIND], kind_name(object->kind), 0))
+        return false;
+    if (pattern[MT_PATTERN_MODULE] &&
+        !(stack && fits_module(pattern[MT_PATTERN_MODULE], calling_module(sorter, stack))))
+        return false;
+    return !pattern[MT_PATTERN_SYMBOL] || (stack && fits_symbol(sorter, pattern[MT_PATTERN_SYMBOL], stack));
+}
+
+/* ---- sums --------------------------------------------------------------------------- */
+
+struct table {
+    struct mt_tag_sum *sums;
+    size_t count, room;
+};
+
+static struct mt_tag_sum *row_of(struct table *table, const char *tag)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (!strcmp(table->sums[i].tag, tag)) return &table->sums[i];
+    if (table->count == table->room) return NULL; /* not reached: there is room for all tags there are */
+    table->sums[table->count] = (struct mt_tag_sum){.tag = tag};
+    return &table->sums[table->count++];
+}
+
+static const char *tag_of_stack(const struct sorter *sorter, const struct mt_stack_copy *stack)
+{
+    const struct mt_tag_rules *rules = sorter->rules;
+    for (size_t i = 0; i < rules->count; i++)
+        for (size_t k = 0; k < rules->rules[i].match_count; k++)
+            if (fits_stack(sorter, &rules->rules[i].matches[k], stack)) return rules->rules[i].name;
+    const struct mt_module *module = calling_module(sorter, stack);
+    if (module) return tag_of_module(sorter, module);
+    return module_at(sorter, stack, stack->record.depth - 1u) ? "libc" : untagged;
+}
+
+static void add_stack(const struct sorter *sorter, struct table *table, const struct mt_stack_copy *stack)
+{
+    const struct mt_stack *record = &stack->record;
+    struct mt_tag_sum *sum = record->total_count ? row_of(table, tag_of_stack(sorter, stack)) : NULL;
+    if (!sum) return;
+    sum->live_bytes += mt_stack_live_bytes(record);
+    sum->live_count += record->at_peak_count + record->since_count;
+    sum->peak_bytes += mt_stack_peak_bytes(&sorter->snapshot->stacks, record, sorter->snapshot->cpu.peak_bytes);
+    sum->variance += record->live_variance;
+    sum->total_bytes += record->total_bytes;
+    sum->total_count += record->total_count;
+}
+
+/* Device memory is counted where it is allocated; a buffer or an image that a rule names takes the bytes it covers.
+ */
+static void add_object(const struct sorter *sorter, struct table *table, const struct mt_object *object)
+{
+    const struct mt_tag_rules *rules = sorter->rules;
+    if (!*kind_name(object->kind)) return;
+    for (size_t i = 0; i < rules->count; i++)
+        for (size_t k = 0; k < rules->rules[i].match_count; k++) {
+            if (!fits_object(sorter, &rules->rules[i].matches[k], object)) continue;
+            struct mt_tag_sum *sum = row_of(table, rules->rules[i].name);
+            sum->vulkan_bytes += (int64_t)object->size_bytes;
+            sum->vulkan_count++;
+            return;
+        }
+}
+
+static bool prepare(struct sorter *sorter, struct table *table)
+{
+    const struct mt_stacks *stacks = &sorter->snapshot->stacks;
+    size_t defaults = sizeof default_modules / sizeof *default_modules;
+    table->room = sorter->rules->count + defaults + 3;
+    table->sums = calloc(table->room, sizeof *table->sums);
+    sorter->module_tags = calloc(stacks->module_count + 1, sizeof *sorter->module_tags);
+    if (!table->sums || !sorter->module_tags) return false;
+    for (size_t i = 0; i < stacks->module_count; i++) {
+        const char *tag = default_tag(&stacks->modules[i]);
+        sorter->module_tags[i] = tag ? tag : engine_tag;
+    }
+    for (size_t i = 0; i < sorter->rules->count; i++)
+        row_of(table, sorter->rules->rules[i].name)->budget_bytes = sorter->rules->rules[i].budget_bytes;
+    return true;
+}
+
+size_t mt_tags_sum(const struct mt_tag_rules *rules, const struct mt_snapshot *snapshot, struct mt_tag_sum **sums)
+{
+    struct sorter sorter = {rules, snapshot, NULL};
+    struct table table = {0};
+    if (prepare(&sorter, &table)) {
+        for (size_t i = 0; i < snapshot->stacks.count; i++) add_stack(&sorter, &table, &snapshot->stacks.stacks[i]);
+        for (size_t i = 0; i < snapshot->object_count; i++)
+            add_object(&sorter, &table, &snapshot->objects[i].record);
+    }
+    free(sorter.module_tags);
+    *sums = table.sums;
+    return table.count;
+}
+
+/* ---- budgets ---------------------------------------------------------------------------- */
+
+const char *const mt_budget_state_name[] = {"none", "ok", "warning", "over"};
+
+enum mt_budget_state mt_budget_state(int64_t bytes, uint64_t budget_bytes, unsigned warning_percent)
+{
+    if (!budget_bytes) return MT_BUDGET_NONE;
+    if (bytes > 0 && (uint64_t)bytes > budget_bytes) return MT_BUDGET_OVER;
+    return bytes > 0 && (double)bytes * 100 >= (double)budget_bytes * warning_percent ? MT_BUDGET_WARNING
+                                                                                      : MT_BUDGET_OK;
+}
+
+uint64_t mt_budget_of_text(const char *text)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    double number = strtod(text, &end);
+    const char *unit = *end ? strchr(units, *end & ~0x20) : NULL;
+    if (!(number > 0)) return 0;
+    return (uint64_t)(number * (double)(UINT64_C(1) << (unit ? 10 * (unit - units + 1) : 0)));
+}
+
+unsigned mt_budget_warning_percent(const struct mt_snapshot *snapshot)
+{
+    char value[16];
+    mt_snapshot_option(snapshot, "MEMTRACK_BUDGET_WARNING", value, sizeof value);
+    unsigned percent = (unsigned)strtoul(value, NULL, 10);
+    return percent ? percent : 85;
+}
+
+/* ---- the report ---------------------------------------------------------------------------- */
+
+const struct mt_tag_rules *mt_tag_rules_of(const struct mt_snapshot *snapshot)
+{
+    static struct mt_tag_rules *kept;
+    static char kept_path[1024];
+    char path[1024], why[512];
+    mt_snapshot_option(snapshot, "MEMTRACK_TAGS", path, sizeof path);
+    if (kept && !strcmp(path, kept_path)) return kept;
+    struct mt_tag_rules *rules = mt_tag_rules_load(path, why, sizeof why);
+    if (!rules) {
+        mt_say("%s; the default tags are used", why);
+        rules = mt_tag_rules_load("", why, sizeof why);
+    }
+    mt_tag_rules_free(kept);
+    snprintf(kept_path, sizeof kept_path, "%s", path);
+    return kept = rules;
+}
+
+static json_t *tag_json(const struct mt_tag_sum *sum, unsigned warning_percent)
+{
+    int64_t count = llround((double)sum->live_count / MT_SCALE),
+            calls = llround((double)sum->total_count / MT_SCALE);
+    enum mt_budget_state state = mt_budget_state(sum->live_bytes + sum->vulkan_bytes, sum->budget_bytes,
+                                                 warning_percent);
+    json_t *row = json_object();
+    mt_json_set_text(row, "tag", sum->tag);
+    mt_json_set_i64(row, "current_bytes", sum->live_bytes);
+    mt_json_set_i64(row, "current_count", count);
+    mt_json_set_i64(row, "current_error_bytes",
+                    sum->variance > 0 ? (int64_t)(1.96 * 1024 * sqrt((double)sum->variance)) : 0);
+    mt_json_set_i64(row, "peak_bytes", sum->peak_bytes);
+    mt_json_set_u64(row, "total_bytes", sum->total_bytes);
+    mt_json_set_i64(row, "allocation_count", calls);
+    mt_json_set_i64(row, "free_count", calls - count);
+    mt_json_set_i64(row, "vulkan_bytes", sum->vulkan_bytes);
+    mt_json_set_i64(row, "vulkan_count", sum->vulkan_count);
+    mt_json_set_known(row, "budget_bytes", sum->budget_bytes);
+    mt_json_set_text(row, "budget_state", mt_budget_state_name[state]);
+    return row;
+}
+
+/* Without stacks nobody knows who asked: all that was counted is one tag. With them, what was live at a fork. */
+static struct mt_tag_sum rest_of(const struct mt_snapshot *snapshot)
+{
+    const struct mt_globals *globals = &snapshot->segment->globals;
+    struct mt_tag_sum rest = {.tag = "inherited",
+                              .live_bytes = (int64_t)globals->inherited_bytes,
+                              .live_count = (int64_t)globals->inherited_count * MT_SCALE};
+    if (snapshot->stacks.mode != MT_STACKS_OFF) return rest;
+    rest.tag = "default";
+    rest.live_bytes += snapshot->cpu.live_bytes;
+    rest.live_count += (int64_t)(snapshot->cpu.allocation_count - snapshot->cpu.free_count) * MT_SCALE;
+    rest.peak_bytes = snapshot->cpu.peak_bytes;
+    rest.total_bytes = snapshot->cpu.requested_bytes;
+    rest.total_count = snapshot->cpu.allocation_count * MT_SCALE;
+    return rest;
+}
+
+json_t *mt_tags_json(const struct mt_snapshot *snapshot)
+{
+    struct mt_tag_sum *sums;
+    const struct mt_tag_rules *rules = mt_tag_rules_of(snapshot);
+    json_t *rows = json_array();
+    unsigned percent = mt_budget_warning_percent(snapshot);
+    size_t count = rules ? mt_tags_sum(rules, snapshot, &sums) : 0;
+    struct mt_tag_sum rest = rest_of(snapshot);
+    if (rest.total_count || rest.live_bytes) json_array_append_new(rows, tag_json(&rest, percent));
+    for (size_t i = 0; i < count; i++) json_array_append_new(rows, tag_json(&sums[i], percent));
+    if (rules) free(sums);
+    return rows;
+}

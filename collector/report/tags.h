@@ -1,0 +1,52 @@
+/*
+ * Tags: which subsystem a call stack or a Vulkan object belongs to. Rules come
+ * from a file, the first that matches wins; what no rule takes is named by the
+ * module that called, by a table of the libraries that games use. One thread.
+ */
+#ifndef MT_TAGS_H
+#define MT_TAGS_H
+
+#include "snapshot.h"
+
+#include <jansson.h>
+
+struct mt_tag_rules;
+
+/*
+ * Reads a file of rules; "" or NULL gives the default tags alone. NULL with one
+ * line in `why` for a file that cannot be read or has any mistake.
+ */
+struct mt_tag_rules *mt_tag_rules_load(const char *path, char *why, size_t why_bytes);
+void mt_tag_rules_free(struct mt_tag_rules *rules);
+/* True when a rule asks for thread names. */
+bool mt_tag_rules_need_threads(const struct mt_tag_rules *rules);
+
+bool mt_tag_rules_have_budgets(const struct mt_tag_rules *rules);
+
+/* What a tag holds; bytes of stacks are estimates in sampled mode. */
+struct mt_tag_sum {
+    const char *tag;
+    int64_t live_bytes, live_count, peak_bytes, variance; /* counts in 1/MT_SCALE, variance in KiB squared */
+    uint64_t total_bytes, total_count;
+    int64_t vulkan_bytes, vulkan_count; /* device memory of the objects that the tag took */
+    uint64_t budget_bytes;              /* 0 = none */
+};
+
+/* Sums of all tags that hold or held anything or have a budget, in order of the rules. The caller frees *sums. */
+size_t mt_tags_sum(const struct mt_tag_rules *rules, const struct mt_snapshot *snapshot, struct mt_tag_sum **sums);
+
+enum mt_budget_state { MT_BUDGET_NONE, MT_BUDGET_OK, MT_BUDGET_WARNING, MT_BUDGET_OVER };
+enum mt_budget_state mt_budget_state(int64_t bytes, uint64_t budget_bytes, unsigned warning_percent);
+extern const char *const mt_budget_state_name[];
+/* A budget as options print it ("64M", "0"); 0 = none. */
+uint64_t mt_budget_of_text(const char *text);
+unsigned mt_budget_warning_percent(const struct mt_snapshot *snapshot);
+
+/* The rules of a snapshot's process: its MEMTRACK_TAGS, kept between reports; the default ones where that has
+ * mistakes. */
+const struct mt_tag_rules *mt_tag_rules_of(const struct mt_snapshot *snapshot);
+
+/* The tags of a report: one row each. */
+json_t *mt_tags_json(const struct mt_snapshot *snapshot);
+
+#endif
