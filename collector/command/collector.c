@@ -214,7 +214,8 @@ static bool meet(const struct mt_segment_name *segment, void *context)
         return !is_shortage(error);
     }
     if (error) {
-        mt_tell("cannot read %s: %s; it stays there", segment->path, why);
+        if (!collector->result.unreadable_count++)
+            mt_tell("cannot read %s: %s; it stays there", segment->path, why);
         watched->file.fd = -1;
         collector->given_up_count++;
     }

@@ -38,8 +38,9 @@ size_t mt_collector_live_count(const struct mt_collector *collector);
 enum { MT_COLLECTOR_PATHS = 8 };
 struct mt_collector_result {
     size_t final_count;
-    size_t awaited_count; /* of them, those of the awaited process */
-    size_t stuck_count;   /* last reports that could not be written: their segments stay */
+    size_t awaited_count;    /* of them, those of the awaited process */
+    size_t unreadable_count; /* segments that could not be read from the start */
+    size_t stuck_count;      /* last reports that could not be written: their segments stay */
     char paths[MT_COLLECTOR_PATHS][1420];
 };
 const struct mt_collector_result *mt_collector_result(const struct mt_collector *collector);

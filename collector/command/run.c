@@ -339,9 +339,9 @@ static void tell_reports(struct mt_collector *collector, bool has_library)
     size_t shown = result->final_count < MT_COLLECTOR_PATHS ? result->final_count : MT_COLLECTOR_PATHS;
     for (size_t i = 0; i < shown; i++) mt_tell("report in %s", result->paths[i]);
     if (result->final_count > shown) mt_tell("%zu more reports beside them", result->final_count - shown);
-    if (result->stuck_count > 1)
-        mt_tell("%zu reports could not be written; the statistics stay beside each other", result->stuck_count);
-    if (!result->final_count && !result->stuck_count && !mt_collector_live_count(collector) && has_library)
+    size_t left = result->stuck_count + result->unreadable_count;
+    if (left > 1) mt_tell("the statistics of %zu processes stay unreported", left);
+    if (!result->final_count && !left && !mt_collector_live_count(collector) && has_library)
         mt_tell("no report: the program did not load memtrack (is it static, or set-user-id?)");
 }
 
