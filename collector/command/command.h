@@ -40,6 +40,9 @@ bool mt_parse_number(const char *text, long low, long high, long *number);
 /* Makes a directory and what is missing above it. 0 or -errno. */
 int mt_make_directories(const char *path, unsigned mode);
 
+/* Checks the file of tag rules that the environment names, and sets what it needs in the environment. */
+void mt_run_prepare_tags(void);
+
 /* Where the parts of memtrack lie, found from the command's own file. */
 struct mt_places {
     char library[1024];        /* libmemtrack.so, "" when not found */

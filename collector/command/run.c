@@ -208,6 +208,7 @@ static struct mt_collector *prepare(const struct run_arguments *arguments)
     struct mt_places places;
     struct mt_option_values values;
     char session[1024];
+    mt_run_prepare_tags();
     mt_options_read(&values, environ, complain);
     mt_find_places(&places);
     set_output_directory();
