@@ -1,0 +1,342 @@
+/*
+ * The layer against a model: random sequences of allocations, resources,
+ * bindings, mappings and failures over the fake driver, with handle values
+ * that come back, compared record by record with a plain list of what should
+ * be there. Each seed is a process of its own.
+ */
+#include "fake_driver.h"
+#include "segment_view.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { MEMORIES = 48, RESOURCES = 96, STEPS = 20000, COMPARE_EVERY = 500, HANDLE_VALUES = 400, SEEDS = 8 };
+
+struct model_memory {
+    uint64_t handle, bytes;
+    uint32_t type;
+    bool is_import, is_mapped;
+    char name;
+};
+struct model_resource {
+    uint64_t handle, bytes, offset;
+    bool is_image;
+    int memory; /* index, -1 = none */
+    bool is_bound, lost_memory;
+};
+struct model_row {
+    int64_t current, count, peak;
+    uint64_t total, failed;
+};
+
+static char directory[] = "/tmp/memtrack-model.XXXXXX";
+static char layer_path[4096];
+static VkDevice device;
+static const struct mt_segment *segment;
+static struct model_memory memories[MEMORIES];
+static struct model_resource resources[RESOURCES];
+static struct model_row heaps[FAKE_HEAPS], types[FAKE_TYPES], imports;
+static const uint32_t heap_of[FAKE_TYPES] = {0, 1, 0};
+static uint64_t state;
+
+static uint32_t below(uint32_t limit)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 20) % limit;
+}
+
+/* ---- handle values: few, so that they come back, but none live twice in its kind ------ */
+
+static bool is_live(uint64_t handle, int kind)
+{
+    for (unsigned i = 0; kind == 0 && i < MEMORIES; i++)
+        if (memories[i].handle == handle) return true;
+    for (unsigned i = 0; kind && i < RESOURCES; i++)
+        if (resources[i].handle == handle && resources[i].is_image == (kind == 2)) return true;
+    return false;
+}
+
+static void choose_next_handle(int kind)
+{
+    uint64_t handle;
+    do handle = 0x5000 + (uint64_t)below(HANDLE_VALUES) * 0x40;
+    while (is_live(handle, kind));
+    fake.next_handle = handle;
+}
+
+/* ---- steps: each on the layer and on the model ------------------------------------------ */
+
+static void add(struct model_row *row, uint64_t bytes)
+{
+    row->current += (int64_t)bytes;
+    row->count++;
+    row->total += bytes;
+    if (row->current > row->peak) row->peak = row->current;
+}
+
+static void take(struct model_row *row, uint64_t bytes)
+{
+    row->current -= (int64_t)bytes;
+    row->count--;
+}
+
+static void allocate(struct model_memory *at)
+{
+    VkImportMemoryFdInfoKHR import = {VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR, NULL,
+                                      VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT, 3};
+    struct model_memory made = {.bytes = 1 + below(100000), .type = below(FAKE_TYPES), .is_import = !below(5)};
+    VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, made.is_import ? &import : NULL,
+                                 made.bytes, made.type};
+    VkDeviceMemory memory;
+    fake.fail = below(10) ? VK_SUCCESS : VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    choose_next_handle(0);
+    ck_assert_int_eq(DEVICE_COMMAND(device, AllocateMemory)(device, &info, NULL, &memory), fake.fail);
+    if (fake.fail) {
+        types[made.type].failed++;
+        heaps[heap_of[made.type]].failed++;
+        fake.fail = VK_SUCCESS;
+        return;
+    }
+    made.handle = (uint64_t)memory;
+    *at = made;
+    if (made.is_import)
+        add(&imports, made.bytes);
+    else {
+        add(&types[made.type], made.bytes);
+        add(&heaps[heap_of[made.type]], made.bytes);
+    }
+}
+
+static void free_memory(struct model_memory *at)
+{
+    DEVICE_COMMAND(device, FreeMemory)(device, (VkDeviceMemory)at->handle, NULL);
+    for (unsigned i = 0; i < RESOURCES; i++) {
+        if (!resources[i].handle || resources[i].memory != at - memories) continue;
+        resources[i].memory = -1;
+        resources[i].lost_memory = true;
+    }
+    if (at->is_import)
+        take(&imports, at->bytes);
+    else {
+        take(&types[at->type], at->bytes);
+        take(&heaps[heap_of[at->type]], at->bytes);
+    }
+    *at = (struct model_memory){0};
+}
+
+static void map_or_unmap(struct model_memory *at)
+{
+    void *data;
+    if (at->is_mapped)
+        DEVICE_COMMAND(device, UnmapMemory)(device, (VkDeviceMemory)at->handle);
+    else
+        DEVICE_COMMAND(device, MapMemory)(device, (VkDeviceMemory)at->handle, 0, VK_WHOLE_SIZE, 0, &data);
+    at->is_mapped = !at->is_mapped;
+}
+
+static void name(struct model_memory *at)
+{
+    char text[2] = {(char)('a' + below(26)), 0};
+    VkDebugUtilsObjectNameInfoEXT info = {VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT, NULL,
+                                          VK_OBJECT_TYPE_DEVICE_MEMORY, at->handle, text};
+    DEVICE_COMMAND(device, SetDebugUtilsObjectNameEXT)(device, &info);
+    at->name = text[0];
+}
+
+static void create(struct model_resource *at)
+{
+    struct model_resource made = {.bytes = 1 + below(5000), .is_image = below(2), .memory = -1};
+    VkBufferCreateInfo buffer_info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = made.bytes};
+    VkImageCreateInfo image_info = {.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO};
+    VkBuffer buffer = VK_NULL_HANDLE;
+    VkImage image = VK_NULL_HANDLE;
+    fake.fail = below(10) ? VK_SUCCESS : VK_ERROR_OUT_OF_HOST_MEMORY;
+    choose_next_handle(made.is_image ? 2 : 1);
+    if (made.is_image)
+        DEVICE_COMMAND(device, CreateImage)(device, &image_info, NULL, &image);
+    else
+        DEVICE_COMMAND(device, CreateBuffer)(device, &buffer_info, NULL, &buffer);
+    if (!fake.fail) {
+        made.handle = made.is_image ? (uint64_t)image : (uint64_t)buffer;
+        *at = made;
+    }
+    fake.fail = VK_SUCCESS;
+}
+
+static void destroy(struct model_resource *at)
+{
+    if (at->is_image)
+        DEVICE_COMMAND(device, DestroyImage)(device, (VkImage)at->handle, NULL);
+    else
+        DEVICE_COMMAND(device, DestroyBuffer)(device, (VkBuffer)at->handle, NULL);
+    *at = (struct model_resource){0};
+}
+
+static void bind(struct model_resource *at)
+{
+    unsigned index = below(MEMORIES);
+    VkDeviceMemory memory = (VkDeviceMemory)memories[index].handle;
+    if (!memory || at->is_bound) return;
+    fake.fail = below(10) ? VK_SUCCESS : VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    at->offset = below(1000);
+    VkBindBufferMemoryInfo buffer_info = {VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO, NULL, (VkBuffer)at->handle,
+                                          memory, at->offset};
+    VkBindImageMemoryInfo image_info = {VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_INFO, NULL, (VkImage)at->handle, memory,
+                                        at->offset};
+    bool by_two = below(2);
+    if (at->is_image && by_two)
+        DEVICE_COMMAND(device, BindImageMemory2)(device, 1, &image_info);
+    else if (at->is_image)
+        DEVICE_COMMAND(device, BindImageMemory)(device, image_info.image, memory, at->offset);
+    else if (by_two)
+        DEVICE_COMMAND(device, BindBufferMemory2KHR)(device, 1, &buffer_info);
+    else
+        DEVICE_COMMAND(device, BindBufferMemory)(device, buffer_info.buffer, memory, at->offset);
+    at->is_bound = !fake.fail;
+    at->memory = fake.fail ? -1 : (int)index;
+    fake.fail = VK_SUCCESS;
+}
+
+static void step(void)
+{
+    struct model_memory *memory = &memories[below(MEMORIES)];
+    struct model_resource *resource = &resources[below(RESOURCES)];
+    switch (below(10)) {
+    case 0:
+    case 1:
+        if (memory->handle)
+            free_memory(memory);
+        else
+            allocate(memory);
+        break;
+    case 2:
+        if (memory->handle) map_or_unmap(memory);
+        break;
+    case 3:
+        if (memory->handle) name(memory);
+        break;
+    case 4:
+    case 5:
+    case 6:
+        if (resource->handle)
+            destroy(resource);
+        else
+            create(resource);
+        break;
+    default:
+        if (resource->handle) bind(resource);
+    }
+}
+
+/* ---- comparison ---------------------------------------------------------------------------- */
+
+static void compare_row(uint32_t kind, uint32_t index, const struct model_row *row)
+{
+    const struct mt_heap *heap = view_heap(segment, kind, index, 0);
+    ck_assert_int_eq(heap->current_bytes, row->current);
+    ck_assert_int_eq(heap->current_count, row->count);
+    ck_assert_int_eq(heap->peak_bytes, row->peak);
+    ck_assert_uint_eq(heap->total_bytes, row->total);
+    ck_assert_uint_eq(heap->failed_count, row->failed);
+}
+
+static unsigned compare_memory(const struct model_memory *memory)
+{
+    if (!memory->handle) return 0;
+    const struct mt_object *record = view_handle(segment, MT_VK_MEMORY, memory->handle);
+    uint64_t bound = 0;
+    for (unsigned i = 0; i < RESOURCES; i++)
+        bound += resources[i].handle && resources[i].memory == memory - memories;
+    ck_assert_ptr_nonnull(record);
+    ck_assert_uint_eq(record->size_bytes, memory->bytes);
+    ck_assert_uint_eq(record->attr[MT_VK_MEMORY_TYPE], memory->type);
+    ck_assert_uint_eq(record->attr[MT_VK_MEMORY_BOUND], bound);
+    ck_assert_uint_eq(record->attr[MT_VK_MEMORY_MAP_BYTES], memory->is_mapped ? memory->bytes : 0);
+    ck_assert_uint_eq(!!(record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_IMPORT), memory->is_import);
+    ck_assert_int_eq(record->name[0], memory->name);
+    return 1;
+}
+
+static unsigned compare_resource(const struct model_resource *resource)
+{
+    if (!resource->handle) return 0;
+    const struct mt_object *record = view_handle(segment, resource->is_image ? MT_VK_IMAGE : MT_VK_BUFFER,
+                                                 resource->handle);
+    uint64_t flags = (resource->is_bound ? MT_VK_RESOURCE_BOUND : 0) |
+                     (resource->lost_memory ? MT_VK_RESOURCE_MEMORY_FREED : 0);
+    ck_assert_ptr_nonnull(record);
+    ck_assert_uint_eq(record->attr[MT_VK_RESOURCE_FLAGS], flags);
+    const struct mt_object *memory = view_at(segment, record->link);
+    if (resource->memory < 0)
+        ck_assert_ptr_null(memory);
+    else {
+        ck_assert_ptr_nonnull(memory);
+        ck_assert_uint_eq(memory->handle, memories[resource->memory].handle);
+        ck_assert_uint_eq(record->offset, resource->offset);
+    }
+    if (resource->is_bound) ck_assert_uint_eq(record->attr[MT_VK_RESOURCE_REQUIRED_BYTES], fake.required_bytes);
+    if (!resource->is_image) ck_assert_uint_eq(record->size_bytes, resource->bytes);
+    return 1;
+}
+
+static void compare(void)
+{
+    unsigned live_memories = 0, live_resources = 0;
+    for (unsigned i = 0; i < FAKE_HEAPS; i++) compare_row(MT_HEAP_DEVICE_HEAP, i, &heaps[i]);
+    for (unsigned i = 0; i < FAKE_TYPES; i++) compare_row(MT_HEAP_DEVICE_TYPE, i, &types[i]);
+    compare_row(MT_HEAP_DEVICE_IMPORT, 0, &imports);
+    for (unsigned i = 0; i < MEMORIES; i++) live_memories += compare_memory(&memories[i]);
+    for (unsigned i = 0; i < RESOURCES; i++) live_resources += compare_resource(&resources[i]);
+    ck_assert_uint_eq(view_count(segment, MT_VK_MEMORY), live_memories);
+    ck_assert_uint_eq(view_count(segment, MT_VK_BUFFER) + view_count(segment, MT_VK_IMAGE), live_resources);
+    ck_assert_uint_eq(view_nth(segment, MT_VK_DEVICE, 0)->attr[MT_VK_DEVICE_UNKNOWN_FREES], 0);
+}
+
+START_TEST(random_steps)
+{
+    VkInstance instance;
+    struct fake_instance_options options = {.api_version = VK_API_VERSION_1_1};
+    state = UINT64_C(0x9e3779b97f4a7c15) * (uint64_t)(_i + 1);
+    fake_start(layer_path);
+    fake.handle_step = 0;
+    ck_assert_int_eq(fake_create_instance(&options, &instance), VK_SUCCESS);
+    ck_assert_int_eq(fake_create_device(instance, 0, &device), VK_SUCCESS);
+    segment = view_open(directory, getpid());
+    ck_assert_ptr_nonnull(segment);
+    for (unsigned i = 1; i <= STEPS; i++) {
+        step();
+        if (i % COMPARE_EVERY == 0) compare();
+    }
+    int64_t live = heaps[0].count + heaps[1].count + imports.count;
+    DEVICE_COMMAND(device, DestroyDevice)(device, NULL);
+    ck_assert_uint_eq(view_nth(segment, MT_VK_DEVICE, 0)->attr[MT_VK_DEVICE_LEAKED], (uint64_t)live);
+    ck_assert_uint_eq(view_nth(segment, MT_VK_DEVICE, 0)->attr[MT_VK_DEVICE_LEAKED_BYTES],
+                      (uint64_t)(heaps[0].current + heaps[1].current));
+}
+END_TEST
+
+int main(void)
+{
+    char command[128];
+    const char *build = getenv("MEMTRACK_BUILD");
+    snprintf(layer_path, sizeof layer_path, "%s/libVkLayer_memtrack.so", build ? build : "build");
+    snprintf(command, sizeof command, "rm -rf %s", mkdtemp(directory));
+    unsetenv("MEMTRACK_BUILD"); /* the layer would complain of an unknown option */
+    setenv("MEMTRACK_SESSION", directory, 1);
+    setenv("MEMTRACK_COLLECTOR", "none", 1);
+    TCase *tests = tcase_create("model");
+    tcase_set_timeout(tests, 60);
+    tcase_add_loop_test(tests, random_steps, 0, SEEDS);
+    Suite *suite = suite_create("layer model");
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    if (system(command)) fprintf(stderr, "left behind: %s\n", directory);
+    return failed != 0;
+}
