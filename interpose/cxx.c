@@ -19,27 +19,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What each operator takes: size or block, then size, alignment, nothrow mark. Their number is all that matters here. */
-#define OPERATORS(ONE)                                                                                    \
-    ONE(NEW, "_Znwm")                                                                                     \
-    ONE(NEW_ARRAY, "_Znam")                                                                               \
-    ONE(NEW_NOTHROW, "_ZnwmRKSt9nothrow_t")                                                               \
-    ONE(NEW_ARRAY_NOTHROW, "_ZnamRKSt9nothrow_t")                                                         \
-    ONE(NEW_ALIGNED, "_ZnwmSt11align_val_t")                                                              \
-    ONE(NEW_ARRAY_ALIGNED, "_ZnamSt11align_val_t")                                                        \
-    ONE(NEW_ALIGNED_NOTHROW, "_ZnwmSt11align_val_tRKSt9nothrow_t")                                        \
-    ONE(NEW_ARRAY_ALIGNED_NOTHROW, "_ZnamSt11align_val_tRKSt9nothrow_t")                                  \
-    ONE(DELETE, "_ZdlPv")                                                                                 \
-    ONE(DELETE_ARRAY, "_ZdaPv")                                                                           \
-    ONE(DELETE_SIZED, "_ZdlPvm")                                                                          \
-    ONE(DELETE_ARRAY_SIZED, "_ZdaPvm")                                                                    \
-    ONE(DELETE_NOTHROW, "_ZdlPvRKSt9nothrow_t")                                                           \
-    ONE(DELETE_ARRAY_NOTHROW, "_ZdaPvRKSt9nothrow_t")                                                     \
-    ONE(DELETE_ALIGNED, "_ZdlPvSt11align_val_t")                                                          \
-    ONE(DELETE_ARRAY_ALIGNED, "_ZdaPvSt11align_val_t")                                                    \
-    ONE(DELETE_SIZED_ALIGNED, "_ZdlPvmSt11align_val_t")                                                   \
-    ONE(DELETE_ARRAY_SIZED_ALIGNED, "_ZdaPvmSt11align_val_t")                                             \
-    ONE(DELETE_ALIGNED_NOTHROW, "_ZdlPvSt11align_val_tRKSt9nothrow_t")                                    \
+/* What each operator takes: size or block, then size, alignment, nothrow mark. Their number is all that matters
+ * here. */
+#define OPERATORS(ONE)                                                                                             \
+    ONE(NEW, "_Znwm")                                                                                              \
+    ONE(NEW_ARRAY, "_Znam")                                                                                        \
+    ONE(NEW_NOTHROW, "_ZnwmRKSt9nothrow_t")                                                                        \
+    ONE(NEW_ARRAY_NOTHROW, "_ZnamRKSt9nothrow_t")                                                                  \
+    ONE(NEW_ALIGNED, "_ZnwmSt11align_val_t")                                                                       \
+    ONE(NEW_ARRAY_ALIGNED, "_ZnamSt11align_val_t")                                                                 \
+    ONE(NEW_ALIGNED_NOTHROW, "_ZnwmSt11align_val_tRKSt9nothrow_t")                                                 \
+    ONE(NEW_ARRAY_ALIGNED_NOTHROW, "_ZnamSt11align_val_tRKSt9nothrow_t")                                           \
+    ONE(DELETE, "_ZdlPv")                                                                                          \
+    ONE(DELETE_ARRAY, "_ZdaPv")                                                                                    \
+    ONE(DELETE_SIZED, "_ZdlPvm")                                                                                   \
+    ONE(DELETE_ARRAY_SIZED, "_ZdaPvm")                                                                             \
+    ONE(DELETE_NOTHROW, "_ZdlPvRKSt9nothrow_t")                                                                    \
+    ONE(DELETE_ARRAY_NOTHROW, "_ZdaPvRKSt9nothrow_t")                                                              \
+    ONE(DELETE_ALIGNED, "_ZdlPvSt11align_val_t")                                                                   \
+    ONE(DELETE_ARRAY_ALIGNED, "_ZdaPvSt11align_val_t")                                                             \
+    ONE(DELETE_SIZED_ALIGNED, "_ZdlPvmSt11align_val_t")                                                            \
+    ONE(DELETE_ARRAY_SIZED_ALIGNED, "_ZdaPvmSt11align_val_t")                                                      \
+    ONE(DELETE_ALIGNED_NOTHROW, "_ZdlPvSt11align_val_tRKSt9nothrow_t")                                             \
     ONE(DELETE_ARRAY_ALIGNED_NOTHROW, "_ZdaPvSt11align_val_tRKSt9nothrow_t")
 
 enum operator_index {
@@ -59,7 +60,8 @@ enum mode { UNKNOWN = 0, DIRECT, FORWARD };
 static _Atomic int mode;
 static void *_Atomic next_operators[OPERATOR_COUNT];
 
-/* All operators take at most three integers or pointers; extra ones are ignored by every calling convention in use. */
+/* All operators take at most three integers or pointers; extra ones are ignored by every calling convention in use.
+ */
 typedef void *operator_function(uintptr_t, uintptr_t, uintptr_t);
 
 /* ---- which mode ------------------------------------------------------------------------------ */
@@ -142,32 +144,50 @@ static MT_COLD void delete_slow(enum operator_index index, void *block, uintptr_
 {
     if (!block || mt_boot_owns(block)) return;
     operator_function *next = mt_count_enter() && find_mode() == FORWARD ? next_operator(index, caller) : NULL;
-    if (next) next((uintptr_t)block, second, third);
-    else free(block);
+    if (next)
+        next((uintptr_t)block, second, third);
+    else
+        free(block);
 }
 
 /* ---- the operators -------------------------------------------------------------------------------- */
 
 #define CALLER __builtin_return_address(0)
 
-static inline __attribute__((always_inline)) void *new_block(enum operator_index index, size_t bytes, uintptr_t second, const void *caller)
+static __attribute__((noinline)) void *new_sampled(enum operator_index index, size_t bytes, uintptr_t second,
+                                                   const void *caller)
+{
+    struct mt_shard *shard = is_direct() ? mt_thread.sampled : NULL;
+    if (MT_UNLIKELY(!shard)) return new_slow(index, bytes, 0, second, 0, caller);
+    mt_shard_will_allocate(shard, bytes);
+    void *block = mt_next_malloc(bytes);
+    if (MT_LIKELY(block != NULL)) return mt_count_did_allocate_sampled(shard, block);
+    mt_shard_did_not_allocate(shard);
+    return new_slow(index, bytes, 0, second, 0, caller);
+}
+
+static inline __attribute__((always_inline)) void *new_beside(enum operator_index index, size_t bytes,
+                                                              uintptr_t second, const void *caller)
+{
+    struct mt_shard *shard = mt_thread.fast;
+    if (MT_UNLIKELY(!shard || !is_direct())) return new_sampled(index, bytes, second, caller);
+    mt_shard_will_allocate(shard, bytes);
+    void *block = mt_next_malloc(bytes);
+    if (MT_LIKELY(block != NULL)) return mt_count_did_allocate(shard, block);
+    mt_shard_did_not_allocate(shard);
+    return new_slow(index, bytes, 0, second, 0, caller);
+}
+
+static inline __attribute__((always_inline)) void *new_block(enum operator_index index, size_t bytes,
+                                                             uintptr_t second, const void *caller)
 {
     struct mt_theap *heap = is_direct() ? mt_theap_self : NULL;
     void *found;
     switch (mt_pools_allocate_fast(heap, bytes, &found)) {
     case MT_POOLS_DONE: return found;
     case MT_POOLS_DUE: return mt_pools_due(heap, found, bytes);
-    default: break;
+    default: return new_beside(index, bytes, second, caller);
     }
-    struct mt_shard *shard = mt_thread.fast;
-    if (MT_UNLIKELY(!shard || !is_direct())) return new_slow(index, bytes, 0, second, 0, caller);
-    mt_shard_will_allocate(shard, bytes);
-    void *block = mt_next_malloc(bytes);
-    if (MT_UNLIKELY(!block)) {
-        mt_shard_did_not_allocate(shard);
-        return new_slow(index, bytes, 0, second, 0, caller);
-    }
-    return mt_count_did_allocate(shard, block);
 }
 
 static inline void *new_aligned(enum operator_index index, size_t bytes, size_t alignment, uintptr_t third,
@@ -177,8 +197,8 @@ static inline void *new_aligned(enum operator_index index, size_t bytes, size_t 
     return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, alignment, alignment, third, caller);
 }
 
-static inline __attribute__((always_inline)) void delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third,
-                                const void *caller)
+static inline __attribute__((always_inline)) void
+delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third, const void *caller)
 {
     struct mt_theap *heap = is_direct() ? mt_theap_self : NULL;
     unsigned class;
@@ -187,39 +207,53 @@ static inline __attribute__((always_inline)) void delete_block(enum operator_ind
     case MT_POOLS_DUE: mt_pools_after_free(heap, class); return;
     default: break;
     }
-    struct mt_shard *shard = mt_thread.fast;
-    if (MT_UNLIKELY(!shard || !block || !is_direct() || mt_live_may_hold(block) || mt_next_is_mapped_alone(mt_next_header(block)))) {
-        delete_slow(index, block, second, third, caller);
-        return;
-    }
-    if (mt_shard_count_freed(shard, mt_next_usable_of(mt_next_header(block)))) mt_count_flush_and_free(block);
-    else mt_next_free(block);
+    if (is_direct() && mt_count_free_by_header(mt_thread.fast, block)) return;
+    if (is_direct() && mt_count_free_sampled(mt_thread.sampled, block)) return;
+    delete_slow(index, block, second, third, caller);
 }
 
-#define NEW_1(function, index)                                                  \
-    MT_EXPORT void *function(size_t bytes);                                     \
-    MT_EXPORT void *function(size_t bytes) { return new_block(index, bytes, 0, CALLER); }
-#define NEW_2(function, index)                                                  \
-    MT_EXPORT void *function(size_t bytes, uintptr_t nothrow);                  \
-    MT_EXPORT void *function(size_t bytes, uintptr_t nothrow) { return new_block(index, bytes, nothrow, CALLER); }
-#define NEW_ALIGNED_2(function, index)                                          \
-    MT_EXPORT void *function(size_t bytes, size_t alignment);                   \
-    MT_EXPORT void *function(size_t bytes, size_t alignment) { return new_aligned(index, bytes, alignment, 0, CALLER); }
-#define NEW_ALIGNED_3(function, index)                                                     \
-    MT_EXPORT void *function(size_t bytes, size_t alignment, uintptr_t nothrow);           \
-    MT_EXPORT void *function(size_t bytes, size_t alignment, uintptr_t nothrow)            \
-    {                                                                                      \
-        return new_aligned(index, bytes, alignment, nothrow, CALLER);                      \
+#define NEW_1(function, index)                                                                                     \
+    MT_EXPORT void *function(size_t bytes);                                                                        \
+    MT_EXPORT void *function(size_t bytes)                                                                         \
+    {                                                                                                              \
+        return new_block(index, bytes, 0, CALLER);                                                                 \
     }
-#define DELETE_1(function, index)                                               \
-    MT_EXPORT void function(void *block);                                       \
-    MT_EXPORT void function(void *block) { delete_block(index, block, 0, 0, CALLER); }
-#define DELETE_2(function, index)                                               \
-    MT_EXPORT void function(void *block, uintptr_t second);                     \
-    MT_EXPORT void function(void *block, uintptr_t second) { delete_block(index, block, second, 0, CALLER); }
-#define DELETE_3(function, index)                                               \
-    MT_EXPORT void function(void *block, uintptr_t second, uintptr_t third);    \
-    MT_EXPORT void function(void *block, uintptr_t second, uintptr_t third) { delete_block(index, block, second, third, CALLER); }
+#define NEW_2(function, index)                                                                                     \
+    MT_EXPORT void *function(size_t bytes, uintptr_t nothrow);                                                     \
+    MT_EXPORT void *function(size_t bytes, uintptr_t nothrow)                                                      \
+    {                                                                                                              \
+        return new_block(index, bytes, nothrow, CALLER);                                                           \
+    }
+#define NEW_ALIGNED_2(function, index)                                                                             \
+    MT_EXPORT void *function(size_t bytes, size_t alignment);                                                      \
+    MT_EXPORT void *function(size_t bytes, size_t alignment)                                                       \
+    {                                                                                                              \
+        return new_aligned(index, bytes, alignment, 0, CALLER);                                                    \
+    }
+#define NEW_ALIGNED_3(function, index)                                                                             \
+    MT_EXPORT void *function(size_t bytes, size_t alignment, uintptr_t nothrow);                                   \
+    MT_EXPORT void *function(size_t bytes, size_t alignment, uintptr_t nothrow)                                    \
+    {                                                                                                              \
+        return new_aligned(index, bytes, alignment, nothrow, CALLER);                                              \
+    }
+#define DELETE_1(function, index)                                                                                  \
+    MT_EXPORT void function(void *block);                                                                          \
+    MT_EXPORT void function(void *block)                                                                           \
+    {                                                                                                              \
+        delete_block(index, block, 0, 0, CALLER);                                                                  \
+    }
+#define DELETE_2(function, index)                                                                                  \
+    MT_EXPORT void function(void *block, uintptr_t second);                                                        \
+    MT_EXPORT void function(void *block, uintptr_t second)                                                         \
+    {                                                                                                              \
+        delete_block(index, block, second, 0, CALLER);                                                             \
+    }
+#define DELETE_3(function, index)                                                                                  \
+    MT_EXPORT void function(void *block, uintptr_t second, uintptr_t third);                                       \
+    MT_EXPORT void function(void *block, uintptr_t second, uintptr_t third)                                        \
+    {                                                                                                              \
+        delete_block(index, block, second, third, CALLER);                                                         \
+    }
 
 NEW_1(_Znwm, NEW)
 NEW_1(_Znam, NEW_ARRAY)

@@ -17,10 +17,10 @@
 struct mt_core mt_core;
 
 static _Atomic bool passes_through;
-static _Atomic bool was_tried;        /* mt_core_start() has answered once */
-static _Atomic bool is_constructed;   /* the constructor has run: its answer is the last one */
+static _Atomic bool was_tried;      /* mt_core_start() has answered once */
+static _Atomic bool is_constructed; /* the constructor has run: its answer is the last one */
 static _Atomic bool is_prepared;
-static _Atomic uint32_t told_epoch;   /* the core's epoch + 1 when its segment was told */
+static _Atomic uint32_t told_epoch; /* the core's epoch + 1 when its segment was told */
 
 bool mt_init_passes_through(void)
 {
@@ -29,8 +29,7 @@ bool mt_init_passes_through(void)
 
 bool mt_init_wants_mappings(void)
 {
-    return !mt_init_passes_through() &&
-           (!mt_core_is_on(&mt_core) || mt_core.options.number[MT_OPT_MAPPINGS]);
+    return !mt_init_passes_through() && (!mt_core_is_on(&mt_core) || mt_core.options.number[MT_OPT_MAPPINGS]);
 }
 
 /* What the preloaded library alone knows about the process; once for each segment. */

@@ -61,11 +61,21 @@ static MT_COLD void *malloc_failed(void)
     return failed();
 }
 
+static __attribute__((noinline)) void *malloc_sampled(size_t bytes)
+{
+    struct mt_shard *shard = mt_thread.sampled;
+    if (MT_UNLIKELY(!shard)) return malloc_slow(bytes);
+    mt_shard_will_allocate(shard, bytes);
+    void *block = mt_next_malloc(bytes);
+    if (MT_UNLIKELY(!block)) return malloc_failed();
+    return mt_count_did_allocate_sampled(shard, block);
+}
+
 /* Without the pools; and with them, for what their inline part does not do. */
-static __attribute__((noinline)) void *malloc_beside(size_t bytes)
+static inline void *malloc_beside(size_t bytes)
 {
     struct mt_shard *shard = mt_thread.fast;
-    if (MT_UNLIKELY(!shard)) return malloc_slow(bytes);
+    if (MT_UNLIKELY(!shard)) return malloc_sampled(bytes);
     mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
     if (MT_UNLIKELY(!block)) return malloc_failed();
@@ -108,16 +118,15 @@ static __attribute__((noinline)) void free_slow(void *block)
     mt_next_free(block);
 }
 
-/* Every call in it is a tail call, so that it needs no stack frame. */
-static __attribute__((noinline)) void free_beside(void *block)
+static __attribute__((noinline)) void free_sampled(void *block)
 {
-    struct mt_shard *shard = mt_thread.fast;
-    if (MT_UNLIKELY(!shard || !block || mt_live_may_hold(block) || mt_next_is_mapped_alone(mt_next_header(block)))) {
-        free_slow(block);
-        return;
-    }
-    if (mt_shard_count_freed(shard, mt_next_usable_of(mt_next_header(block)))) mt_count_flush_and_free(block);
-    else mt_next_free(block);
+    if (!mt_count_free_sampled(mt_thread.sampled, block)) free_slow(block);
+}
+
+/* Every call in it is a tail call, so that it needs no stack frame. */
+static inline void free_beside(void *block)
+{
+    if (!mt_count_free_by_header(mt_thread.fast, block)) free_sampled(block);
 }
 
 MT_EXPORT void free(void *block)
@@ -174,7 +183,8 @@ static MT_COLD void *realloc_gave_null(size_t bytes, size_t old_usable)
     return NULL;
 }
 
-/* The same for a block that may have a call stack: its record goes before another thread can be handed the address. */
+/* The same for a block that may have a call stack: its record goes before another thread can be handed the address.
+ */
 static __attribute__((noinline)) void *realloc_recorded(void *block, size_t bytes)
 {
     struct mt_live_block record;
@@ -287,8 +297,10 @@ MT_EXPORT int posix_memalign(void **block, size_t alignment, size_t bytes)
     }
     if (mt_pooled()) return pooled_posix(block, alignment, bytes);
     int error = mt_next.posix_memalign(block, alignment, bytes);
-    if (!error) mt_count_allocated(*block, bytes);
-    else if (error == ENOMEM) mt_thread_failed();
+    if (!error)
+        mt_count_allocated(*block, bytes);
+    else if (error == ENOMEM)
+        mt_thread_failed();
     return error;
 }
 
@@ -355,8 +367,10 @@ MT_EXPORT void malloc_stats(void)
 {
     static void *_Atomic slot;
     void (*next)(void) = (void (*)(void))(uintptr_t)find(&slot, "malloc_stats");
-    if (mt_pooled()) say_stats();
-    else if (next) next();
+    if (mt_pooled())
+        say_stats();
+    else if (next)
+        next();
 }
 
 /* The element names of glibc, one heap. */
@@ -389,7 +403,10 @@ static struct mallinfo2 pooled_mallinfo(void)
     struct mt_pools_info info;
     mt_pools_info(&info);
     size_t arena = info.held_bytes - info.huge_bytes, used = info.live_bytes - info.huge_bytes;
-    return (struct mallinfo2){.arena = arena, .hblks = info.huge_count, .hblkhd = info.huge_bytes, .uordblks = used,
+    return (struct mallinfo2){.arena = arena,
+                              .hblks = info.huge_count,
+                              .hblkhd = info.huge_bytes,
+                              .uordblks = used,
                               .fordblks = arena - used};
 }
 
@@ -399,8 +416,11 @@ MT_EXPORT struct mallinfo mallinfo(void)
 {
     if (mt_pooled()) {
         struct mallinfo2 wide = pooled_mallinfo();
-        return (struct mallinfo){.arena = (int)wide.arena, .hblks = (int)wide.hblks, .hblkhd = (int)wide.hblkhd,
-                                 .uordblks = (int)wide.uordblks, .fordblks = (int)wide.fordblks};
+        return (struct mallinfo){.arena = (int)wide.arena,
+                                 .hblks = (int)wide.hblks,
+                                 .hblkhd = (int)wide.hblkhd,
+                                 .uordblks = (int)wide.uordblks,
+                                 .fordblks = (int)wide.fordblks};
     }
     static void *_Atomic slot;
     struct mallinfo (*next)(void) = (struct mallinfo(*)(void))(uintptr_t)find(&slot, "mallinfo");

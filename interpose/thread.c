@@ -59,7 +59,8 @@ static void raise_u64(_Atomic uint64_t *field, uint64_t value)
 {
     uint64_t seen = atomic_load_explicit(field, memory_order_relaxed);
     while (seen < value && !atomic_compare_exchange_weak_explicit(field, &seen, value, memory_order_relaxed,
-                                                                  memory_order_relaxed)) {}
+                                                                  memory_order_relaxed)) {
+    }
 }
 
 static uint32_t epoch_mark(void)
@@ -74,7 +75,8 @@ static void count_stack(struct mt_thread *thread)
     if (!thread->stack_bytes || thread->stack_epoch == epoch_mark()) return;
     thread->stack_epoch = epoch_mark();
     FETCH_ADD(globals->stack_count, 1);
-    raise_u64(&globals->stack_peak_bytes, FETCH_ADD(globals->stack_bytes, thread->stack_bytes) + thread->stack_bytes);
+    raise_u64(&globals->stack_peak_bytes,
+              FETCH_ADD(globals->stack_bytes, thread->stack_bytes) + thread->stack_bytes);
 }
 
 static void uncount_stack(struct mt_thread *thread)
@@ -94,8 +96,11 @@ static void arm(struct mt_thread *thread)
 
 static void set_shard(struct mt_thread *thread, struct mt_shard *shard)
 {
+    bool has_stacks = mt_trace_mode() != MT_STACKS_OFF;
+    struct mt_shard *by_header = mt_next.has_chunk_header && !mt_pooled() ? shard : NULL;
     thread->shard = shard;
-    thread->fast = mt_next.has_chunk_header && !mt_pooled() ? shard : NULL;
+    thread->fast = has_stacks ? NULL : by_header;
+    thread->sampled = has_stacks ? by_header : NULL;
 }
 
 static void claim(struct mt_thread *thread)
@@ -133,7 +138,8 @@ __attribute__((cold, noinline)) bool mt_thread_enter(void)
 
 static bool counts_shared(void)
 {
-    return (mt_thread.state > MT_THREAD_OWN || mt_thread.is_busy) && !mt_init_passes_through() && mt_core_is_on(&mt_core);
+    return (mt_thread.state > MT_THREAD_OWN || mt_thread.is_busy) && !mt_init_passes_through() &&
+           mt_core_is_on(&mt_core);
 }
 
 void mt_thread_allocated_slow(uint64_t requested_bytes, uint64_t usable_bytes)
@@ -149,15 +155,19 @@ void mt_thread_freed_slow(uint64_t usable_bytes)
 void mt_thread_failed(void)
 {
     struct mt_shard *shard = mt_thread.shard;
-    if (shard) MT_ADD(shard->failed_count, 1);
-    else if (counts_shared()) FETCH_ADD(mt_core.segment->shards[0].failed_count, 1);
+    if (shard)
+        MT_ADD(shard->failed_count, 1);
+    else if (counts_shared())
+        FETCH_ADD(mt_core.segment->shards[0].failed_count, 1);
 }
 
 void mt_thread_reallocated(void)
 {
     struct mt_shard *shard = mt_thread.shard;
-    if (shard) MT_ADD(shard->realloc_count, 1);
-    else if (counts_shared()) FETCH_ADD(mt_core.segment->shards[0].realloc_count, 1);
+    if (shard)
+        MT_ADD(shard->realloc_count, 1);
+    else if (counts_shared())
+        FETCH_ADD(mt_core.segment->shards[0].realloc_count, 1);
 }
 
 MT_COLD void mt_count_flush_and_free(void *block)
@@ -173,7 +183,8 @@ void mt_count_due(struct mt_shard *shard, void *block, size_t usable_bytes)
         (int64_t)mt_core.segment->globals.batch_bytes)
         mt_shard_flush(&mt_core, shard);
     if (mt_shard_is_sample_due(shard))
-        mt_trace_allocated(shard, block, atomic_load_explicit(&shard->asked_bytes, memory_order_relaxed), usable_bytes);
+        mt_trace_allocated(shard, block, atomic_load_explicit(&shard->asked_bytes, memory_order_relaxed),
+                           usable_bytes);
 }
 
 __attribute__((noinline)) void *mt_count_due_and_return(void *block)
@@ -210,8 +221,10 @@ static void end_of_thread(void *value)
     struct mt_thread *thread = value;
     int saved = errno;
     thread->is_busy = true;
-    if (++thread->rounds < PTHREAD_DESTRUCTOR_ITERATIONS) pthread_setspecific(key, thread);
-    else retire(thread);
+    if (++thread->rounds < PTHREAD_DESTRUCTOR_ITERATIONS)
+        pthread_setspecific(key, thread);
+    else
+        retire(thread);
     thread->is_busy = false;
     errno = saved;
 }
@@ -346,14 +359,16 @@ static void rename_other(pthread_t thread, const char *name)
 MT_EXPORT int pthread_setname_np(pthread_t thread, const char *name)
 {
     static void *_Atomic slot;
-    int (*next)(pthread_t, const char *) =
-        (int (*)(pthread_t, const char *))(uintptr_t)mt_next_find_once(&slot, "pthread_setname_np");
+    int (*next)(pthread_t, const char *) = (int (*)(pthread_t, const char *))(uintptr_t)mt_next_find_once(
+        &slot, "pthread_setname_np");
     bool is_self = pthread_equal(thread, pthread_self());
     if (!is_self) FETCH_ADD(renames, 1); /* before, for a thread that is just about to take its name over */
     int error = next ? next(thread, name) : ENOSYS;
     if (error) return error;
-    if (is_self) rename_self(name);
-    else rename_other(thread, name);
+    if (is_self)
+        rename_self(name);
+    else
+        rename_other(thread, name);
     return 0;
 }
 

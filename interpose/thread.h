@@ -24,17 +24,18 @@ enum mt_thread_state {
 };
 
 struct mt_thread {
-    struct mt_shard *fast;  /* shard, where blocks carry their size; NULL: the slow path decides */
-    struct mt_shard *shard; /* NULL: the thread does not count by itself */
-    uint8_t state;          /* enum mt_thread_state */
-    uint8_t is_busy;        /* inside memtrack's own code: blocks come from the bootstrap pool */
-    uint8_t is_presenting;  /* inside a presentation call */
-    uint8_t rounds;         /* of thread-specific destructors */
-    uint8_t holds_mappings; /* it has, or is about to take, the lock of the mappings */
-    char name[16];          /* as the kernel knows it; "" = not asked yet */
-    uint32_t renames;       /* names that threads gave to others, when `name` was taken over */
-    uint32_t stack_epoch;   /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
-    uint64_t stack_bytes;   /* counted for this thread, 0 = none */
+    struct mt_shard *fast;    /* shard, where glibc serves and no call stacks are taken; else NULL */
+    struct mt_shard *sampled; /* shard, where glibc serves and call stacks are taken; else NULL */
+    struct mt_shard *shard;   /* NULL: the thread does not count by itself, the slow path decides */
+    uint8_t state;            /* enum mt_thread_state */
+    uint8_t is_busy;          /* inside memtrack's own code: blocks come from the bootstrap pool */
+    uint8_t is_presenting;    /* inside a presentation call */
+    uint8_t rounds;           /* of thread-specific destructors */
+    uint8_t holds_mappings;   /* it has, or is about to take, the lock of the mappings */
+    char name[16];            /* as the kernel knows it; "" = not asked yet */
+    uint32_t renames;         /* names that threads gave to others, when `name` was taken over */
+    uint32_t stack_epoch;     /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
+    uint64_t stack_bytes;     /* counted for this thread, 0 = none */
 };
 
 extern _Thread_local struct mt_thread mt_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));

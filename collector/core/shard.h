@@ -43,11 +43,11 @@ void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes);
  * is one, so that a signal handler that allocates in between loses no count.
  */
 #if defined(__x86_64__)
-#define MT_ADD(field, value) \
+#define MT_ADD(field, value)                                                                                       \
     __asm__("addq %1, %0" : "+m"(*(volatile uint64_t *)&(field)) : "er"((uint64_t)(value)) : "cc")
 #else
-#define MT_ADD(field, value)                                                                   \
-    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (value), \
+#define MT_ADD(field, value)                                                                                       \
+    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (value),                \
                           memory_order_relaxed)
 #endif
 
@@ -76,20 +76,28 @@ static inline bool mt_shard_is_sample_due(const struct mt_shard *shard)
 {
     return __builtin_expect(
         atomic_load_explicit(&shard->requested_bytes, memory_order_relaxed) >=
-            (uint64_t)atomic_load_explicit(&shard->sample_countdown_bytes, memory_order_relaxed), 0);
+            (uint64_t)atomic_load_explicit(&shard->sample_countdown_bytes, memory_order_relaxed),
+        0);
 }
 
-static inline bool mt_shard_did_allocate(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
+/* The same where no call stacks are taken: only a flush may be due. */
+static inline bool mt_shard_did_allocate_unsampled(struct mt_core *core, struct mt_shard *shard,
+                                                   uint64_t usable_bytes)
 {
     MT_ADD(shard->classes[mt_class_of_block(usable_bytes)].allocation_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable_bytes;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1))
-        return mt_shard_is_sample_due(shard);
+    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1)) return false;
     atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
-    if (mt_shard_is_sample_due(shard)) return true;
     return __builtin_expect(live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
-                            (int64_t)core->segment->globals.batch_bytes, 0);
+                                (int64_t)core->segment->globals.batch_bytes,
+                            0);
+}
+
+static inline bool mt_shard_did_allocate(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
+{
+    bool is_flush_due = mt_shard_did_allocate_unsampled(core, shard, usable_bytes);
+    return is_flush_due || mt_shard_is_sample_due(shard);
 }
 
 static inline void mt_shard_allocated(struct mt_core *core, struct mt_shard *shard, uint64_t requested_bytes,

@@ -1,7 +1,8 @@
 /*
  * Nanoseconds per malloc+free pair: `bench_pairs THREADS [SECONDS]`. Each
  * thread keeps a window of blocks of mixed small sizes and replaces one per
- * step, as programs do. Prints one number, the mean over the threads.
+ * step, as programs do. Prints one number, the mean over the threads of their
+ * own processor time: other load on the machine must not count.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
