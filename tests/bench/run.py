@@ -111,8 +111,10 @@ class Bench:
     def variants(self):
         """Name, words before the command, environment; the plain run comes first."""
         preload = {"LD_PRELOAD": os.path.join(self.build, "libmemtrack.so"), "MEMTRACK_OUTPUT": self.reports}
-        rows = [("plain", [], {}), ("memtrack", [], {**preload, "MEMTRACK_COLLECTOR": "none"}),
-                ("memtrack run", [os.path.join(self.build, "memtrack"), "run", "--output", self.reports, "--"], {})]
+        alone = {**preload, "MEMTRACK_COLLECTOR": "none"}
+        command = [os.path.join(self.build, "memtrack"), "run", "--output", self.reports, "--"]
+        rows = [("plain", [], {}), ("counting", [], {**alone, "MEMTRACK_POOLS": "off"}),
+                ("pools", [], {**alone, "MEMTRACK_POOLS": "on"}), ("memtrack run", command, {})]
         if not self.options.no_peers:
             for name, library in PEERS.items():
                 path = os.path.join(LIBRARIES, library)
@@ -175,8 +177,9 @@ class Bench:
                  for n in names]
         lines.append("| **median** | | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
         self.sections.append(("Whole programs", "Each cell: wall time / processor time / resident size, as ratios to the "
-                              f"plain run; {self.options.rounds} interleaved rounds. `memtrack` is the preloaded library "
-                              "alone, `memtrack run` the whole command with its collector and its start and end.", lines))
+                              f"plain run; {self.options.rounds} interleaved rounds. `counting` is the preloaded library "
+                              "over the program's own allocator, `pools` the library with its pools, `memtrack run` the whole "
+                              "command with default options, its collector, its start and its end.", lines))
 
     def pairs(self):
         program = built(self.build, "bench_pairs")
@@ -185,7 +188,7 @@ class Bench:
             return
         variants = [v for v in self.variants() if v[0] not in ("memtrack run", "heaptrack")]
         names = [name for name, _, _ in variants]
-        lines = ["| threads | " + " | ".join(names) + " | memtrack adds |", "|---|" + "---|" * (len(names) + 1)]
+        lines = ["| threads | " + " | ".join(names) + " | counting adds |", "|---|" + "---|" * (len(names) + 1)]
         for threads in ("1", "2", "8"):
             best = {name: [] for name in names}
             for number in range(self.options.rounds):
@@ -198,7 +201,7 @@ class Bench:
                     if value:
                         best[name].append(float(value.group()))
             cells = [f"{statistics.median(best[n]):.1f} ({min(best[n]):.1f})" if best[n] else "-" for n in names]
-            added = min(best["memtrack"]) - min(best["plain"]) if best["memtrack"] and best["plain"] else float("nan")
+            added = min(best["counting"]) - min(best["plain"]) if best["counting"] and best["plain"] else float("nan")
             lines.append(f"| {threads} | " + " | ".join(cells) + f" | {added:+.1f} ns |")
             note(lines[-1])
         self.sections.append(("Pairs of malloc and free", "Nanoseconds for one pair and thread: median (least) of "
@@ -265,7 +268,7 @@ class Bench:
                               env=self.environment({"MEMTRACK_COLLECTOR": "none"}), cwd=self.folder,
                               capture_output=True, text=True, check=False).stdout
         note(text)
-        self.sections.append(("One call through the Vulkan layer", "Nanoseconds that a call takes over a driver that does nothing.",
+        self.sections.append(("One call through the Vulkan layer", "Nanoseconds that the layer adds to a call, over a driver that does nothing.",
                               text.rstrip().splitlines()))
 
     def document(self):
