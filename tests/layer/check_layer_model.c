@@ -4,12 +4,8 @@
  * that come back, compared record by record with a plain list of what should
  * be there. Each seed is a process of its own.
  */
-#include "fake_driver.h"
-#include "segment_view.h"
+#include "layer_support.h"
 
-#include <check.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 enum { MEMORIES = 48, RESOURCES = 96, STEPS = 20000, COMPARE_EVERY = 500, HANDLE_VALUES = 400, SEEDS = 8 };
@@ -31,10 +27,6 @@ struct model_row {
     uint64_t total, failed;
 };
 
-static char directory[] = "/tmp/memtrack-model.XXXXXX";
-static char layer_path[4096];
-static VkDevice device;
-static const struct mt_segment *segment;
 static struct model_memory memories[MEMORIES];
 static struct model_resource resources[RESOURCES];
 static struct model_row heaps[FAKE_HEAPS], types[FAKE_TYPES], imports;
@@ -84,7 +76,7 @@ static void take(struct model_row *row, uint64_t bytes)
     row->count--;
 }
 
-static void allocate(struct model_memory *at)
+static void make_memory(struct model_memory *at)
 {
     VkImportMemoryFdInfoKHR import = {VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR, NULL,
                                       VK_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD_BIT, 3};
@@ -111,7 +103,7 @@ static void allocate(struct model_memory *at)
     }
 }
 
-static void free_memory(struct model_memory *at)
+static void drop_memory(struct model_memory *at)
 {
     DEVICE_COMMAND(device, FreeMemory)(device, (VkDeviceMemory)at->handle, NULL);
     for (unsigned i = 0; i < RESOURCES; i++) {
@@ -147,7 +139,7 @@ static void name(struct model_memory *at)
     at->name = text[0];
 }
 
-static void create(struct model_resource *at)
+static void make_resource(struct model_resource *at)
 {
     struct model_resource made = {.bytes = 1 + below(5000), .is_image = below(2), .memory = -1};
     VkBufferCreateInfo buffer_info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = made.bytes};
@@ -167,7 +159,7 @@ static void create(struct model_resource *at)
     fake.fail = VK_SUCCESS;
 }
 
-static void destroy(struct model_resource *at)
+static void drop_resource(struct model_resource *at)
 {
     if (at->is_image)
         DEVICE_COMMAND(device, DestroyImage)(device, (VkImage)at->handle, NULL);
@@ -176,7 +168,7 @@ static void destroy(struct model_resource *at)
     *at = (struct model_resource){0};
 }
 
-static void bind(struct model_resource *at)
+static void bind_resource(struct model_resource *at)
 {
     unsigned index = below(MEMORIES);
     VkDeviceMemory memory = (VkDeviceMemory)memories[index].handle;
@@ -209,9 +201,9 @@ static void step(void)
     case 0:
     case 1:
         if (memory->handle)
-            free_memory(memory);
+            drop_memory(memory);
         else
-            allocate(memory);
+            make_memory(memory);
         break;
     case 2:
         if (memory->handle) map_or_unmap(memory);
@@ -223,12 +215,12 @@ static void step(void)
     case 5:
     case 6:
         if (resource->handle)
-            destroy(resource);
+            drop_resource(resource);
         else
-            create(resource);
+            make_resource(resource);
         break;
     default:
-        if (resource->handle) bind(resource);
+        if (resource->handle) bind_resource(resource);
     }
 }
 
@@ -298,15 +290,9 @@ static void compare(void)
 
 START_TEST(random_steps)
 {
-    VkInstance instance;
-    struct fake_instance_options options = {.api_version = VK_API_VERSION_1_1};
     state = UINT64_C(0x9e3779b97f4a7c15) * (uint64_t)(_i + 1);
-    fake_start(layer_path);
+    start_device();
     fake.handle_step = 0;
-    ck_assert_int_eq(fake_create_instance(&options, &instance), VK_SUCCESS);
-    ck_assert_int_eq(fake_create_device(instance, 0, &device), VK_SUCCESS);
-    segment = view_open(directory, getpid());
-    ck_assert_ptr_nonnull(segment);
     for (unsigned i = 1; i <= STEPS; i++) {
         step();
         if (i % COMPARE_EVERY == 0) compare();
@@ -321,22 +307,11 @@ END_TEST
 
 int main(void)
 {
-    char command[128];
-    const char *build = getenv("MEMTRACK_BUILD");
-    snprintf(layer_path, sizeof layer_path, "%s/libVkLayer_memtrack.so", build ? build : "build");
-    snprintf(command, sizeof command, "rm -rf %s", mkdtemp(directory));
-    unsetenv("MEMTRACK_BUILD"); /* the layer would complain of an unknown option */
-    setenv("MEMTRACK_SESSION", directory, 1);
-    setenv("MEMTRACK_COLLECTOR", "none", 1);
+    if (!prepare_tests()) return 1;
     TCase *tests = tcase_create("model");
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, random_steps, 0, SEEDS);
     Suite *suite = suite_create("layer model");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    if (system(command)) fprintf(stderr, "left behind: %s\n", directory);
-    return failed != 0;
+    return run_suite(suite);
 }

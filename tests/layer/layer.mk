@@ -2,7 +2,8 @@
 # layer among others under real programs.
 
 layer_test_dir := $(BUILD)/tests/layer
-LAYER_TESTS += $(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model tests/layer/lavapipe.sh tests/layer/stacking.sh tests/layer/call_log.sh
+LAYER_TESTS += $(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model tests/layer/lavapipe.sh \
+               tests/layer/stacking.sh tests/layer/call_log.sh
 BENCH_PROGRAMS += $(BUILD)/tests/bench_layer
 
 # What the scripts run.
@@ -14,7 +15,9 @@ $(layer_test_dir)/%.o: tests/layer/%.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE_CFLAGS) $(shell pkg-config --cflags check) $(CFLAGS) -c -o $@ $<
 
-$(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model: %: %.o $(layer_test_dir)/fake_driver.o $(layer_test_dir)/segment_view.o
+layer_support_obj := $(patsubst %,$(layer_test_dir)/%.o,layer_support fake_driver segment_view)
+$(layer_test_dir)/check_layer: $(patsubst %,$(layer_test_dir)/check_layer_%.o,chain memory resources life)
+$(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model: %: %.o $(layer_support_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) -lpthread -lm
 
