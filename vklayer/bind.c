@@ -4,6 +4,7 @@
  * because a call for several may fail for some.
  */
 #include "layer.h"
+#include "pool.h"
 
 /* One binding as any of the commands says it. */
 struct binding {
@@ -134,7 +135,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindBufferMemory(VkDevice handle, VkBuff
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    VkResult result = device->next.BindBufferMemory(handle, buffer, memory, offset);
+    VkResult result = device->pool ? mt_pool_bind_buffer(device->pool, buffer, memory, offset)
+                                   : device->next.BindBufferMemory(handle, buffer, memory, offset);
     if (result == VK_SUCCESS && mt_device_is_tracked(device)) {
         struct binding binding = {MT_HANDLE(buffer), MT_HANDLE(memory), offset, 0, false};
         record_buffer(handle, device, &binding, buffer);
@@ -155,7 +157,8 @@ static VkResult bind_buffers(VkDevice handle, struct mt_device *device, PFN_vkBi
                              uint32_t count, const VkBindBufferMemoryInfo *infos)
 {
     if (!next) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    VkResult result = next(handle, count, infos);
+    VkResult result = device->pool ? mt_pool_bind_buffers(device->pool, next, count, infos)
+                                   : next(handle, count, infos);
     if (!mt_device_is_tracked(device)) return result;
     for (uint32_t i = 0; i < count; i++) {
         if (!was_bound(result, infos[i].pNext)) continue;
@@ -197,7 +200,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory(VkDevice handle, VkImage
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    VkResult result = device->next.BindImageMemory(handle, image, memory, offset);
+    VkResult result = device->pool ? mt_pool_bind_image(device->pool, image, memory, offset)
+                                   : device->next.BindImageMemory(handle, image, memory, offset);
     if (result == VK_SUCCESS && mt_device_is_tracked(device)) {
         struct binding binding = {MT_HANDLE(image), MT_HANDLE(memory), offset, 0, false};
         record_image(handle, device, &binding, image);
@@ -223,7 +227,8 @@ static VkResult bind_images(VkDevice handle, struct mt_device *device, PFN_vkBin
                             const VkBindImageMemoryInfo *infos)
 {
     if (!next) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    VkResult result = next(handle, count, infos);
+    VkResult result = device->pool ? mt_pool_bind_images(device->pool, next, count, infos)
+                                   : next(handle, count, infos);
     if (!mt_device_is_tracked(device)) return result;
     for (uint32_t i = 0; i < count; i++) {
         if (!was_bound(result, infos[i].pNext)) continue;
@@ -265,7 +270,8 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueueBindSparse(VkQueue queue, uint32_t 
 {
     struct mt_device *device = mt_device_find(queue);
     if (!device || !device->next.QueueBindSparse) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    VkResult result = device->next.QueueBindSparse(queue, count, infos, fence);
+    VkResult result = device->pool ? mt_pool_bind_sparse(device->pool, queue, count, infos, fence)
+                                   : device->next.QueueBindSparse(queue, count, infos, fence);
     if (result != VK_SUCCESS || !mt_device_is_tracked(device)) return result;
     uint64_t binds = 0;
     for (uint32_t i = 0; i < count; i++) binds += count_sparse_binds(&infos[i]);

@@ -88,6 +88,7 @@ static void ask(const struct watch *watch)
     VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
                                                 .pNext = &budget};
     watch->ask(watch->physical_device, &memory);
+    mt_simulate_budget(&memory);
     if (atomic_load_explicit(&watch->core->epoch, memory_order_relaxed) != watch->epoch) return;
     for (uint32_t i = 0; i < watch->heap_count; i++)
         mt_heap_budget(watch->core, watch->rows[i], budget.heapBudget[i], budget.heapUsage[i]);

@@ -4,6 +4,7 @@
  * also before an instance exists.
  */
 #include "layer.h"
+#include "pool.h"
 
 #include <dlfcn.h>
 #include <string.h>
@@ -33,6 +34,16 @@ static PFN_vkVoidFunction search(const struct hook *hooks, size_t count, const c
     return NULL;
 }
 
+static const struct hook pool_hooks[] = {
+#define MT_POOL_HOOK(Name) {"vk" #Name, (PFN_vkVoidFunction)memtrack_##Name},
+#include "hooks.def"
+};
+
+static const struct hook physical_hooks[] = {
+#define MT_PHYSICAL_HOOK(Name) {"vk" #Name, (PFN_vkVoidFunction)memtrack_##Name},
+#include "hooks.def"
+};
+
 PFN_vkVoidFunction mt_chain_instance_hook(const char *name)
 {
     return search(instance_hooks, sizeof instance_hooks / sizeof *instance_hooks, name);
@@ -41,6 +52,17 @@ PFN_vkVoidFunction mt_chain_instance_hook(const char *name)
 PFN_vkVoidFunction mt_chain_device_hook(const char *name)
 {
     return search(device_hooks, sizeof device_hooks / sizeof *device_hooks, name);
+}
+
+static PFN_vkVoidFunction pool_hook(const char *name)
+{
+    return search(pool_hooks, sizeof pool_hooks / sizeof *pool_hooks, name);
+}
+
+static PFN_vkVoidFunction physical_hook(const char *name)
+{
+    if (!mt_simulate_limits_heaps()) return NULL;
+    return search(physical_hooks, sizeof physical_hooks / sizeof *physical_hooks, name);
 }
 
 static const char *file_part(const char *path)
@@ -68,6 +90,18 @@ VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL memtrack_GetInstanceProcAddr(VkInstance
     if (!instance) return NULL;
     PFN_vkVoidFunction next = instance->next.GetInstanceProcAddr(handle, name);
     hook = mt_chain_device_hook(name);
+    if (!hook && mt_pool_is_wanted()) hook = pool_hook(name);
+    if (!hook) hook = physical_hook(name);
+    return hook && next ? hook : next;
+}
+
+/* The loader asks here for commands of physical devices that it does not know itself. */
+static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL physical_device_proc_addr(VkInstance handle, const char *name)
+{
+    struct mt_instance *instance = name ? mt_instance_find(handle) : NULL;
+    if (!instance || mt_chain_instance_hook(name) || mt_chain_device_hook(name)) return NULL;
+    PFN_vkVoidFunction next = instance->next_physical ? instance->next_physical(handle, name) : NULL;
+    PFN_vkVoidFunction hook = physical_hook(name);
     return hook && next ? hook : next;
 }
 
@@ -78,6 +112,7 @@ VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL memtrack_GetDeviceProcAddr(VkDevice han
     PFN_vkVoidFunction next = device->next.GetDeviceProcAddr(handle, name);
     if (!next) return NULL;
     PFN_vkVoidFunction hook = mt_chain_device_hook(name);
+    if (!hook && device->pool) hook = pool_hook(name);
     bool is_needed = hook == (PFN_vkVoidFunction)memtrack_GetDeviceProcAddr ||
                      hook == (PFN_vkVoidFunction)memtrack_DestroyDevice;
     return hook && (device->is_tracked || is_needed) ? hook : next;
@@ -138,6 +173,6 @@ vkNegotiateLoaderLayerInterfaceVersion(VkNegotiateLayerInterface *interface)
     interface->loaderLayerInterfaceVersion = 2;
     interface->pfnGetInstanceProcAddr = memtrack_GetInstanceProcAddr;
     interface->pfnGetDeviceProcAddr = memtrack_GetDeviceProcAddr;
-    interface->pfnGetPhysicalDeviceProcAddr = NULL; /* no physical-device command of an extension is hooked */
+    interface->pfnGetPhysicalDeviceProcAddr = physical_device_proc_addr;
     return VK_SUCCESS;
 }

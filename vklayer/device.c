@@ -5,6 +5,7 @@
  * the next layer's commands.
  */
 #include "layer.h"
+#include "pool.h"
 
 #include <string.h>
 
@@ -95,6 +96,7 @@ static void describe(const struct mt_instance *instance, struct mt_device *devic
     struct found_extensions found = {false, false};
     instance->next.GetPhysicalDeviceProperties(device->physical_device, &description->properties.properties);
     instance->next.GetPhysicalDeviceMemoryProperties(device->physical_device, &device->memory);
+    mt_simulate_memory(&device->memory);
     find_extensions(instance, device, &found);
     ask_properties2(instance, device, &found, description);
     bool can_ask = common_version(instance, description) >= VK_API_VERSION_1_1 || instance->has_properties2;
@@ -297,6 +299,9 @@ static void leak_memory(struct mt_node *node, void *context)
     struct leaks *leaks = context;
     leaks->memory_count++;
     if (!(node->flags & MT_NODE_IMPORT)) leaks->memory_bytes += node->size_bytes;
+    if (!(node->flags & MT_NODE_IMPORT) && leaks->device->card && node->type < VK_MAX_MEMORY_TYPES)
+        mt_simulate_freed(leaks->device->card, leaks->device->memory.memoryTypes[node->type].heapIndex,
+                          node->size_bytes);
     mark_leak(leaks, node, MT_VK_MEMORY_FLAGS, MT_VK_MEMORY_LEAKED);
 }
 
@@ -376,6 +381,7 @@ static void drop_second_self(VkLayerDeviceLink *link)
 static void fill_next(struct mt_device *device, PFN_vkGetDeviceProcAddr next)
 {
 #define MT_DEVICE_HOOK(Name) device->next.Name = (PFN_vk##Name)next(device->handle, "vk" #Name);
+#define MT_POOL_HOOK(Name)   MT_DEVICE_HOOK(Name)
 #include "hooks.def"
     device->next.GetDeviceProcAddr = next;
 }
@@ -396,7 +402,7 @@ static void start_maps(struct mt_device *device)
 }
 
 static bool make_device(VkDevice handle, struct mt_instance *instance, VkPhysicalDevice physical_device,
-                        PFN_vkGetDeviceProcAddr next)
+                        const VkDeviceCreateInfo *info, PFN_vkGetDeviceProcAddr next)
 {
     struct mt_core *core = mt_process_core();
     struct mt_device *device = mt_private_map(core, sizeof *device);
@@ -409,7 +415,12 @@ static bool make_device(VkDevice handle, struct mt_instance *instance, VkPhysica
     start_maps(device);
     fill_next(device, next);
     device->is_tracked = mt_core_ready(core) && mt_device_record(device, instance);
+    if (device->is_tracked) {
+        device->card = mt_simulate_card(core, device->stats->identity);
+        device->pool = mt_pool_start(device, instance, info);
+    }
     if (mt_device_register(device)) return true;
+    if (device->pool) mt_pool_end(device->pool);
     if (device->is_tracked) mt_device_close(device);
     free_device(device);
     return false;
@@ -428,7 +439,7 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateDevice(VkPhysicalDevice physical_d
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;
     VkResult result = instance->next.CreateDevice(physical_device, info, allocator, handle);
     if (result != VK_SUCCESS) return result;
-    if (make_device(*handle, instance, physical_device, next)) return VK_SUCCESS;
+    if (make_device(*handle, instance, physical_device, info, next)) return VK_SUCCESS;
     PFN_vkDestroyDevice destroy = (PFN_vkDestroyDevice)next(*handle, "vkDestroyDevice");
     if (destroy) destroy(*handle, allocator);
     *handle = VK_NULL_HANDLE;
@@ -440,6 +451,7 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyDevice(VkDevice handle, const VkAlloc
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
     PFN_vkDestroyDevice destroy = device->next.DestroyDevice;
+    if (device->pool) mt_pool_end(device->pool);
     mt_device_close(device);
     mt_device_unregister(device);
     free_device(device);

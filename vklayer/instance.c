@@ -58,7 +58,8 @@ static bool enables(const VkInstanceCreateInfo *info, const char *extension)
 }
 
 static struct mt_instance *make_instance(VkInstance handle, const VkInstanceCreateInfo *info,
-                                         PFN_vkGetInstanceProcAddr next)
+                                         PFN_vkGetInstanceProcAddr next,
+                                         PFN_GetPhysicalDeviceProcAddr next_physical)
 {
     struct mt_instance *instance = mt_private_map(mt_process_core(), sizeof *instance);
     if (!instance) return NULL;
@@ -67,6 +68,7 @@ static struct mt_instance *make_instance(VkInstance handle, const VkInstanceCrea
     instance->handle = handle;
     instance->api_version = version ? version : VK_API_VERSION_1_0;
     instance->has_properties2 = enables(info, VK_KHR_GET_PHYSICAL_DEVICE_PROPERTIES_2_EXTENSION_NAME);
+    instance->next_physical = next_physical;
     fill_next(instance, next);
     if (mt_instance_register(instance)) return instance;
     mt_private_unmap(mt_process_core(), instance, sizeof *instance);
@@ -91,11 +93,13 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateInstance(const VkInstanceCreateInf
     PFN_vkGetInstanceProcAddr next = link->u.pLayerInfo->pfnNextGetInstanceProcAddr;
     PFN_vkCreateInstance create = (PFN_vkCreateInstance)next(VK_NULL_HANDLE, "vkCreateInstance");
     if (!create) return VK_ERROR_INITIALIZATION_FAILED;
-    mt_process_attach();
+    PFN_GetPhysicalDeviceProcAddr next_physical = link->u.pLayerInfo->pfnNextGetPhysicalDeviceProcAddr;
+    struct mt_core *core = mt_process_attach();
+    if (core) mt_simulate_start(core);
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;
     VkResult result = create(info, allocator, handle);
     if (result != VK_SUCCESS) return result;
-    return make_instance(*handle, info, next) ? VK_SUCCESS : give_up(handle, allocator, next);
+    return make_instance(*handle, info, next, next_physical) ? VK_SUCCESS : give_up(handle, allocator, next);
 }
 
 struct orphans {

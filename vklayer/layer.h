@@ -12,6 +12,7 @@
 #include "vulkan_compat.h"
 #include "handles.h"
 #include "core.h"
+#include "simulate.h"
 #include "vulkan_records.h"
 
 #define MT_LAYER_NAME "VK_LAYER_MEMTRACK_memtrack"
@@ -34,6 +35,7 @@ struct mt_instance_next {
 
 struct mt_device_next {
 #define MT_DEVICE_HOOK(Name) PFN_vk##Name Name;
+#define MT_POOL_HOOK(Name)   PFN_vk##Name Name;
 #include "hooks.def"
 };
 
@@ -43,6 +45,7 @@ struct mt_instance {
     uint32_t api_version; /* what the program asked for; 1.0 where it said nothing */
     bool has_properties2; /* VK_KHR_get_physical_device_properties2 is enabled */
     struct mt_instance_next next;
+    PFN_GetPhysicalDeviceProcAddr next_physical; /* NULL: no layer below has one */
 };
 
 enum mt_call { MT_CALL_ALLOCATE, MT_CALL_FREE, MT_CALL_MAP, MT_CALL_COUNT };
@@ -61,6 +64,7 @@ struct mt_device_stats {
     bool in_use;
     unsigned heaps[VK_MAX_MEMORY_HEAPS], types[VK_MAX_MEMORY_TYPES], imports;
     struct mt_histogram *_Atomic calls[MT_CALL_COUNT][VK_MAX_MEMORY_TYPES];
+    uint32_t pools_record, pool_records[VK_MAX_MEMORY_TYPES][4][2]; /* of pool.c */
 };
 
 struct mt_device {
@@ -74,6 +78,8 @@ struct mt_device {
     struct mt_device_stats *stats;
     struct mt_device_next next;
     VkPhysicalDeviceMemoryProperties memory;
+    struct mt_simulated_card *card; /* NULL: nothing is simulated */
+    struct mt_device_pool *pool;    /* NULL: its memory is not pooled */
     struct mt_arena arena;
     struct mt_handle_map memories, buffers, images, swapchains;
 };
@@ -231,5 +237,52 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueuePresentKHR(VkQueue, const VkPresent
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectNameEXT(VkDevice, const VkDebugUtilsObjectNameInfoEXT *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectNameEXT(VkDevice,
                                                                     const VkDebugMarkerObjectNameInfoEXT *);
+/* Answered only where the device is pooled; see pool_hooks.c and pool_rewrite.c. */
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_FlushMappedMemoryRanges(VkDevice, uint32_t, const VkMappedMemoryRange *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_InvalidateMappedMemoryRanges(VkDevice, uint32_t,
+                                                                     const VkMappedMemoryRange *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetDeviceMemoryCommitment(VkDevice, VkDeviceMemory, VkDeviceSize *);
+VKAPI_ATTR uint64_t VKAPI_CALL
+memtrack_GetDeviceMemoryOpaqueCaptureAddress(VkDevice, const VkDeviceMemoryOpaqueCaptureAddressInfo *);
+VKAPI_ATTR uint64_t VKAPI_CALL
+memtrack_GetDeviceMemoryOpaqueCaptureAddressKHR(VkDevice, const VkDeviceMemoryOpaqueCaptureAddressInfo *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_GetMemoryFdKHR(VkDevice, const VkMemoryGetFdInfoKHR *, int *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetDeviceBufferMemoryRequirements(VkDevice,
+                                                                      const VkDeviceBufferMemoryRequirements *,
+                                                                      VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetDeviceBufferMemoryRequirementsKHR(VkDevice,
+                                                                         const VkDeviceBufferMemoryRequirements *,
+                                                                         VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetDeviceImageMemoryRequirements(VkDevice,
+                                                                     const VkDeviceImageMemoryRequirements *,
+                                                                     VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetDeviceImageMemoryRequirementsKHR(VkDevice,
+                                                                        const VkDeviceImageMemoryRequirements *,
+                                                                        VkMemoryRequirements2 *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetAccelerationStructureMemoryRequirementsNV(
+    VkDevice, const VkAccelerationStructureMemoryRequirementsInfoNV *, VkMemoryRequirements2 *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_GetVideoSessionMemoryRequirementsKHR(VkDevice, VkVideoSessionKHR,
+                                                                             uint32_t *,
+                                                                             VkVideoSessionMemoryRequirementsKHR *);
+VKAPI_ATTR VkResult VKAPI_CALL
+memtrack_BindAccelerationStructureMemoryNV(VkDevice, uint32_t, const VkBindAccelerationStructureMemoryInfoNV *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindVideoSessionMemoryKHR(VkDevice, VkVideoSessionKHR, uint32_t,
+                                                                  const VkBindVideoSessionMemoryInfoKHR *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindTensorMemoryARM(VkDevice, uint32_t, const struct mt_bind_tensor_info *);
+VKAPI_ATTR VkResult VKAPI_CALL
+memtrack_BindDataGraphPipelineSessionMemoryARM(VkDevice, uint32_t, const struct mt_bind_graph_session_info *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectTagEXT(VkDevice, const VkDebugUtilsObjectTagInfoEXT *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectTagEXT(VkDevice, const VkDebugMarkerObjectTagInfoEXT *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetPrivateData(VkDevice, VkObjectType, uint64_t, VkPrivateDataSlot,
+                                                       uint64_t);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetPrivateData(VkDevice, VkObjectType, uint64_t, VkPrivateDataSlot, uint64_t *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyPrivateDataSlot(VkDevice, VkPrivateDataSlot,
+                                                           const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetPrivateDataEXT(VkDevice, VkObjectType, uint64_t, VkPrivateDataSlot,
+                                                          uint64_t);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetPrivateDataEXT(VkDevice, VkObjectType, uint64_t, VkPrivateDataSlot,
+                                                      uint64_t *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyPrivateDataSlotEXT(VkDevice, VkPrivateDataSlot,
+                                                              const VkAllocationCallbacks *);
 
 #endif

@@ -5,6 +5,7 @@
  * another thread at once; what is made is recorded after it came back.
  */
 #include "layer.h"
+#include "pool.h"
 
 #include <string.h>
 
@@ -157,17 +158,58 @@ static void record_memory(struct mt_device *device, const VkMemoryAllocateInfo *
     struct facts facts = {0};
     const VkBaseInStructure *at = info->pNext;
     for (; at; at = at->pNext) note_structure(&facts, at);
-    bool is_import = facts.flags & MT_VK_MEMORY_IS_IMPORT;
+    bool is_import = facts.flags & MT_VK_MEMORY_IS_IMPORT,
+         is_slice = device->pool && mt_pool_owns(device->pool, handle);
+    if (is_slice) facts.flags |= MT_VK_MEMORY_IS_SLICE;
     struct mt_node node = {.handle = handle, .size_bytes = info->allocationSize};
     node.type = (uint8_t)(info->memoryTypeIndex < VK_MAX_MEMORY_TYPES ? info->memoryTypeIndex
                                                                       : VK_MAX_MEMORY_TYPES);
     node.flags = is_import ? MT_NODE_IMPORT : 0;
     node.object = write_record(device, info, &facts, handle, spent_ns);
     count_allocation(device, node.type, is_import, node.size_bytes);
-    mt_histogram_add(mt_device_histogram(device, MT_CALL_ALLOCATE, node.type), spent_ns);
+    if (!is_slice) mt_histogram_add(mt_device_histogram(device, MT_CALL_ALLOCATE, node.type), spent_ns);
     if (mt_handles_add(&device->memories, &node)) return;
     count_free(device, node.type, is_import, node.size_bytes); /* its free could not be told: count it at once */
     mt_object_free(device->core, node.object);
+}
+
+/* The bytes that a simulated heap must have: none for what brings its own memory. */
+static uint64_t bytes_needed(const VkMemoryAllocateInfo *info)
+{
+    struct facts facts = {0};
+    for (const VkBaseInStructure *at = info->pNext; at; at = at->pNext) note_structure(&facts, at);
+    return facts.flags & MT_VK_MEMORY_IS_IMPORT ? 0 : info->allocationSize;
+}
+
+static VkResult allocate_below(struct mt_device *device, const VkMemoryAllocateInfo *info,
+                               const VkAllocationCallbacks *allocator, VkDeviceMemory *memory, uint64_t *spent_ns)
+{
+    if (device->pool) return mt_pool_allocate(device->pool, info, allocator, memory, spent_ns);
+    uint64_t start_ns = mt_now_ns();
+    VkResult result = device->next.AllocateMemory(device->handle, info, allocator, memory);
+    *spent_ns = mt_now_ns() - start_ns;
+    return result;
+}
+
+static VkResult allocate_simulated(struct mt_device *device, const VkMemoryAllocateInfo *info,
+                                   const VkAllocationCallbacks *allocator, VkDeviceMemory *memory,
+                                   uint64_t *spent_ns)
+{
+    uint32_t heap = heap_of_type(device, info->memoryTypeIndex);
+    uint64_t bytes = bytes_needed(info);
+    VkResult result = mt_simulate_allocate(device->card, device->core, heap, bytes);
+    if (result != VK_SUCCESS) return result;
+    result = allocate_below(device, info, allocator, memory, spent_ns);
+    if (result != VK_SUCCESS) mt_simulate_freed(device->card, heap, bytes);
+    return result;
+}
+
+static void free_below(struct mt_device *device, VkDeviceMemory memory, const VkAllocationCallbacks *allocator)
+{
+    if (device->pool && mt_pool_owns(device->pool, MT_HANDLE(memory)))
+        mt_pool_free(device->pool, MT_HANDLE(memory));
+    else
+        device->next.FreeMemory(device->handle, memory, allocator);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const VkMemoryAllocateInfo *info,
@@ -176,10 +218,10 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const Vk
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return VK_ERROR_OUT_OF_HOST_MEMORY;
-    if (!mt_device_is_tracked(device)) return device->next.AllocateMemory(handle, info, allocator, memory);
-    uint64_t start_ns = mt_now_ns();
-    VkResult result = device->next.AllocateMemory(handle, info, allocator, memory);
-    uint64_t spent_ns = mt_now_ns() - start_ns;
+    uint64_t spent_ns = 0;
+    if (!mt_device_is_tracked(device)) return allocate_below(device, info, allocator, memory, &spent_ns);
+    VkResult result = device->card ? allocate_simulated(device, info, allocator, memory, &spent_ns)
+                                   : allocate_below(device, info, allocator, memory, &spent_ns);
     if (result == VK_SUCCESS)
         record_memory(device, info, MT_HANDLE(*memory), spent_ns);
     else {
@@ -200,6 +242,8 @@ static uint32_t forget_memory(struct mt_device *device, uint64_t handle)
     uint32_t type = node->type;
     mt_resource_memory_gone(device, node);
     count_free(device, type, node->flags & MT_NODE_IMPORT, node->size_bytes);
+    if (device->card && !(node->flags & MT_NODE_IMPORT))
+        mt_simulate_freed(device->card, heap_of_type(device, type), node->size_bytes);
     if (node->object) mt_object_free(device->core, node->object);
     mt_handles_give_back(&device->memories, node);
     return type;
@@ -211,10 +255,14 @@ VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory m
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
     if (!memory || !mt_device_is_tracked(device)) {
-        device->next.FreeMemory(handle, memory, allocator);
+        free_below(device, memory, allocator);
         return;
     }
     uint32_t type = forget_memory(device, MT_HANDLE(memory));
+    if (device->pool && mt_pool_owns(device->pool, MT_HANDLE(memory))) {
+        mt_pool_free(device->pool, MT_HANDLE(memory));
+        return;
+    }
     uint64_t start_ns = mt_now_ns();
     device->next.FreeMemory(handle, memory, allocator);
     mt_histogram_add(mt_device_histogram(device, MT_CALL_FREE, type), mt_now_ns() - start_ns);
@@ -240,7 +288,7 @@ static void record_map(struct mt_device *device, uint64_t memory, uint64_t offse
         mt_object_end(record);
     }
     mt_handles_leave(&device->memories, node);
-    mt_histogram_add(mt_device_histogram(device, MT_CALL_MAP, type), spent_ns);
+    if (spent_ns) mt_histogram_add(mt_device_histogram(device, MT_CALL_MAP, type), spent_ns);
 }
 
 static void record_unmap(struct mt_device *device, uint64_t memory)
@@ -258,11 +306,21 @@ static void record_unmap(struct mt_device *device, uint64_t memory)
     mt_handles_leave(&device->memories, node);
 }
 
+/* Its chunk is mapped: nothing goes down, and no time of a driver's call is counted. */
+static VkResult map_slice(struct mt_device *device, uint64_t memory, uint64_t offset, uint64_t bytes, void **data)
+{
+    VkResult result = mt_pool_map(device->pool, memory, offset, data);
+    if (result == VK_SUCCESS && mt_device_is_tracked(device)) record_map(device, memory, offset, bytes, 0);
+    return result;
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_MapMemory(VkDevice handle, VkDeviceMemory memory, VkDeviceSize offset,
                                                   VkDeviceSize bytes, VkMemoryMapFlags flags, void **data)
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return VK_ERROR_MEMORY_MAP_FAILED;
+    if (device->pool && mt_pool_owns(device->pool, MT_HANDLE(memory)))
+        return map_slice(device, MT_HANDLE(memory), offset, bytes, data);
     if (!mt_device_is_tracked(device)) return device->next.MapMemory(handle, memory, offset, bytes, flags, data);
     uint64_t start_ns = mt_now_ns();
     VkResult result = device->next.MapMemory(handle, memory, offset, bytes, flags, data);
@@ -274,6 +332,8 @@ static VkResult map2(VkDevice handle, struct mt_device *device, PFN_vkMapMemory2
                      const VkMemoryMapInfoKHR *info, void **data)
 {
     if (!next) return VK_ERROR_MEMORY_MAP_FAILED;
+    if (device->pool && mt_pool_owns(device->pool, MT_HANDLE(info->memory)))
+        return map_slice(device, MT_HANDLE(info->memory), info->offset, info->size, data);
     if (!mt_device_is_tracked(device)) return next(handle, info, data);
     uint64_t start_ns = mt_now_ns();
     VkResult result = next(handle, info, data);
@@ -299,6 +359,7 @@ VKAPI_ATTR void VKAPI_CALL memtrack_UnmapMemory(VkDevice handle, VkDeviceMemory 
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
     if (mt_device_is_tracked(device)) record_unmap(device, MT_HANDLE(memory));
+    if (device->pool && mt_pool_owns(device->pool, MT_HANDLE(memory))) return;
     device->next.UnmapMemory(handle, memory);
 }
 
@@ -307,7 +368,8 @@ static VkResult unmap2(VkDevice handle, struct mt_device *device, PFN_vkUnmapMem
                        const VkMemoryUnmapInfoKHR *info)
 {
     if (!next) return VK_ERROR_MEMORY_MAP_FAILED;
-    VkResult result = next(handle, info);
+    bool is_slice = device->pool && mt_pool_owns(device->pool, MT_HANDLE(info->memory));
+    VkResult result = is_slice ? VK_SUCCESS : next(handle, info);
     if (result == VK_SUCCESS && mt_device_is_tracked(device)) record_unmap(device, MT_HANDLE(info->memory));
     return result;
 }
@@ -329,7 +391,8 @@ VKAPI_ATTR void VKAPI_CALL memtrack_SetDeviceMemoryPriorityEXT(VkDevice handle, 
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.SetDeviceMemoryPriorityEXT) return;
-    device->next.SetDeviceMemoryPriorityEXT(handle, memory, priority);
+    if (!device->pool || !mt_pool_owns(device->pool, MT_HANDLE(memory)))
+        device->next.SetDeviceMemoryPriorityEXT(handle, memory, priority);
     struct mt_node *node = mt_device_is_tracked(device) ? mt_handles_enter(&device->memories, MT_HANDLE(memory))
                                                         : NULL;
     if (!node) return;

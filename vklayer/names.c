@@ -3,6 +3,7 @@
  * VK_EXT_debug_marker. Hooks on any thread.
  */
 #include "layer.h"
+#include "pool.h"
 
 static void set_name(struct mt_device *device, struct mt_handle_map *map, uint64_t handle, const char *name)
 {
@@ -44,7 +45,9 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectNameEXT(VkDevice hand
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.SetDebugUtilsObjectNameEXT) return VK_SUCCESS;
-    VkResult result = device->next.SetDebugUtilsObjectNameEXT(handle, info);
+    bool is_slice = info->objectType == VK_OBJECT_TYPE_DEVICE_MEMORY && device->pool &&
+                    mt_pool_owns(device->pool, info->objectHandle);
+    VkResult result = is_slice ? VK_SUCCESS : device->next.SetDebugUtilsObjectNameEXT(handle, info);
     struct mt_handle_map *map = mt_device_is_tracked(device) ? map_of_type(device, info->objectType) : NULL;
     if (map) set_name(device, map, info->objectHandle, info->pObjectName);
     return result;
@@ -55,7 +58,9 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectNameEXT(VkDevice han
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.DebugMarkerSetObjectNameEXT) return VK_SUCCESS;
-    VkResult result = device->next.DebugMarkerSetObjectNameEXT(handle, info);
+    bool is_slice = info->objectType == VK_DEBUG_REPORT_OBJECT_TYPE_DEVICE_MEMORY_EXT && device->pool &&
+                    mt_pool_owns(device->pool, info->object);
+    VkResult result = is_slice ? VK_SUCCESS : device->next.DebugMarkerSetObjectNameEXT(handle, info);
     struct mt_handle_map *map = mt_device_is_tracked(device) ? map_of_report_type(device, info->objectType) : NULL;
     if (map) set_name(device, map, info->object, info->pObjectName);
     return result;

@@ -4,6 +4,7 @@
  * resource hangs on a list of its memory; the list is the memory's lock's.
  */
 #include "layer.h"
+#include "pool.h"
 
 /* ---- the list of a memory --------------------------------------------------------- */
 
@@ -220,6 +221,7 @@ void mt_resource_set_requirements(struct mt_device *device, struct mt_node *node
 static void learn(struct mt_device *device, struct mt_handle_map *map, uint64_t handle,
                   const VkMemoryRequirements *required, uint16_t plane)
 {
+    if (device->pool) mt_pool_learn(device->pool, required->alignment);
     if (!mt_device_is_tracked(device)) return;
     struct mt_node *node = mt_handles_enter(map, handle);
     if (!node) return; /* an image of a swapchain: made by the driver */

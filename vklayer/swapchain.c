@@ -5,6 +5,7 @@
  * Hooks on any thread.
  */
 #include "layer.h"
+#include "pool.h"
 
 /* What an image of the swapchain needs, 0 where the format is not known. Rows are taken as packed. */
 static uint64_t image_bytes(const struct mt_object *record)
@@ -145,6 +146,7 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueuePresentKHR(VkQueue queue, const VkP
     bool ends_frame = mt_frame_begin(device->core, MT_FRAME_VULKAN);
     VkResult result = device->next.QueuePresentKHR(queue, info);
     if (ends_frame) mt_frame_end(device->core, MT_FRAME_VULKAN);
+    if (device->pool) mt_pool_frame(device->pool);
     for (uint32_t i = 0; i < info->swapchainCount; i++)
         change_record(device, MT_HANDLE(info->pSwapchains[i]), add_present, 1);
     return result;

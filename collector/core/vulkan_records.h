@@ -20,8 +20,21 @@ enum mt_vulkan_kind {
     MT_VK_BUFFER = 3,
     /* size_bytes: size of its memory requirements, 0 until known; owner, link, offset as a buffer */
     MT_VK_IMAGE = 4,
-    /* size_bytes: estimate (images x layers x extent x texel size, rows packed), 0 = format not known; owner: device; name */
+    /* size_bytes: estimate (images x layers x extent x texel size, rows packed), 0 = format not known; owner:
+       device; name */
     MT_VK_SWAPCHAIN = 5,
+    /*
+     * Pools of a device, made when they were asked for; owner: device; text: why they are on or off;
+     * name: empty. Serves the next VkDevice of the same physical device too.
+     */
+    MT_VK_POOLS = 6,
+    /*
+     * One pool; owner: device; heap: the memory type's heap row; size_bytes: the most bytes of a chunk;
+     * offset: bytes that sizes are rounded up to. Written under the pool's lock without seq.
+     */
+    MT_VK_POOL = 7,
+    /* The rest of a pool's numbers; owner: device; link: its MT_VK_POOL */
+    MT_VK_POOL_TIMES = 8,
 };
 
 /* Indexes into attr[]. */
@@ -46,11 +59,12 @@ enum {
 };
 
 enum {
-    MT_VK_MEMORY_TYPE = 0,        /* memory type index */
-    MT_VK_MEMORY_HEAP = 1,        /* memory heap index */
-    MT_VK_MEMORY_PROPERTIES = 2,  /* VkMemoryPropertyFlags */
-    MT_VK_MEMORY_FLAGS = 3,       /* bits below; with OTHER_PNEXT the upper 32 bits are that VkStructureType */
-    /* VkExternalMemoryHandleTypeFlagBits it was imported from; bit 32 set: the NV bits; bit 33: a kind without such bits */
+    MT_VK_MEMORY_TYPE = 0,       /* memory type index */
+    MT_VK_MEMORY_HEAP = 1,       /* memory heap index */
+    MT_VK_MEMORY_PROPERTIES = 2, /* VkMemoryPropertyFlags */
+    MT_VK_MEMORY_FLAGS = 3,      /* bits below; with OTHER_PNEXT the upper 32 bits are that VkStructureType */
+    /* VkExternalMemoryHandleTypeFlagBits it was imported from; bit 32 set: the NV bits; bit 33: a kind without such
+       bits */
     MT_VK_MEMORY_IMPORT_TYPE = 4,
     MT_VK_MEMORY_EXPORT_TYPES = 5,
     MT_VK_MEMORY_PRIORITY = 6, /* the float's bits, valid with HAS_PRIORITY */
@@ -66,19 +80,21 @@ enum {
     MT_VK_MEMORY_IS_EXPORT = 1 << 2,
     MT_VK_MEMORY_IS_MAPPED = 1 << 3,
     MT_VK_MEMORY_HAS_PRIORITY = 1 << 4,
-    MT_VK_MEMORY_HAS_ADDRESS = 1 << 5, /* VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT */
-    MT_VK_MEMORY_LEAKED = 1 << 6,      /* alive when its device was destroyed */
-    MT_VK_MEMORY_FOR_BUFFER = 1 << 7,  /* dedicated to a buffer rather than an image */
+    MT_VK_MEMORY_HAS_ADDRESS = 1 << 5,     /* VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT */
+    MT_VK_MEMORY_LEAKED = 1 << 6,          /* alive when its device was destroyed */
+    MT_VK_MEMORY_FOR_BUFFER = 1 << 7,      /* dedicated to a buffer rather than an image */
     MT_VK_MEMORY_CAPTURE_REPLAY = 1 << 8,  /* with an opaque capture address, or made to have one */
     MT_VK_MEMORY_HAS_DEVICE_MASK = 1 << 9, /* for some devices of a group only */
     MT_VK_MEMORY_ZERO_INITIALIZE = 1 << 10,
-    MT_VK_MEMORY_OTHER_PNEXT = 1 << 11,    /* a pNext structure that the layer does not know */
+    MT_VK_MEMORY_OTHER_PNEXT = 1 << 11, /* a pNext structure that the layer does not know */
+    MT_VK_MEMORY_IS_SLICE = 1 << 12,    /* part of a chunk; no allocation of the driver's own */
 };
 
 enum {
     MT_VK_RESOURCE_USAGE = 0, /* VkBufferUsageFlags / VkImageUsageFlags */
     MT_VK_RESOURCE_CREATE_FLAGS = 1,
-    MT_VK_RESOURCE_REQUIRED_BYTES = 2, /* VkMemoryRequirements.size, 0 until known; disjoint images: sum of the planes asked for */
+    MT_VK_RESOURCE_REQUIRED_BYTES =
+        2, /* VkMemoryRequirements.size, 0 until known; disjoint images: sum of the planes asked for */
     MT_VK_RESOURCE_ALIGNMENT = 3,
     MT_VK_RESOURCE_TYPE_BITS = 4,
     MT_VK_RESOURCE_FLAGS = 5,   /* bits below */
@@ -108,7 +124,59 @@ enum {
     MT_VK_SWAPCHAIN_LAYERS = 5,
     MT_VK_SWAPCHAIN_PRESENTS = 6, /* vkQueuePresentKHR that named it */
     MT_VK_SWAPCHAIN_RETIRED = 7,  /* 1: replaced through oldSwapchain, not destroyed yet */
-    MT_VK_SWAPCHAIN_LEAKED = 8,       /* 1: alive when its device was destroyed */
+    MT_VK_SWAPCHAIN_LEAKED = 8,   /* 1: alive when its device was destroyed */
+};
+
+/* How device memory is pooled: attr[MT_VK_POOLS_MODE]. */
+enum mt_pool_mode { MT_POOL_OFF = 0, MT_POOL_ARENA = 1, MT_POOL_TLSF = 2, MT_POOL_VERIFY = 3 };
+
+/* Why an allocation was passed to the driver; each has a counter at attr[MT_VK_POOLS_MISSES + reason]. */
+enum mt_vulkan_pool_miss {
+    MT_VK_POOL_HIT = 0,       /* not a miss; counts nothing */
+    MT_VK_MISS_STRUCTURE = 1, /* a pNext structure that pools do not know to be harmless */
+    MT_VK_MISS_DEDICATED = 2,
+    MT_VK_MISS_EXTERNAL = 3, /* import or export */
+    MT_VK_MISS_FLAGS = 4,    /* device mask, capture and replay, zero initialization */
+    MT_VK_MISS_PRIORITY = 5,
+    MT_VK_MISS_TYPE = 6,  /* a memory type that is not pooled */
+    MT_VK_MISS_SIZE = 7,  /* larger than the limit */
+    MT_VK_MISS_CHUNK = 8, /* the driver gave no chunk */
+    MT_VK_MISS_BUSY = 9,  /* another thread was just making a chunk, or memtrack has no memory */
+    MT_VK_MISS_COUNT
+};
+enum {
+    MT_VK_POOLS_MODE = 0,
+    MT_VK_POOLS_MISSES = 0,      /* + enum mt_vulkan_pool_miss from 1 */
+    MT_VK_POOLS_VIOLATIONS = 10, /* rules that were found broken */
+    MT_VK_POOLS_STALE = 11,      /* handles of slices used after vkFreeMemory */
+};
+enum {
+    MT_VK_POOL_TYPE = 0, /* memory type | kind << 8 (0 device, 1 staging, 2 image) | device address << 16 */
+    MT_VK_POOL_LIVE = 1, /* slices that the program holds */
+    MT_VK_POOL_REQUESTED_BYTES = 2,
+    MT_VK_POOL_SLICE_BYTES = 3, /* the same, rounded up: the difference is slack */
+    MT_VK_POOL_CHUNKS = 4,
+    MT_VK_POOL_CHUNK_BYTES = 5,
+    MT_VK_POOL_PEAK_CHUNK_BYTES = 6,
+    MT_VK_POOL_HITS = 7,          /* cumulative, as all that follow but RESTING_BYTES */
+    MT_VK_POOL_CHUNK_CALLS = 8,   /* chunks allocated | freed << 32 */
+    MT_VK_POOL_RESTING_BYTES = 9, /* freed by the program, not to be used again yet */
+    MT_VK_POOL_CLEARED_BYTES = 10,
+    MT_VK_POOL_UNCLEARED = 11, /* slices with bytes used before that the host cannot clear (tlsf) */
+};
+enum {
+    MT_VK_POOL_TOTAL_BYTES = 0, /* requested, cumulative */
+    MT_VK_POOL_FREES = 1,
+    MT_VK_POOL_SHORT_RESTS = 2, /* slices used again early because too many bytes rested */
+    MT_VK_POOL_HIT_NS = 3,      /* of the sampled hits; as is the next */
+    MT_VK_POOL_HIT_SAMPLES = 4,
+    MT_VK_POOL_FREE_NS = 5,
+    MT_VK_POOL_FREE_SAMPLES = 6,
+    MT_VK_POOL_PROBE_ALLOCATE_NS = 7, /* a small allocation of the driver's, measured when the pool was made */
+    MT_VK_POOL_PROBE_FREE_NS = 8,
+    MT_VK_POOL_CHUNK_NS = 9,      /* spent making and freeing chunks */
+    MT_VK_POOL_LARGEST_FREE = 10, /* bytes, as of the newest chunk or frame */
+    MT_VK_POOL_PROBES = 11,       /* driver calls made to measure */
 };
 
 /* Names of histograms that the layer registers (owner = device object), unit "ns". */
