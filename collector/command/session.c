@@ -50,7 +50,10 @@ int mt_session_visit(const char *directory, mt_session_visitor *each, void *cont
 }
 
 struct search {
-    int32_t pid;
+    int32_t pid;          /* as this process sees it; 0 = any */
+    int32_t own_pid;      /* of that process, as it sees itself */
+    bool with_containers; /* look for other pids of a process that is not there under its own: costs a walk of /proc
+                           */
     bool found;
     struct mt_segment_name *best;
 };
@@ -71,13 +74,25 @@ static bool is_better(const struct search *search, const struct mt_segment_name 
     return segment->modified_ns > search->best->modified_ns;
 }
 
+/* The pid of a segment's process outside of its namespace; 0 when it is not the one that is looked for, or gone. */
+static int32_t match(const struct search *search, const struct mt_segment_name *segment)
+{
+    int32_t pid = segment->pid;
+    if (search->pid && segment->pid == search->own_pid)
+        pid = search->pid;
+    else if (search->pid && segment->pid != search->pid)
+        return 0;
+    else if (search->with_containers)
+        pid = mt_proc_host_pid(segment->pid, segment->start_ticks);
+    return mt_proc_liveness(pid, segment->start_ticks) == MT_ALIVE ? pid : 0;
+}
+
 static bool consider(const struct mt_segment_name *segment, void *context)
 {
     struct search *search = context;
     struct mt_segment_name candidate = *segment;
-    candidate.host_pid = mt_proc_host_pid(segment->pid, segment->start_ticks);
-    if (search->pid && search->pid != segment->pid && search->pid != candidate.host_pid) return true;
-    if (mt_proc_liveness(candidate.host_pid, segment->start_ticks) != MT_ALIVE) return true;
+    candidate.host_pid = match(search, segment);
+    if (!candidate.host_pid) return true;
     stamp(&candidate);
     if (is_better(search, &candidate)) *search->best = candidate;
     search->found = true;
@@ -98,22 +113,31 @@ static void search_base(const char *base, struct search *search)
     closedir(folder);
 }
 
-bool mt_session_find(int32_t pid, struct mt_segment_name *found)
+static void search_everywhere(struct search *search)
 {
-    struct search search = {.pid = pid, .best = found};
     char base[1024];
     const char *runtime = getenv("XDG_RUNTIME_DIR"), *session = getenv("MEMTRACK_SESSION");
     unsigned uid = (unsigned)geteuid();
-    if (session && *session) mt_session_visit(session, consider, &search);
+    if (session && *session) mt_session_visit(session, consider, search);
     if (runtime && *runtime) {
         snprintf(base, sizeof base, "%s/memtrack", runtime);
-        search_base(base, &search);
+        search_base(base, search);
     }
     snprintf(base, sizeof base, "/run/user/%u/memtrack", uid);
-    if (!runtime || strncmp(base, runtime, strlen(runtime))) search_base(base, &search);
+    if (!runtime || strncmp(base, runtime, strlen(runtime))) search_base(base, search);
     snprintf(base, sizeof base, "/dev/shm/memtrack-%u", uid);
-    search_base(base, &search);
+    search_base(base, search);
     snprintf(base, sizeof base, "/tmp/memtrack-%u", uid);
-    search_base(base, &search);
+    search_base(base, search);
+}
+
+bool mt_session_find(int32_t pid, struct mt_segment_name *found)
+{
+    struct search search = {.pid = pid, .best = found};
+    if (pid) search.own_pid = mt_proc_own_pid(pid);
+    search_everywhere(&search);
+    if (search.found) return true;
+    search.with_containers = true;
+    search_everywhere(&search);
     return search.found;
 }

@@ -62,11 +62,11 @@ enum mt_liveness mt_proc_liveness(int32_t pid, uint64_t start_ticks)
     return ended ? MT_GONE : MT_ALIVE;
 }
 
-/* The last number of "NSpid: 4711 12": the pid in the innermost namespace. */
-static int32_t innermost_pid(int32_t pid)
+/* The last number of "NSpid: 4711 12" is the pid in the innermost namespace. */
+int32_t mt_proc_own_pid(int32_t host_pid)
 {
     char path[64], text[4096];
-    snprintf(path, sizeof path, "/proc/%" PRId32 "/status", pid);
+    snprintf(path, sizeof path, "/proc/%" PRId32 "/status", host_pid);
     if (read_small(path, text, sizeof text) <= 0) return 0;
     const char *line = strstr(text, "\nNSpid:"), *last = NULL;
     if (!line) return 0;
@@ -85,7 +85,7 @@ int32_t mt_proc_host_pid(int32_t pid, uint64_t start_ticks)
     for (struct dirent *entry; found == pid && (entry = readdir(folder));) {
         int32_t candidate = (int32_t)strtol(entry->d_name, NULL, 10);
         if (candidate <= 0 || !read_stat(candidate, &fields) || fields.start_ticks != start_ticks) continue;
-        if (fields.state != 'Z' && innermost_pid(candidate) == pid) found = candidate;
+        if (fields.state != 'Z' && mt_proc_own_pid(candidate) == pid) found = candidate;
     }
     closedir(folder);
     return found;

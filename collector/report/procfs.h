@@ -25,6 +25,9 @@ enum mt_liveness mt_proc_liveness(int32_t pid, uint64_t start_ticks);
  */
 int32_t mt_proc_host_pid(int32_t pid, uint64_t start_ticks);
 
+/* The pid of a process as it sees itself; 0 when there is no such process. */
+int32_t mt_proc_own_pid(int32_t host_pid);
+
 /* A descriptor that becomes readable when the process ends; -1 when the kernel or the pid gives none. */
 int mt_proc_open_pidfd(int32_t pid, uint64_t start_ticks);
 
