@@ -17,6 +17,8 @@ int mt_command_report(int argc, char **argv);
 int mt_command_top(int argc, char **argv);
 int mt_command_dump(int argc, char **argv);
 int mt_command_env(int argc, char **argv);
+int mt_command_diff(int argc, char **argv);
+int mt_command_export(int argc, char **argv);
 
 /* "memtrack: " and one line on stderr, or into the log that mt_log_to() named. */
 void mt_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));

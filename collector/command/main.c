@@ -52,6 +52,17 @@ static const struct subcommand subcommands[] = {
     {"dump", mt_command_dump, "PID [--timeout S]", "have a report of a running program written now",
      "  --timeout S        seconds to wait for the collector (default 10)\n"
      "Prints the path of the report.\n"},
+    {"diff", mt_command_diff, "BEFORE AFTER [--by LIST] [--top N] [--json]", "compare two reports",
+     "  BEFORE, AFTER      JSON reports or segments; stacks are compared by the names of their functions\n"
+     "  --by LIST          tag, module, thread, size or stack alone\n"
+     "  --top N            rows of each list (default 10)\n"
+     "  --json             print the comparison as JSON\n"},
+    {"export", mt_command_export, "FILE [--format F] [--by NUMBER] [--output FILE]",
+     "write a report in the format of another tool",
+     "  FILE               a JSON report or a segment, with call stacks for all formats but the last two\n"
+     "  --format F         folded (default), speedscope, pprof, massif, dhat, perfetto (or chrome), csv\n"
+     "  --by NUMBER        what folded stacks hold: live (default), peak, total, count, temporary, live-count\n"
+     "  --output FILE      where to write; default: standard output\n"},
     {"env", mt_command_env, "[--json | --markdown]", "list the options with their values, defaults and meaning",
      ""},
     {"help", command_help, "[SUBCOMMAND]", "show this list, or the help of a subcommand", ""},

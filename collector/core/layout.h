@@ -368,6 +368,7 @@ struct mt_stack {
     uint64_t sample_count;              /* blocks really seen */
     int64_t live_variance;              /* of live bytes, in KiB squared */
     int64_t max_bytes;                  /* highest live bytes of this stack alone */
+    int64_t max_count;                  /* in 1/MT_SCALE: live blocks at that moment */
     uint64_t first_ns, last_ns;         /* CLOCK_MONOTONIC of its first and newest block, coarse */
 };
 

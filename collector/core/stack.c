@@ -289,7 +289,10 @@ void mt_stack_allocated(struct mt_core *core, uint32_t id, const struct mt_stack
     stack->sample_count++;
     stack->live_variance += weight->variance;
     int64_t live = stack->at_peak_bytes + stack->since_bytes;
-    if (live > stack->max_bytes) stack->max_bytes = live;
+    if (live > stack->max_bytes) {
+        stack->max_bytes = live;
+        stack->max_count = stack->at_peak_count + stack->since_count;
+    }
     stack->last_ns = now_ns;
     unlock(&stack->lock);
 }

@@ -213,11 +213,21 @@ double mt_stack_live_count(const struct mt_stack *stack)
     return (double)(stack->at_peak_count + stack->since_count) / MT_SCALE;
 }
 
-int64_t mt_stack_peak_bytes(const struct mt_stacks *stacks, const struct mt_stack *stack, int64_t peak_bytes)
+/* True when the record's since_ part belongs to the peak too. */
+static bool since_is_at_peak(const struct mt_stacks *stacks, const struct mt_stack *stack, int64_t peak_bytes)
 {
     bool is_at_peak_now = peak_bytes > stacks->noted_peak_bytes; /* nothing was freed since it was reached */
-    if (!is_at_peak_now && stack->epoch == stacks->peak_epoch) return stack->at_peak_bytes;
-    return stack->at_peak_bytes + stack->since_bytes;
+    return is_at_peak_now || stack->epoch != stacks->peak_epoch;
+}
+
+int64_t mt_stack_peak_bytes(const struct mt_stacks *stacks, const struct mt_stack *stack, int64_t peak_bytes)
+{
+    return stack->at_peak_bytes + (since_is_at_peak(stacks, stack, peak_bytes) ? stack->since_bytes : 0);
+}
+
+int64_t mt_stack_peak_count(const struct mt_stacks *stacks, const struct mt_stack *stack, int64_t peak_bytes)
+{
+    return stack->at_peak_count + (since_is_at_peak(stacks, stack, peak_bytes) ? stack->since_count : 0);
 }
 
 int64_t mt_stack_error_bytes(const struct mt_stack *stack)

@@ -44,6 +44,8 @@ const struct mt_module *mt_stacks_module(const struct mt_stacks *stacks, uint64_
 int64_t mt_stack_live_bytes(const struct mt_stack *stack);
 double mt_stack_live_count(const struct mt_stack *stack);
 int64_t mt_stack_peak_bytes(const struct mt_stacks *stacks, const struct mt_stack *stack, int64_t peak_bytes);
+/* In 1/MT_SCALE. */
+int64_t mt_stack_peak_count(const struct mt_stacks *stacks, const struct mt_stack *stack, int64_t peak_bytes);
 /* Half the width of the 95 % interval of the live bytes; 0 where they are exact. */
 int64_t mt_stack_error_bytes(const struct mt_stack *stack);
 

@@ -84,6 +84,11 @@ static int64_t scaled(uint64_t count)
     return llround((double)count / MT_SCALE);
 }
 
+static int64_t scaled_signed(int64_t count)
+{
+    return llround((double)count / MT_SCALE);
+}
+
 static int by_live(const void *a, const void *b)
 {
     int64_t left = ((const struct row *)a)->live_bytes, right = ((const struct row *)b)->live_bytes;
@@ -155,9 +160,13 @@ static json_t *row_json(const struct mt_snapshot *snapshot, const struct row *ro
     mt_json_set_u64(part, "total_bytes", stack->total_bytes);
     mt_json_set_i64(part, "total_count", scaled(stack->total_count));
     mt_json_set_i64(part, "peak_bytes", row->peak_bytes);
+    mt_json_set_i64(part, "peak_count",
+                    scaled_signed(mt_stack_peak_count(&snapshot->stacks, stack, snapshot->cpu.peak_bytes)));
     mt_json_set_i64(part, "max_bytes", stack->max_bytes);
+    mt_json_set_i64(part, "max_count", scaled_signed(stack->max_count));
     mt_json_set_i64(part, "temporary_count", scaled(stack->temporary_count));
     mt_json_set_i64(part, "same_frame_count", scaled(stack->same_frame_count));
+    mt_json_set_i64(part, "lifetime_ms", scaled(stack->lifetime_ms));
     mt_json_set(part, "mean_lifetime_ms",
                 freed > 0 ? json_integer(llround((double)stack->lifetime_ms / (double)freed)) : NULL);
     mt_json_set_u64(part, "sample_count", stack->sample_count);

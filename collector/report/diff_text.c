@@ -1,0 +1,273 @@
+/*
+ * Compares reports. Stacks are the same when the names of their functions (or
+ * their places in a module) are, so that two runs and two builds can be compared.
+ */
+#include "diff_text.h"
+
+#include "export.h"
+#include "human.h"
+#include "json_build.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FRAMES_SHOWN = 6 };
+
+typedef void name_row(const json_t *row, char *name, size_t bytes);
+
+struct list {
+    const char *name, *member;
+    const char *live, *total, *count; /* members of a row; NULL: it has no such number */
+    name_row *name_of;
+};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static void name_of_tag(const json_t *row, char *name, size_t bytes)
+{
+    snprintf(name, bytes, "%s", mt_json_get_text(row, "tag"));
+}
+
+static void name_of_module(const json_t *row, char *name, size_t bytes)
+{
+    const char *path = mt_json_get_text(row, "path");
+    snprintf(name, bytes, "%s", *path ? base_name(path) : "(unknown code)");
+}
+
+static void name_of_thread(const json_t *row, char *name, size_t bytes)
+{
+    snprintf(name, bytes, "%s", mt_json_get_text(row, "name"));
+}
+
+static void name_of_class(const json_t *row, char *name, size_t bytes)
+{
+    char high[MT_HUMAN_BYTES];
+    const json_t *limit = mt_json_get(row, "max_bytes");
+    snprintf(name, bytes, "up to %s",
+             json_is_integer(limit) ? mt_human_bytes(high, json_integer_value(limit)) : "any size");
+}
+
+/* The frames from the innermost on, one a line. */
+static void name_of_stack(const json_t *row, char *name, size_t bytes)
+{
+    size_t at = 0, index;
+    const json_t *frame;
+    name[0] = 0;
+    json_array_foreach((json_t *)mt_json_get(row, "frames"), index, frame)
+    {
+        char text[512];
+        const char *module = base_name(mt_json_get_text(frame, "module"));
+        mt_export_frame_name(frame, text, sizeof text);
+        bool has_function = *mt_json_get_text(frame, "function") != 0;
+        int put = snprintf(name + at, bytes - at, "%s%s%s%s%s", index ? "\n" : "", text,
+                           has_function && *module ? "  (" : "", has_function ? module : "",
+                           has_function && *module ? ")" : "");
+        at += put > 0 ? (size_t)put : 0;
+        if (at >= bytes) return;
+    }
+}
+
+static const struct list lists[] = {
+    {"tags", "tags", "current_bytes", "total_bytes", "allocation_count", name_of_tag},
+    {"modules", "modules", "live_bytes", "total_bytes", "total_count", name_of_module},
+    {"threads", "threads", "current_bytes", "total_bytes", "allocation_count", name_of_thread},
+    {"size_classes", "size_classes", "current_bytes_high", NULL, "allocation_count", name_of_class},
+    {"stacks", "stacks", "live_bytes", "total_bytes", "total_count", name_of_stack},
+};
+enum { LISTS = sizeof lists / sizeof *lists };
+
+/* ---- the document ------------------------------------------------------------------------ */
+
+static void add_to(json_t *row, const char *key, int64_t value)
+{
+    mt_json_set_i64(row, key, mt_json_get_i64(row, key) + value);
+}
+
+static json_t *new_row(const char *name)
+{
+    static const char *const keys[] = {"live_before", "live_after",   "total_before",
+                                       "total_after", "count_before", "count_after"};
+    json_t *row = json_object();
+    mt_json_set(row, "name", mt_json_text(name));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) mt_json_set_i64(row, keys[i], 0);
+    return row;
+}
+
+/* Rows of one name are added up: two threads of a pool, two stacks that differ in their lines only. */
+static void collect(json_t *table, const struct list *list, const json_t *report, bool is_after)
+{
+    char name[8192];
+    size_t index;
+    const json_t *from;
+    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "cpu"), list->member), index, from)
+    {
+        list->name_of(from, name, sizeof name);
+        json_t *row = json_object_get(table, name);
+        if (!row) {
+            row = new_row(name);
+            json_object_set_new(table, name, row);
+        }
+        if (list->live) add_to(row, is_after ? "live_after" : "live_before", mt_json_get_i64(from, list->live));
+        if (list->total) add_to(row, is_after ? "total_after" : "total_before", mt_json_get_i64(from, list->total));
+        if (list->count) add_to(row, is_after ? "count_after" : "count_before", mt_json_get_i64(from, list->count));
+    }
+}
+
+struct change {
+    json_t *row;
+    int64_t live, total;
+};
+
+static int64_t magnitude(int64_t value)
+{
+    return value < 0 ? -value : value;
+}
+
+static int larger_change(const void *a, const void *b)
+{
+    const struct change *left = a, *right = b;
+    int64_t l = magnitude(left->live), r = magnitude(right->live);
+    if (l == r) {
+        l = magnitude(left->total);
+        r = magnitude(right->total);
+    }
+    return l < r   ? 1
+           : l > r ? -1
+                   : strcmp(mt_json_get_text(left->row, "name"), mt_json_get_text(right->row, "name"));
+}
+
+static json_t *sorted(json_t *table)
+{
+    const char *key;
+    json_t *row, *rows = json_array();
+    size_t count = 0;
+    struct change *changes = calloc(json_object_size(table) + 1, sizeof *changes);
+    if (!changes) return rows;
+    json_object_foreach(table, key, row)
+    {
+        struct change change = {row, mt_json_get_i64(row, "live_after") - mt_json_get_i64(row, "live_before"),
+                                mt_json_get_i64(row, "total_after") - mt_json_get_i64(row, "total_before")};
+        changes[count++] = change;
+    }
+    if (count) qsort(changes, count, sizeof *changes, larger_change);
+    for (size_t i = 0; i < count; i++) json_array_append(rows, changes[i].row);
+    free(changes);
+    return rows;
+}
+
+static void set_total(json_t *totals, const char *name, const json_t *before, const json_t *after, const char *key)
+{
+    json_t *row = json_object();
+    mt_json_set_i64(row, "before", mt_json_get_i64(before, key));
+    mt_json_set_i64(row, "after", mt_json_get_i64(after, key));
+    mt_json_set(totals, name, row);
+}
+
+json_t *mt_diff_json(const json_t *before, const json_t *after, const char *by)
+{
+    static const char *const totals[] = {"current_bytes", "current_count",    "peak_bytes",
+                                         "total_bytes",   "allocation_count", "rss_bytes"};
+    json_t *diff = json_object(), *part = json_object();
+    for (size_t i = 0; i < sizeof totals / sizeof *totals; i++)
+        set_total(part, totals[i], mt_json_get(before, "cpu"), mt_json_get(after, "cpu"), totals[i]);
+    mt_json_set(diff, "totals", part);
+    for (size_t i = 0; i < LISTS; i++) {
+        if (by && strcmp(by, lists[i].name)) continue;
+        json_t *table = json_object();
+        collect(table, &lists[i], before, false);
+        collect(table, &lists[i], after, true);
+        mt_json_set(diff, lists[i].name, sorted(table));
+        json_decref(table);
+    }
+    return diff;
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+/* "+1.5 MiB", "-12 B", "0 B" */
+static const char *signed_bytes(char buffer[MT_HUMAN_BYTES + 1], int64_t bytes)
+{
+    buffer[0] = '+';
+    return bytes > 0 ? (mt_human_bytes(buffer + 1, bytes), buffer) : mt_human_bytes(buffer, bytes);
+}
+
+static const char *signed_count(char buffer[MT_HUMAN_BYTES + 1], int64_t count)
+{
+    buffer[0] = '+';
+    return count > 0 ? (mt_human_count(buffer + 1, count), buffer) : mt_human_count(buffer, count);
+}
+
+static void print_totals(const json_t *totals)
+{
+    static const struct {
+        const char *key, *name;
+        bool is_bytes;
+    } rows[] = {{"current_bytes", "heap", true},
+                {"current_count", "blocks", false},
+                {"peak_bytes", "heap at its peak", true},
+                {"total_bytes", "allocated in all", true},
+                {"allocation_count", "allocations", false},
+                {"rss_bytes", "resident (RSS)", true}};
+    printf("%-20s %14s %14s %14s\n", "", "before", "after", "change");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char before[MT_HUMAN_BYTES], after[MT_HUMAN_BYTES], change[MT_HUMAN_BYTES + 1];
+        const json_t *row = mt_json_get(totals, rows[i].key);
+        int64_t a = mt_json_get_i64(row, "before"), b = mt_json_get_i64(row, "after");
+        printf("%-20s %14s %14s %14s\n", rows[i].name,
+               rows[i].is_bytes ? mt_human_bytes(before, a) : mt_human_count(before, a),
+               rows[i].is_bytes ? mt_human_bytes(after, b) : mt_human_count(after, b),
+               rows[i].is_bytes ? signed_bytes(change, b - a) : signed_count(change, b - a));
+    }
+}
+
+static void print_name(const char *name)
+{
+    int lines = 0;
+    for (const char *at = name; *at && lines < FRAMES_SHOWN; lines++) {
+        const char *end = strchrnul(at, '\n');
+        int length = end - at > 110 ? 110 : (int)(end - at);
+        printf("%s%.*s%s\n", lines ? "                                                      " : "", length, at,
+               end - at > 110 ? "..." : "");
+        at = *end ? end + 1 : end;
+    }
+    if (!lines) putchar('\n');
+}
+
+static bool print_row(const json_t *row)
+{
+    char live[MT_HUMAN_BYTES + 1], total[MT_HUMAN_BYTES + 1], count[MT_HUMAN_BYTES + 1];
+    int64_t live_change = mt_json_get_i64(row, "live_after") - mt_json_get_i64(row, "live_before");
+    int64_t total_change = mt_json_get_i64(row, "total_after") - mt_json_get_i64(row, "total_before");
+    int64_t count_change = mt_json_get_i64(row, "count_after") - mt_json_get_i64(row, "count_before");
+    if (!live_change && !total_change && !count_change) return false;
+    printf("  %14s %14s %18s   ", signed_bytes(live, live_change), signed_bytes(total, total_change),
+           signed_count(count, count_change));
+    print_name(mt_json_get_text(row, "name"));
+    return true;
+}
+
+static void print_list(const char *heading, const json_t *rows, size_t limit)
+{
+    size_t index, shown = 0;
+    const json_t *row;
+    if (!json_array_size(rows)) return;
+    printf("\n%s\n  %14s %14s %18s\n", heading, "live", "in all", "allocations");
+    json_array_foreach((json_t *)rows, index, row)
+    {
+        if (shown < limit) shown += print_row(row);
+    }
+    if (!shown) puts("  no change");
+}
+
+void mt_diff_text(const json_t *diff, size_t rows)
+{
+    static const char *const headings[LISTS] = {"Tags", "Modules", "Threads", "Size classes", "Call stacks"};
+    print_totals(mt_json_get(diff, "totals"));
+    for (size_t i = 0; i < LISTS; i++) print_list(headings[i], mt_json_get(diff, lists[i].name), rows);
+}

@@ -1,0 +1,187 @@
+/*
+ * DHAT's file format, version 2, for dh_view.html of valgrind; and the trace
+ * format of Chrome and Perfetto: the timeline as counters, frames, events.
+ */
+#include "export.h"
+
+#include "json_build.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- DHAT --------------------------------------------------------------------------- */
+
+static json_t *frame_index(json_t *table, json_t *index_of, const json_t *frame)
+{
+    char name[1024], text[1400];
+    const char *file = mt_json_get_text(frame, "file"), *module = mt_json_get_text(frame, "module");
+    mt_export_frame_name(frame, name, sizeof name);
+    snprintf(text, sizeof text, *file ? "%s: %s (%s:%" PRId64 ")" : "%s: %s (in %s)",
+             mt_json_get_text(frame, "address"), name, *file ? file : module, mt_json_get_i64(frame, "line"));
+    json_t *known = json_object_get(index_of, text);
+    if (known) return json_incref(known);
+    json_t *at = json_integer((json_int_t)json_array_size(table));
+    json_array_append_new(table, mt_json_text(text));
+    json_object_set(index_of, text, at);
+    return at;
+}
+
+static void copy_number(json_t *point, const char *key, const json_t *stack, const char *from)
+{
+    int64_t value = mt_json_get_i64(stack, from);
+    mt_json_set_i64(point, key, value > 0 ? value : 0);
+}
+
+static json_t *point_json(json_t *table, json_t *index_of, const json_t *stack)
+{
+    size_t index;
+    const json_t *frame;
+    json_t *point = json_object(), *frames = json_array();
+    copy_number(point, "tb", stack, "total_bytes");
+    copy_number(point, "tbk", stack, "total_count");
+    copy_number(point, "tl", stack, "lifetime_ms");
+    copy_number(point, "mb", stack, "max_bytes");
+    copy_number(point, "mbk", stack, "max_count");
+    copy_number(point, "gb", stack, "peak_bytes");
+    copy_number(point, "gbk", stack, "peak_count");
+    copy_number(point, "eb", stack, "live_bytes");
+    copy_number(point, "ebk", stack, "live_count");
+    json_array_foreach((json_t *)mt_json_get(stack, "frames"), index, frame)
+        json_array_append_new(frames, frame_index(table, index_of, frame));
+    mt_json_set(point, "fs", frames);
+    return point;
+}
+
+static json_t *command_json(const json_t *process)
+{
+    char text[4096] = "";
+    size_t index, at = 0;
+    const json_t *word;
+    json_array_foreach((json_t *)mt_json_get(process, "command_line"), index, word)
+    {
+        int put = snprintf(text + at, sizeof text - at, "%s%s", index ? " " : "", json_string_value(word));
+        at += put > 0 ? (size_t)put : 0;
+        if (at >= sizeof text) break;
+    }
+    return mt_json_text(text);
+}
+
+bool mt_export_dhat(const struct mt_export *job)
+{
+    const json_t *process = mt_json_get(job->report, "process"), *cpu = mt_json_get(job->report, "cpu");
+    json_t *document = json_object(), *points = json_array(), *table = json_array(), *index_of = json_object();
+    json_array_append_new(table, json_string("[root]"));
+    size_t index;
+    const json_t *stack;
+    json_array_foreach((json_t *)mt_export_stacks(job), index, stack)
+        json_array_append_new(points, point_json(table, index_of, stack));
+    mt_json_set_i64(document, "dhatFileVersion", 2);
+    mt_json_set_text(document, "mode", "heap");
+    mt_json_set_text(document, "verb", "Allocated");
+    mt_json_set_bool(document, "bklt", true);
+    mt_json_set_bool(document, "bkacc", false);
+    mt_json_set_text(document, "tu", "ms");
+    mt_json_set_text(document, "Mtu", "s");
+    mt_json_set_i64(document, "tuth", 10);
+    mt_json_set(document, "cmd", command_json(process));
+    mt_json_set_i64(document, "pid", mt_json_get_i64(process, "pid"));
+    mt_json_set_i64(document, "tg", (int64_t)(mt_json_get_real(cpu, "peak_s") * 1000));
+    mt_json_set_i64(document, "te", (int64_t)(mt_json_get_real(process, "uptime_s") * 1000));
+    mt_json_set(document, "pps", points);
+    mt_json_set(document, "ftbl", table);
+    json_decref(index_of);
+    int error = json_dumpf(document, job->out, JSON_COMPACT);
+    fputc('\n', job->out);
+    json_decref(document);
+    return !error;
+}
+
+/* ---- Chrome and Perfetto ---------------------------------------------------------------- */
+
+static int64_t pid_of(const struct mt_export *job)
+{
+    return mt_json_get_i64(mt_json_get(job->report, "process"), "pid");
+}
+
+static json_t *event_json(const struct mt_export *job, const char *phase, const char *name, int64_t time_us)
+{
+    json_t *event = json_object();
+    mt_json_set_text(event, "ph", phase);
+    mt_json_set_i64(event, "pid", pid_of(job));
+    mt_json_set_i64(event, "tid", 0);
+    mt_json_set_text(event, "name", name);
+    mt_json_set_i64(event, "ts", time_us);
+    return event;
+}
+
+static void add_counter(const struct mt_export *job, json_t *events, const json_t *point, const char *name,
+                        const char *key)
+{
+    const json_t *value = mt_json_get(point, key);
+    if (!json_is_integer(value)) return;
+    json_t *event = event_json(job, "C", name, (int64_t)(mt_json_get_real(point, "t_s") * 1e6)),
+           *arguments = json_object();
+    json_object_set(arguments, "bytes", (json_t *)value);
+    mt_json_set(event, "args", arguments);
+    json_array_append_new(events, event);
+}
+
+static void add_frames(const struct mt_export *job, json_t *events)
+{
+    const json_t *frames = mt_json_get(job->report, "frames"), *recent = mt_json_get(frames, "recent");
+    const json_t *numbers = mt_json_get(recent, "frame"), *durations = mt_json_get(recent, "duration_ns");
+    const json_t *counts = mt_json_get(recent, "allocation_count");
+    int64_t end = (int64_t)(mt_json_get_real(frames, "last_s") * 1e6);
+    for (size_t i = json_array_size(numbers); i-- > 0;) {
+        int64_t duration = json_integer_value(json_array_get(durations, i)) / 1000;
+        json_t *event = event_json(job, "X", "frame", end - duration), *arguments = json_object();
+        mt_json_set_i64(event, "dur", duration);
+        mt_json_set_i64(arguments, "frame", json_integer_value(json_array_get(numbers, i)));
+        mt_json_set_i64(arguments, "allocations", json_integer_value(json_array_get(counts, i)));
+        mt_json_set(event, "args", arguments);
+        json_array_append_new(events, event);
+        end -= duration;
+    }
+}
+
+static void add_instants(const struct mt_export *job, json_t *events)
+{
+    size_t index;
+    const json_t *row;
+    json_array_foreach((json_t *)mt_json_get(job->report, "events"), index, row)
+    {
+        json_t *event = event_json(job, "i", mt_json_get_text(row, "kind"),
+                                   (int64_t)(mt_json_get_real(row, "t_s") * 1e6));
+        json_t *arguments = json_object();
+        mt_json_set_text(arguments, "text", mt_json_get_text(row, "text"));
+        mt_json_set_text(event, "s", "p");
+        mt_json_set(event, "args", arguments);
+        json_array_append_new(events, event);
+    }
+}
+
+bool mt_export_chrome(const struct mt_export *job)
+{
+    json_t *document = json_object(), *events = json_array(), *name = event_json(job, "M", "process_name", 0);
+    json_t *arguments = json_object();
+    size_t index;
+    const json_t *point;
+    mt_json_set_text(arguments, "name", mt_json_get_text(mt_json_get(job->report, "process"), "executable"));
+    mt_json_set(name, "args", arguments);
+    json_array_append_new(events, name);
+    json_array_foreach((json_t *)mt_json_get(job->report, "timeline"), index, point)
+    {
+        add_counter(job, events, point, "cpu heap", "cpu_current_bytes");
+        add_counter(job, events, point, "vulkan", "vulkan_current_bytes");
+        add_counter(job, events, point, "rss", "rss_bytes");
+    }
+    add_frames(job, events);
+    add_instants(job, events);
+    mt_json_set_text(document, "displayTimeUnit", "ms");
+    mt_json_set(document, "traceEvents", events);
+    int error = json_dumpf(document, job->out, JSON_COMPACT);
+    fputc('\n', job->out);
+    json_decref(document);
+    return !error;
+}
