@@ -4,6 +4,7 @@
  */
 #include "command.h"
 
+#include "background.h"
 #include "collector.h"
 #include "segment.h"
 
@@ -90,6 +91,7 @@ int mt_command_collect(int argc, char **argv)
                 error == -EBUSY ? "another collector is at work there" : strerror(-error));
         return MT_EXIT_FAILURE;
     }
+    mt_background_adopt();
     set_signals(arguments.detached);
     mt_collector_serve(collector, (uint64_t)(arguments.linger_s * 1e9), &stop_requested);
     mt_collector_close(collector);

@@ -5,6 +5,7 @@
  */
 #include "command.h"
 
+#include "background.h"
 #include "collector.h"
 #include "options.h"
 #include "session.h"
@@ -203,16 +204,15 @@ static struct mt_collector *open_session(char *directory, size_t bytes)
     return NULL;
 }
 
-static struct mt_collector *prepare(const struct run_arguments *arguments)
+static struct mt_collector *prepare(const struct run_arguments *arguments, char *session, size_t session_bytes)
 {
     struct mt_places places;
     struct mt_option_values values;
-    char session[1024];
     mt_run_prepare_tags();
     mt_options_read(&values, environ, complain);
     mt_find_places(&places);
     set_output_directory();
-    struct mt_collector *collector = open_session(session, sizeof session);
+    struct mt_collector *collector = open_session(session, session_bytes);
     if (places.library[0])
         set_preload(places.library, session);
     else
@@ -346,45 +346,15 @@ static void tell_reports(struct mt_collector *collector, bool has_library)
         mt_tell("no report: the program did not load memtrack (is it static, or set-user-id?)");
 }
 
-static volatile bool stop_requested;
-
-static void request_stop(int signal_number)
+/* What still runs in the session is collected in the background. */
+static void hand_over(struct mt_collector *collector, const char *directory)
 {
-    (void)signal_number;
-    stop_requested = true;
-}
-
-static void set_collector_signals(const sigset_t *mask)
-{
-    signal(SIGHUP, SIG_IGN);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
-    signal(SIGTERM, request_stop);
-    sigprocmask(SIG_UNBLOCK, mask, NULL);
-}
-
-/* What still runs in the session is collected by a process of its own, with nothing of the terminal. */
-static void hand_over(struct mt_collector *collector, const sigset_t *mask)
-{
-    size_t live = mt_collector_live_count(collector);
-    if (!live) {
+    if (!mt_collector_live_count(collector)) {
         mt_collector_close(collector);
         return;
     }
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid) { /* the lock belongs to the open file, which both have */
-        if (pid < 0) mt_tell("cannot go on collecting: %s", strerror(errno));
-        return;
-    }
-    setsid();
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; fd < 3 && null >= 0; fd++) dup2(null, fd);
-    if (chdir("/")) _exit(MT_EXIT_FAILURE);
-    set_collector_signals(mask);
-    mt_collector_serve(collector, UINT64_C(1000000000), &stop_requested);
-    mt_collector_close(collector);
-    _exit(0);
+    int error = mt_background_serve(collector, directory, UINT64_C(1000000000));
+    if (error) mt_tell("cannot go on collecting: %s", strerror(-error));
 }
 
 /* Ends like the program did: with its status, or by its signal, without a core file of this process. */
@@ -412,7 +382,9 @@ int mt_command_run(int argc, char **argv)
     int status = parse(argc, argv, &arguments);
     if (status) return status;
     getrlimit(RLIMIT_NOFILE, &descriptors);
-    struct mt_collector *collector = prepare(&arguments);
+    char session[1024];
+    mt_background_adopt();
+    struct mt_collector *collector = prepare(&arguments, session, sizeof session);
     set_own_signals(&state);
     pid_t child = fork();
     if (child == 0) become_program(arguments.command, &state, &descriptors);
@@ -427,6 +399,6 @@ int mt_command_run(int argc, char **argv)
     bool started = !(WIFEXITED(status) &&
                      (WEXITSTATUS(status) == MT_EXIT_NOT_FOUND || WEXITSTATUS(status) == MT_EXIT_NOT_EXECUTABLE));
     if (!arguments.quiet) tell_reports(collector, started);
-    hand_over(collector, &state.mask);
+    hand_over(collector, session);
     return end_like(status);
 }
