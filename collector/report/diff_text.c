@@ -15,7 +15,8 @@
 
 enum { FRAMES_SHOWN = 6 };
 
-typedef void name_row(const json_t *row, char *name, size_t bytes);
+/* `program` is the executable's path: it is the same thing in two builds, whatever its name. */
+typedef void name_row(const json_t *row, const char *program, char *name, size_t bytes);
 
 struct list {
     const char *name, *member;
@@ -29,24 +30,29 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static void name_of_tag(const json_t *row, char *name, size_t bytes)
+static void name_of_tag(const json_t *row, const char *program, char *name, size_t bytes)
 {
+    (void)program;
     snprintf(name, bytes, "%s", mt_json_get_text(row, "tag"));
 }
 
-static void name_of_module(const json_t *row, char *name, size_t bytes)
+static void name_of_module(const json_t *row, const char *program, char *name, size_t bytes)
 {
     const char *path = mt_json_get_text(row, "path");
-    snprintf(name, bytes, "%s", *path ? base_name(path) : "(unknown code)");
+    const char *known = !strcmp(path, program) ? "(the program)" : base_name(path);
+    snprintf(name, bytes, "%s", *path ? known : "(unknown code)");
 }
 
-static void name_of_thread(const json_t *row, char *name, size_t bytes)
+static void name_of_thread(const json_t *row, const char *program, char *name, size_t bytes)
 {
-    snprintf(name, bytes, "%s", mt_json_get_text(row, "name"));
+    const char *text = mt_json_get_text(row, "name");
+    bool is_main = *text && !strncmp(text, base_name(program), 15); /* the kernel keeps 15 bytes */
+    snprintf(name, bytes, "%s", is_main ? "(named as the program)" : text);
 }
 
-static void name_of_class(const json_t *row, char *name, size_t bytes)
+static void name_of_class(const json_t *row, const char *program, char *name, size_t bytes)
 {
+    (void)program;
     char high[MT_HUMAN_BYTES];
     const json_t *limit = mt_json_get(row, "max_bytes");
     snprintf(name, bytes, "up to %s",
@@ -54,7 +60,7 @@ static void name_of_class(const json_t *row, char *name, size_t bytes)
 }
 
 /* The frames from the innermost on, one a line. */
-static void name_of_stack(const json_t *row, char *name, size_t bytes)
+static void name_of_stack(const json_t *row, const char *program, char *name, size_t bytes)
 {
     size_t at = 0, index;
     const json_t *frame;
@@ -62,12 +68,11 @@ static void name_of_stack(const json_t *row, char *name, size_t bytes)
     json_array_foreach((json_t *)mt_json_get(row, "frames"), index, frame)
     {
         char text[512];
-        const char *module = base_name(mt_json_get_text(frame, "module"));
+        const char *path = mt_json_get_text(frame, "module");
         mt_export_frame_name(frame, text, sizeof text);
-        bool has_function = *mt_json_get_text(frame, "function") != 0;
-        int put = snprintf(name + at, bytes - at, "%s%s%s%s%s", index ? "\n" : "", text,
-                           has_function && *module ? "  (" : "", has_function ? module : "",
-                           has_function && *module ? ")" : "");
+        bool is_foreign = *path && strcmp(path, program) && *mt_json_get_text(frame, "function");
+        int put = snprintf(name + at, bytes - at, is_foreign ? "%s%s  (%s)" : "%s%s", index ? "\n" : "", text,
+                           base_name(path));
         at += put > 0 ? (size_t)put : 0;
         if (at >= bytes) return;
     }
@@ -105,9 +110,10 @@ static void collect(json_t *table, const struct list *list, const json_t *report
     char name[8192];
     size_t index;
     const json_t *from;
+    const char *program = mt_json_get_text(mt_json_get(report, "process"), "executable");
     json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "cpu"), list->member), index, from)
     {
-        list->name_of(from, name, sizeof name);
+        list->name_of(from, program, name, sizeof name);
         json_t *row = json_object_get(table, name);
         if (!row) {
             row = new_row(name);
