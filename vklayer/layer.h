@@ -116,6 +116,8 @@ struct mt_core *mt_process_attach(void);
 struct mt_core *mt_process_core(void);
 /* The calling thread's id, cached. */
 int32_t mt_process_tid(struct mt_core *core);
+/* The id of the calling stack without the layer's own frames; 0 when stacks are off. */
+uint32_t mt_process_stack(struct mt_core *core);
 
 /* ---- chain: which command is ours ----------------------------------------- */
 

@@ -137,6 +137,7 @@ static uint32_t write_record(struct mt_device *device, const VkMemoryAllocateInf
     record->handle = handle;
     record->size_bytes = info->allocationSize;
     record->create_tid = mt_process_tid(device->core);
+    record->stack = mt_process_stack(device->core);
     record->heap = (uint16_t)row_of(device, type, facts->flags & MT_VK_MEMORY_IS_IMPORT);
     record->attr[MT_VK_MEMORY_TYPE] = type;
     record->attr[MT_VK_MEMORY_HEAP] = heap_of_type(device, type);

@@ -5,6 +5,8 @@
  */
 #include "layer.h"
 
+#include "stack.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
@@ -83,6 +85,15 @@ struct mt_core *mt_process_attach(void)
     if (!start(core)) return NULL;
     set_handlers(core == &own_core);
     return core;
+}
+
+/* Set by the linker: where this library begins and ends. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+uint32_t mt_process_stack(struct mt_core *core)
+{
+    return mt_stack_here(core, (uintptr_t)__ehdr_start, (uintptr_t)_end);
 }
 
 int32_t mt_process_tid(struct mt_core *core)

@@ -82,6 +82,7 @@ static struct mt_object *new_record(struct mt_device *device, uint16_t kind, uin
     record->owner = device->stats->object;
     record->handle = handle;
     record->create_tid = mt_process_tid(device->core);
+    record->stack = mt_process_stack(device->core);
     return record;
 }
 

@@ -23,6 +23,7 @@ static uint32_t write_record(struct mt_device *device, const VkSwapchainCreateIn
     record->owner = device->stats->object;
     record->handle = handle;
     record->create_tid = mt_process_tid(device->core);
+    record->stack = mt_process_stack(device->core);
     record->attr[MT_VK_SWAPCHAIN_IMAGES] = info->minImageCount;
     record->attr[MT_VK_SWAPCHAIN_EXTENT] = info->imageExtent.width | (uint64_t)info->imageExtent.height << 32;
     record->attr[MT_VK_SWAPCHAIN_FORMAT] = (uint32_t)info->imageFormat;

@@ -60,6 +60,15 @@ static struct mt_walk_shared *shared_of(struct mt_core *core)
 
 static const uint64_t pointer_mask = (UINT64_C(1) << 48) - 1;
 
+/* What it knows of stacks is kept for the thread that used it last. */
+static struct mt_walker *claim(struct mt_walker *walker)
+{
+    const void *thread = __builtin_thread_pointer();
+    if (walker->owner != thread) walker->count = walker->trusted_count = walker->range_count = 0;
+    walker->owner = thread;
+    return walker;
+}
+
 struct mt_walker *mt_walker_take(struct mt_core *core)
 {
     struct mt_walk_shared *shared = shared_of(core);
@@ -73,12 +82,12 @@ struct mt_walker *mt_walker_take(struct mt_core *core)
         if (!atomic_compare_exchange_weak_explicit(&shared->free_walkers, &head, fresh, memory_order_acquire,
                                                    memory_order_acquire))
             continue;
-        walker->count = walker->trusted_count = walker->range_count = 0;
         walker->may_close = false;
         walker->thread = 0;
-        return walker;
+        return claim(walker);
     }
-    return mt_private_map(core, sizeof(struct mt_walker));
+    struct mt_walker *walker = mt_private_map(core, sizeof *walker);
+    return walker ? claim(walker) : NULL;
 }
 
 void mt_walker_give_back(struct mt_core *core, struct mt_walker *walker)

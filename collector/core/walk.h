@@ -40,6 +40,7 @@ struct mt_walk_known {
 
 struct mt_walker {
     struct mt_walker *next_free;
+    const void *owner;      /* the thread that used it last, by its thread pointer */
     unsigned count;         /* frames of the last walk, outermost first */
     unsigned trusted_count; /* of these, the frames that a later walk may reuse */
     uint32_t generation;    /* of the rules that the last walk used */

@@ -647,7 +647,9 @@ json_t *mt_report_json(const struct mt_snapshot *snapshot, const struct mt_repor
     mt_json_set(report, "report", report_part_json(snapshot, context));
     mt_json_set(report, "process", process_json(snapshot, context));
     mt_json_set(report, "cpu", cpu_json(snapshot, context));
-    mt_json_set(report, "vulkan", mt_report_vulkan_json(snapshot));
+    json_t *vulkan = mt_report_vulkan_json(snapshot);
+    mt_json_set(vulkan, "stacks", mt_stacks_json_of_objects(snapshot));
+    mt_json_set(report, "vulkan", vulkan);
     mt_json_set(report, "frames", frames_json(snapshot));
     mt_json_set(report, "timeline", mt_timeline_json(timeline));
     mt_json_set(report, "trend", mt_trend_json(timeline));

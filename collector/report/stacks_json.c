@@ -66,6 +66,25 @@ json_t *mt_stacks_json_frames(const struct mt_snapshot *snapshot, uint32_t id)
     return stack ? frames_of(snapshot, stack) : json_array();
 }
 
+json_t *mt_stacks_json_of_objects(const struct mt_snapshot *snapshot)
+{
+    json_t *list = json_array(), *seen = json_object();
+    for (size_t i = 0; i < snapshot->object_count; i++) {
+        char key[16];
+        uint32_t id = snapshot->objects[i].record.stack;
+        const struct mt_stack_copy *stack = id ? mt_stacks_find(&snapshot->stacks, id) : NULL;
+        snprintf(key, sizeof key, "%" PRIu32, id);
+        if (!stack || json_object_get(seen, key)) continue;
+        json_t *row = json_object();
+        mt_json_set_u64(row, "id", id);
+        mt_json_set(row, "frames", frames_of(snapshot, stack));
+        json_array_append_new(list, row);
+        json_object_set_new(seen, key, json_true());
+    }
+    json_decref(seen);
+    return list;
+}
+
 /* ---- stacks --------------------------------------------------------------------------- */
 
 struct row {

@@ -15,6 +15,8 @@ void mt_stacks_json_set(json_t *cpu, const struct mt_snapshot *snapshot, bool ha
  * ids. */
 json_t *mt_stacks_json_frames(const struct mt_snapshot *snapshot, uint32_t id);
 
+/* [{id, frames}] of the stacks that Vulkan objects name. */
+json_t *mt_stacks_json_of_objects(const struct mt_snapshot *snapshot);
 /* Names for a return address, by the symbols that are kept between reports. */
 struct mt_symbol_list mt_stacks_json_symbols(const struct mt_snapshot *snapshot, const struct mt_module *module,
                                              uint64_t return_address);
