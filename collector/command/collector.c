@@ -355,8 +355,9 @@ void mt_collector_serve(struct mt_collector *collector, uint64_t linger_ns, vola
     while (!*stop) {
         mt_collector_step(collector);
         uint64_t now = mt_now_ns();
-        if (!is_idle(collector)) busy_ns = now;
-        if (now - busy_ns < linger_ns)
+        bool idle = is_idle(collector);
+        if (!idle) busy_ns = now;
+        if (!idle || now - busy_ns < linger_ns)
             mt_collector_wait(collector, -1, STEP_MS);
         else if (is_needed_again(collector))
             busy_ns = now;
