@@ -76,7 +76,7 @@ static inline void *mt_count_did_allocate_sampled(struct mt_shard *shard, void *
 /* Counts and frees a block whose size stands in its header; false, and nothing done, where that is not so. */
 static inline bool mt_count_free_by_header(struct mt_shard *shard, void *block)
 {
-    if (MT_UNLIKELY(!shard || !block || mt_next_is_mapped_alone(mt_next_header(block)))) return false;
+    if (MT_UNLIKELY(!block || mt_next_is_mapped_alone(mt_next_header(block)))) return false;
     if (mt_shard_count_freed(shard, mt_next_usable_of(mt_next_header(block))))
         mt_count_flush_and_free(block);
     else
@@ -84,10 +84,10 @@ static inline bool mt_count_free_by_header(struct mt_shard *shard, void *block)
     return true;
 }
 
-/* The same for mt_thread.sampled: a block with a call stack takes the slow path. */
+/* The same for mt_thread.sampled, which may be NULL: a block with a call stack takes the slow path. */
 static inline bool mt_count_free_sampled(struct mt_shard *shard, void *block)
 {
-    return !mt_live_may_hold(block) && mt_count_free_by_header(shard, block);
+    return shard && !mt_live_may_hold(block) && mt_count_free_by_header(shard, block);
 }
 
 /* True when the next allocator may be called; false: the bootstrap pool serves. */

@@ -166,11 +166,9 @@ static __attribute__((noinline)) void *new_sampled(enum operator_index index, si
     return new_slow(index, bytes, 0, second, 0, caller);
 }
 
-static inline __attribute__((always_inline)) void *new_beside(enum operator_index index, size_t bytes,
-                                                              uintptr_t second, const void *caller)
+static inline __attribute__((always_inline)) void *new_counted(struct mt_shard *shard, enum operator_index index,
+                                                               size_t bytes, uintptr_t second, const void *caller)
 {
-    struct mt_shard *shard = mt_thread.fast;
-    if (MT_UNLIKELY(!shard || !is_direct())) return new_sampled(index, bytes, second, caller);
     mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
     if (MT_LIKELY(block != NULL)) return mt_count_did_allocate(shard, block);
@@ -181,12 +179,14 @@ static inline __attribute__((always_inline)) void *new_beside(enum operator_inde
 static inline __attribute__((always_inline)) void *new_block(enum operator_index index, size_t bytes,
                                                              uintptr_t second, const void *caller)
 {
-    struct mt_theap *heap = is_direct() ? mt_theap_self : NULL;
+    uintptr_t self = is_direct() ? mt_thread.self : 0;
+    if (mt_thread_is_shard(self)) return new_counted(mt_thread_fast_shard(self), index, bytes, second, caller);
+    struct mt_theap *heap = (struct mt_theap *)self;
     void *found;
     switch (mt_pools_allocate_fast(heap, bytes, &found)) {
     case MT_POOLS_DONE: return found;
     case MT_POOLS_DUE: return mt_pools_due(heap, found, bytes);
-    default: return new_beside(index, bytes, second, caller);
+    default: return new_sampled(index, bytes, second, caller);
     }
 }
 
@@ -200,14 +200,15 @@ static inline void *new_aligned(enum operator_index index, size_t bytes, size_t 
 static inline __attribute__((always_inline)) void
 delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third, const void *caller)
 {
-    struct mt_theap *heap = is_direct() ? mt_theap_self : NULL;
+    uintptr_t self = is_direct() ? mt_thread.self : 0;
+    if (mt_thread_is_shard(self) && mt_count_free_by_header(mt_thread_fast_shard(self), block)) return;
+    struct mt_theap *heap = mt_thread_is_shard(self) ? NULL : (struct mt_theap *)self;
     unsigned class;
     switch (mt_pools_free_fast(heap, block, &class)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, class); return;
     default: break;
     }
-    if (is_direct() && mt_count_free_by_header(mt_thread.fast, block)) return;
     if (is_direct() && mt_count_free_sampled(mt_thread.sampled, block)) return;
     delete_slow(index, block, second, third, caller);
 }

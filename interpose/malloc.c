@@ -71,11 +71,8 @@ static __attribute__((noinline)) void *malloc_sampled(size_t bytes)
     return mt_count_did_allocate_sampled(shard, block);
 }
 
-/* Without the pools; and with them, for what their inline part does not do. */
-static inline void *malloc_beside(size_t bytes)
+static inline void *malloc_counted(struct mt_shard *shard, size_t bytes)
 {
-    struct mt_shard *shard = mt_thread.fast;
-    if (MT_UNLIKELY(!shard)) return malloc_sampled(bytes);
     mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
     if (MT_UNLIKELY(!block)) return malloc_failed();
@@ -84,12 +81,14 @@ static inline void *malloc_beside(size_t bytes)
 
 MT_EXPORT void *malloc(size_t bytes)
 {
-    struct mt_theap *heap = mt_theap_self;
+    uintptr_t self = mt_thread.self;
+    if (mt_thread_is_shard(self)) return malloc_counted(mt_thread_fast_shard(self), bytes);
+    struct mt_theap *heap = (struct mt_theap *)self;
     void *block;
     switch (mt_pools_allocate_fast(heap, bytes, &block)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
-    default: return malloc_beside(bytes);
+    default: return malloc_sampled(bytes);
     }
 }
 
@@ -97,6 +96,13 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
 {
     size_t all = 0;
     bool overflows = __builtin_mul_overflow(count, bytes, &all);
+    uintptr_t self = mt_thread.self;
+    if (mt_thread_is_shard(self) && !overflows) {
+        struct mt_shard *shard = mt_thread_fast_shard(self);
+        mt_shard_will_allocate(shard, all);
+        void *block = mt_next_calloc(count, bytes);
+        return MT_LIKELY(block != NULL) ? mt_count_did_allocate(shard, block) : malloc_failed();
+    }
     if (MT_UNLIKELY(!mt_count_enter())) return overflows ? out_of_memory() : mt_boot_alloc(all, MINIMUM_ALIGNMENT);
     if (mt_pooled()) return overflows ? out_of_memory() : pooled(mt_pools_allocate_zeroed(all));
     return counted(mt_next_calloc(count, bytes), all);
@@ -124,19 +130,19 @@ static __attribute__((noinline)) void free_sampled(void *block)
 }
 
 /* Every call in it is a tail call, so that it needs no stack frame. */
-static inline void free_beside(void *block)
-{
-    if (!mt_count_free_by_header(mt_thread.fast, block)) free_sampled(block);
-}
-
 MT_EXPORT void free(void *block)
 {
-    struct mt_theap *heap = mt_theap_self;
+    uintptr_t self = mt_thread.self;
+    if (mt_thread_is_shard(self)) {
+        if (!mt_count_free_by_header(mt_thread_fast_shard(self), block)) free_slow(block);
+        return;
+    }
+    struct mt_theap *heap = (struct mt_theap *)self;
     unsigned class;
     switch (mt_pools_free_fast(heap, block, &class)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, class); return;
-    default: free_beside(block);
+    default: free_sampled(block);
     }
 }
 
@@ -210,10 +216,25 @@ static __attribute__((noinline)) void *realloc_pooled(void *block, size_t bytes)
     return NULL;
 }
 
+/* glibc serves and the block was not mapped alone. */
+static void *realloc_counted(struct mt_shard *shard, void *block, size_t bytes)
+{
+    size_t old_usable = mt_next_usable_of(mt_next_header(block));
+    void *moved = mt_next_realloc(block, bytes);
+    if (MT_UNLIKELY(!moved)) return realloc_gave_null(bytes, old_usable);
+    if (mt_shard_count_freed(shard, old_usable)) mt_shard_flush(&mt_core, shard);
+    MT_ADD(shard->realloc_count, 1);
+    mt_shard_will_allocate(shard, bytes);
+    return mt_count_did_allocate(shard, moved);
+}
+
 /* One free and one allocation, in this order so that the peak does not hold both. */
 MT_EXPORT void *realloc(void *block, size_t bytes)
 {
     if (!block) return malloc(bytes);
+    uintptr_t self = mt_thread.self;
+    if (mt_thread_is_shard(self) && !mt_next_is_mapped_alone(mt_next_header(block)))
+        return realloc_counted(mt_thread_fast_shard(self), block, bytes);
     if (mt_pools_owns(block)) return realloc_pooled(block, bytes);
     if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes);
     mt_count_enter();

@@ -94,13 +94,14 @@ static void arm(struct mt_thread *thread)
     if (atomic_load_explicit(&has_key, memory_order_acquire)) pthread_setspecific(key, thread);
 }
 
+/* Sets all that follows from having a shard, or none. The pools' heap is attached before and detached before. */
 static void set_shard(struct mt_thread *thread, struct mt_shard *shard)
 {
     bool has_stacks = mt_trace_mode() != MT_STACKS_OFF;
     struct mt_shard *by_header = mt_next.has_chunk_header && !mt_pooled() ? shard : NULL;
     thread->shard = shard;
-    thread->fast = has_stacks ? NULL : by_header;
     thread->sampled = has_stacks ? by_header : NULL;
+    thread->self = by_header && !has_stacks ? (uintptr_t)by_header + 1 : (uintptr_t)mt_theap_self;
 }
 
 static void claim(struct mt_thread *thread)
@@ -110,8 +111,8 @@ static void claim(struct mt_thread *thread)
     bool is_shared = mt_shard_is_shared(&mt_core, shard);
     thread->state = is_shared ? MT_THREAD_SHARED : MT_THREAD_OWN;
     if (!is_shared) arm(thread);
-    set_shard(thread, is_shared ? NULL : shard);
     if (mt_pooled() && !is_shared) mt_pools_attach(shard);
+    set_shard(thread, is_shared ? NULL : shard);
 }
 
 static bool enter(struct mt_thread *thread)

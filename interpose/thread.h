@@ -24,7 +24,7 @@ enum mt_thread_state {
 };
 
 struct mt_thread {
-    struct mt_shard *fast;    /* shard, where glibc serves and no call stacks are taken; else NULL */
+    uintptr_t self;           /* what the fast paths go by; see mt_thread_fast_shard() */
     struct mt_shard *sampled; /* shard, where glibc serves and call stacks are taken; else NULL */
     struct mt_shard *shard;   /* NULL: the thread does not count by itself, the slow path decides */
     uint8_t state;            /* enum mt_thread_state */
@@ -39,6 +39,23 @@ struct mt_thread {
 };
 
 extern _Thread_local struct mt_thread mt_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/*
+ * One word tells the fast paths where to go: an odd value is the thread's
+ * shard plus 1, where glibc serves and no call stacks are taken; another one
+ * is the thread's heap in the pools; 0 leaves it to the slow paths.
+ */
+static inline bool mt_thread_is_shard(uintptr_t self)
+{
+    return __builtin_expect(self & 1, 1);
+}
+
+static inline struct mt_shard *mt_thread_fast_shard(uintptr_t self)
+{
+    uintptr_t shard = self - 1;
+    __asm__("" : "+r"(shard)); /* one value to keep across a call, not two */
+    return (struct mt_shard *)shard;
+}
 
 /* Sets the busy mark; returns what it was. */
 static inline bool mt_thread_set_busy(bool is_busy)
