@@ -301,7 +301,8 @@ uint64_t mt_tlsf_largest_free(const struct mt_tlsf *tlsf)
     unsigned first = 63u - (unsigned)__builtin_clzll(tlsf->first_bitmap);
     unsigned second = 31u - (unsigned)__builtin_clz(tlsf->second_bitmap[first]);
     uint64_t largest = 0;
-    for (uint32_t id = tlsf->heads[first][second]; id; id = tlsf->blocks[id].next)
+    uint32_t id = tlsf->heads[first][second];
+    for (unsigned looks = 0; id && looks < OWN_LIST_LOOKS; looks++, id = tlsf->blocks[id].next)
         if (tlsf->blocks[id].bytes > largest) largest = tlsf->blocks[id].bytes;
     return largest;
 }

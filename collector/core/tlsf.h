@@ -93,7 +93,7 @@ static inline const struct mt_tlsf_block *mt_tlsf_block(const struct mt_tlsf *tl
     return &tlsf->blocks[block];
 }
 
-/* The size of the largest free block; walks one free list. */
+/* The size of the largest free block, of at most 3.1 % less where there are many that large. */
 uint64_t mt_tlsf_largest_free(const struct mt_tlsf *tlsf);
 
 /* Checks everything that must hold. NULL when it does, else what does not. Walks all records. */

@@ -4,6 +4,7 @@
  * read without it.
  */
 #include "mid.h"
+#include "balance.h"
 #include "lock.h"
 #include "os.h"
 #include "spans.h"
@@ -20,6 +21,7 @@ enum {
     SMALL_CHUNK_BYTES = 8 << 20, /* tried where 64 MiB cannot be had */
     FIRST_RECORDS = 1600,        /* 64 KiB of them */
     PUBLISHED = 5,
+    MOVE_PAGES_FROM = 256 * 1024, /* below, copying is cheaper than changing page tables */
 };
 
 /* Where a block starts: how large it is and its id in the engine. 0 elsewhere. */
@@ -45,6 +47,7 @@ struct arena {
     struct chunk *chunks;
     uint64_t dirty_granules, last_look_ns;
     uint64_t published[PUBLISHED];
+    _Atomic uint64_t largest_free;
     size_t record_bytes;
     _Atomic bool is_started;
     struct mt_tlsf tlsf;
@@ -125,6 +128,13 @@ static void publish(struct arena *arena)
     MT_POOL_STAT_ADD(tlsf_free_count, now[3] - arena->published[3]);
     MT_POOL_STAT_ADD(tlsf_chunk_count, now[4] - arena->published[4]);
     memcpy(arena->published, now, sizeof now);
+    atomic_store_explicit(&arena->largest_free, mt_tlsf_largest_free(&arena->tlsf), memory_order_relaxed);
+    uint64_t largest = 0;
+    for (unsigned i = 0; i < ARENAS; i++) {
+        uint64_t other = atomic_load_explicit(&arenas[i].largest_free, memory_order_relaxed);
+        if (other > largest) largest = other;
+    }
+    MT_POOL_STAT_SET(tlsf_largest_free_bytes, largest);
 }
 
 static bool chunk_new(struct arena *arena, size_t bytes)
@@ -214,10 +224,10 @@ static size_t purge_range(struct arena *arena, struct chunk *chunk, size_t first
     return purged * GRANULE;
 }
 
-static size_t purge_locked(struct arena *arena, bool is_all)
+static size_t purge_locked(struct arena *arena, bool is_all, size_t enough)
 {
     size_t bytes = 0;
-    for (uint32_t id = 1; id < arena->tlsf.untouched; id++) {
+    for (uint32_t id = 1; id < arena->tlsf.untouched && bytes < enough; id++) {
         const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
         if (block->state != MT_TLSF_FREE) continue;
         struct chunk *chunk = chunk_of(block->offset);
@@ -238,16 +248,21 @@ static void look_at_clock_locked(struct arena *arena)
     if (!arena->dirty_granules) return;
     uint64_t now = mt_now_coarse_ns();
     if (now - arena->last_look_ns < purge_delay_ns) return;
-    if (arena->last_look_ns) purge_locked(arena, false);
+    if (arena->last_look_ns) purge_locked(arena, false, SIZE_MAX);
     arena->last_look_ns = now;
 }
 
 size_t mt_mid_purge_all(void)
 {
+    return mt_mid_purge_some(SIZE_MAX);
+}
+
+size_t mt_mid_purge_some(size_t enough)
+{
     size_t bytes = 0;
-    for (unsigned i = 0; i < ARENAS; i++) {
+    for (unsigned i = 0; i < ARENAS && bytes < enough; i++) {
         mt_lock_take(&arenas[i].lock);
-        if (arenas[i].is_started) bytes += purge_locked(&arenas[i], true);
+        if (arenas[i].is_started) bytes += purge_locked(&arenas[i], true, enough - bytes);
         publish(&arenas[i]);
         mt_lock_give(&arenas[i].lock);
     }
@@ -329,11 +344,13 @@ static void *arena_allocate(size_t bytes, size_t alignment, bool with_room, unsi
     char *at = take_locked(arena, bytes, alignment, with_room, usable, is_zero);
     publish(arena);
     mt_lock_give(&arena->lock);
-    if (at) MT_POOL_STAT_ADD(tlsf_allocation_count, 1);
+    if (!at) return NULL;
+    MT_POOL_STAT_ADD(tlsf_allocation_count, 1);
+    if (*is_zero) mt_keep_peak_down(*usable);
     return at;
 }
 
-static void arena_free(struct chunk *chunk, void *block)
+static void arena_free(struct chunk *chunk, void *block, bool is_clean)
 {
     struct arena *arena = chunk->arena;
     size_t first = granule_of(chunk, block);
@@ -341,8 +358,8 @@ static void arena_free(struct chunk *chunk, void *block)
     size_t granules = atomic_load_explicit(&chunk->marks[first].granules, memory_order_relaxed);
     uint32_t id = chunk->marks[first].id;
     atomic_store_explicit(&chunk->marks[first].granules, 0, memory_order_relaxed);
-    bits_change(chunk->touched, first, granules, SET);
-    arena->dirty_granules += granules;
+    bits_change(chunk->touched, first, granules, is_clean ? CLEAR : SET);
+    if (!is_clean) arena->dirty_granules += granules;
     mt_tlsf_free(&arena->tlsf, id);
     look_at_clock_locked(arena);
     publish(arena);
@@ -356,8 +373,11 @@ static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, size_t 
     mt_lock_take(&arena->lock);
     size_t now = atomic_load_explicit(&chunk->marks[first].granules, memory_order_relaxed);
     bool is_done = mt_tlsf_resize(&arena->tlsf, chunk->marks[first].id, bytes);
+    size_t fresh = 0;
     if (is_done && wanted > now) {
-        arena->dirty_granules -= bits_change(chunk->touched, first + now, wanted - now, COUNT);
+        size_t dirty = bits_change(chunk->touched, first + now, wanted - now, COUNT);
+        fresh = wanted - now - dirty;
+        arena->dirty_granules -= dirty;
         bits_change(chunk->aged, first + now, wanted - now, CLEAR);
     } else if (is_done && wanted < now) {
         bits_change(chunk->touched, first + wanted, now - wanted, SET);
@@ -368,6 +388,7 @@ static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, size_t 
     mt_lock_give(&arena->lock);
     *usable = wanted * GRANULE;
     if (is_done) MT_POOL_STAT_ADD(tlsf_resize_count, 1);
+    if (fresh) mt_keep_peak_down(fresh * GRANULE);
     return is_done;
 }
 
@@ -483,7 +504,18 @@ size_t mt_mid_usable(const void *block, uint64_t entry)
 void mt_mid_free(void *block, uint64_t entry)
 {
     if (mt_entry_class(entry) == MT_ENTRY_HUGE) huge_free(mt_entry_record(entry));
-    else arena_free(mt_entry_record(entry), block);
+    else arena_free(mt_entry_record(entry), block, false);
+}
+
+void mt_mid_move(void *from, uint64_t entry, void *to)
+{
+    size_t bytes = mt_mid_usable(from, entry);
+    if (mt_entry_class(entry) == MT_ENTRY_MID && bytes >= MOVE_PAGES_FROM && mt_os_move_content(from, to, bytes)) {
+        arena_free(mt_entry_record(entry), from, true);
+        return;
+    }
+    memcpy(to, from, bytes);
+    mt_mid_free(from, entry);
 }
 
 void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable)

@@ -23,11 +23,17 @@ size_t mt_mid_usable(const void *block, uint64_t entry);
 void mt_mid_free(void *block, uint64_t entry);
 /* Changes the size where the block lies or, for huge ones, by moving its pages. The block, or NULL with nothing changed. */
 void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable);
+/*
+ * Takes the content of a block to another one that is no smaller, and frees
+ * the block: by moving its pages where that is cheaper than copying.
+ */
+void mt_mid_move(void *from, uint64_t entry, void *to);
 /* Sets a block that does not read as zero to zero; leaves pages alone that were never used. */
 void mt_mid_clear(void *block, size_t bytes);
 
-/* Gives the memory of all free blocks back now. Returns the bytes. */
+/* Gives the memory of free blocks back now: all of it, or about so many bytes. Returns the bytes given back. */
 size_t mt_mid_purge_all(void);
+size_t mt_mid_purge_some(size_t bytes);
 void mt_mid_set_purge_delay(uint64_t nanoseconds);
 
 void mt_mid_lock_all(void);

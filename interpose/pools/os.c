@@ -6,6 +6,9 @@
 
 #include <errno.h>
 
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -62,6 +65,14 @@ bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 {
     int saved = errno;
     bool is_done = syscall(SYS_mremap, from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)to;
+    errno = saved;
+    return is_done;
+}
+
+bool mt_os_move_content(void *from, void *to, size_t bytes)
+{
+    int saved = errno;
+    bool is_done = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == (long)to;
     errno = saved;
     return is_done;
 }

@@ -21,6 +21,12 @@ void mt_os_unmap(void *at, size_t bytes);
 bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes);
 /* Moves the pages of a mapping to another one, which they replace. False, with nothing changed, when it cannot. */
 bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
+/*
+ * Moves the memory behind whole pages to another place of the same size,
+ * whose own memory goes back; the old place stays and reads as zero. False,
+ * with nothing changed, where the system cannot.
+ */
+bool mt_os_move_content(void *from, void *to, size_t bytes);
 /* Gives the memory behind whole pages back; they read as zero afterwards. False when they keep their content. */
 bool mt_os_purge(void *at, size_t bytes);
 /* Asks for the memory behind whole pages at once, which costs less than a fault for each. May do nothing. */

@@ -335,12 +335,23 @@ static bool may_stay(size_t usable, size_t bytes)
     return bytes <= usable && (bytes > usable / 2 || usable <= 32);
 }
 
+static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to)
+{
+    count_freed(heap, usable);
+    if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, usable);
+    mt_mid_move(block, mt_pagemap_entry(block), to);
+}
+
 static void *move(struct mt_theap *heap, void *block, size_t usable, size_t bytes)
 {
     bool is_zero;
     bool is_growing = bytes > usable && usable > MT_SLAB_MAX;
     void *moved = is_growing && bytes <= MT_MID_MAX ? allocate_mid(heap, bytes, 1, true, &is_zero) : mt_pools_allocate(bytes);
     if (!moved) return NULL;
+    if (is_growing && mt_entry_class(mt_pagemap_entry(moved)) == MT_ENTRY_MID) {
+        move_mid(heap, block, usable, moved);
+        return moved;
+    }
     memcpy(moved, block, bytes < usable ? bytes : usable);
     mt_pools_free(block);
     return moved;

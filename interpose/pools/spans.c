@@ -6,6 +6,7 @@
 #include "core.h"
 #include "lock.h"
 #include "os.h"
+#include "balance.h"
 #include "stats.h"
 
 #include <string.h>
@@ -217,17 +218,17 @@ static size_t purge_bits(struct mt_span_chunk *chunk, unsigned word, uint64_t bi
     return bytes;
 }
 
-/* Purges what has been free since the last look, or everything that is free. */
-static size_t purge_locked(bool is_all)
+/* Purges what has been free since the last look, or everything that is free, until it is enough. */
+static size_t purge_locked(bool is_all, size_t enough)
 {
     size_t bytes = 0;
     struct mt_span_chunk *next;
-    for (struct mt_span_chunk *chunk = spans.chunks; chunk && chunk->free_count; chunk = next) {
+    for (struct mt_span_chunk *chunk = spans.chunks; chunk && chunk->free_count && bytes < enough; chunk = next) {
         next = chunk->next;
         uint64_t any_dirty = 0;
-        for (unsigned i = 0; i < CHUNK_WORDS; i++) {
+        for (unsigned i = CHUNK_WORDS; i-- > 0;) { /* from the end: what lies low is taken first again */
             uint64_t dirty = chunk->free[i] & chunk->dirty[i];
-            bytes += purge_bits(chunk, i, is_all ? dirty : dirty & chunk->aged[i]);
+            if (bytes < enough) bytes += purge_bits(chunk, i, is_all ? dirty : dirty & chunk->aged[i]);
             chunk->aged[i] = chunk->free[i] & chunk->dirty[i];
             any_dirty |= chunk->dirty[i];
         }
@@ -243,7 +244,7 @@ static void look_at_clock_locked(void)
     if (!spans.counters.dirty_bytes) return;
     uint64_t now = mt_now_coarse_ns();
     if (now - spans.last_look_ns < spans.purge_delay_ns) return;
-    if (spans.last_look_ns) purge_locked(false);
+    if (spans.last_look_ns) purge_locked(false, SIZE_MAX);
     spans.last_look_ns = now;
 }
 
@@ -263,6 +264,7 @@ bool mt_span_take(unsigned slices, bool may_grow, struct mt_span *span)
     if (!is_taken && may_grow && chunk_new(slices)) is_taken = take_locked(slices, false, span);
     publish_locked();
     mt_lock_give(&spans.lock);
+    if (is_taken && span->is_zero) mt_keep_peak_down((size_t)slices * MT_SLICE_BYTES);
     return is_taken;
 }
 
@@ -286,8 +288,13 @@ void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices)
 
 size_t mt_span_purge_all(void)
 {
+    return mt_span_purge_some(SIZE_MAX);
+}
+
+size_t mt_span_purge_some(size_t enough)
+{
     mt_lock_take(&spans.lock);
-    size_t bytes = purge_locked(true);
+    size_t bytes = purge_locked(true, enough);
     publish_locked();
     mt_lock_give(&spans.lock);
     return bytes;

@@ -29,8 +29,9 @@ struct mt_span_counters {
 bool mt_span_take(unsigned slices, bool may_grow, struct mt_span *span);
 void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices);
 
-/* Gives the memory of all free spans back now. Returns the bytes given back. */
+/* Gives the memory of free spans back now: all of it, or about so many bytes. Returns the bytes given back. */
 size_t mt_span_purge_all(void);
+size_t mt_span_purge_some(size_t bytes);
 void mt_span_set_purge_delay(uint64_t nanoseconds);
 void mt_span_counters(struct mt_span_counters *counters);
 

@@ -1,0 +1,32 @@
+/*
+ * The balance of free memory between spans and TLSF arenas. Reads the pools'
+ * counters, which may be a call old.
+ */
+#include "balance.h"
+#include "mid.h"
+#include "spans.h"
+#include "stats.h"
+
+enum {
+    IDLE_SHARE = 32,            /* free memory below this part of the used memory is left alone */
+    IDLE_BYTES = 1 << 20,       /* and so much in any case */
+    PURGE_AT_LEAST = 1 << 20,   /* fewer calls of the system */
+};
+
+static _Atomic uint64_t highest_bytes;
+
+void mt_keep_peak_down(size_t fresh_bytes)
+{
+    const struct mt_pools *stats = &mt_pools_stats;
+    uint64_t used = stats->slab_used_bytes + stats->tlsf_used_bytes;
+    uint64_t idle = stats->slab_dirty_bytes + stats->tlsf_dirty_bytes;
+    uint64_t highest = atomic_load_explicit(&highest_bytes, memory_order_relaxed);
+    if (used + idle <= highest) return;
+    if (idle > IDLE_BYTES + used / IDLE_SHARE) {
+        size_t enough = fresh_bytes > PURGE_AT_LEAST ? fresh_bytes : PURGE_AT_LEAST;
+        size_t done = mt_span_purge_some(enough);
+        if (done < enough) done += mt_mid_purge_some(enough - done);
+        idle = idle > done ? idle - done : 0;
+    }
+    if (used + idle > highest) atomic_store_explicit(&highest_bytes, used + idle, memory_order_relaxed);
+}

@@ -1,0 +1,14 @@
+/*
+ * Keeps the pools' highest use of memory down: what one pool has free but not
+ * given back is given back when another one would grow beyond that mark. Any
+ * thread, with no lock of the pools held.
+ */
+#ifndef MT_POOLS_BALANCE_H
+#define MT_POOLS_BALANCE_H
+
+#include <stddef.h>
+
+/* A pool is about to touch so many bytes that had no memory behind them. */
+void mt_keep_peak_down(size_t fresh_bytes);
+
+#endif
