@@ -122,13 +122,14 @@ static void tame_object(struct mt_object *record)
 }
 
 /*
- * A record is whole when two copies, one after the other, are the same and
- * its seq is even: seq grows with each change and is the first word copied.
- * Acquire on the writer's side is its release of seq in mt_object_end().
+ * The first of two copies made one after the other is whole when seq was even
+ * and the same both times: seq grows with each change (released in
+ * mt_object_end()) and is the first word copied. Records whose owner does
+ * without seq hold single integers; each of those is whole by itself.
  */
 static bool is_whole(const struct mt_object *first, const struct mt_object *second)
 {
-    return !(MT_GET(first->seq) & 1u) && !memcmp(first, second, sizeof *first);
+    return !(MT_GET(first->seq) & 1u) && MT_GET(first->seq) == MT_GET(second->seq);
 }
 
 static bool read_again(const struct mt_segment_file *file, uint64_t offset, struct mt_object *record)

@@ -6,6 +6,7 @@
 #include "json_build.h"
 #include "report_json.h"
 #include "vulkan_names.h"
+#include "vulkan_pools_json.h"
 #include "vulkan_records.h"
 
 #include <inttypes.h>
@@ -654,14 +655,6 @@ static void set_identity(json_t *row, const struct device_view *device)
     mt_json_set_u64(row, "unknown_free_count", attr[MT_VK_DEVICE_UNKNOWN_FREES]);
 }
 
-static json_t *pools_off_json(void)
-{
-    json_t *part = json_object();
-    mt_json_set_text(part, "mode", "off");
-    mt_json_set_text(part, "reason", "device memory is counted and passed to the driver");
-    return part;
-}
-
 static json_t *device_json(const struct device_view *device)
 {
     bool in_process = device->record && (device->record->attr[MT_VK_DEVICE_FLAGS] & MT_VK_DEVICE_IN_PROCESS);
@@ -681,7 +674,7 @@ static json_t *device_json(const struct device_view *device)
     mt_json_set(row, "swapchains", rows_json(device, want_swapchain, swapchain_row));
     mt_json_set(row, "leaks", rows_json(device, is_leaked, leak_row));
     mt_json_set(row, "call_times", call_times_json(device));
-    mt_json_set(row, "pools", pools_off_json());
+    mt_json_set(row, "pools", mt_vulkan_pools_json(device->snapshot, device->id));
     return row;
 }
 

@@ -1,0 +1,115 @@
+/*
+ * The part "pools" of a device: what the layer's device-memory pools hold and
+ * why they are on or off. Called with a snapshot; keeps nothing.
+ */
+#include "vulkan_pools_json.h"
+
+#include "json_build.h"
+#include "vulkan_records.h"
+
+static const char *mode_name(uint64_t mode)
+{
+    static const char *const names[] = {"off", "arena", "tlsf", "verify"};
+    return mode < sizeof names / sizeof *names ? names[mode] : NULL;
+}
+
+/* The one record of a kind that belongs to `owner` and, unless link is 0, to `link`. */
+static const struct mt_object *find(const struct mt_snapshot *snapshot, uint16_t kind, uint32_t owner,
+                                    uint32_t link)
+{
+    for (size_t i = 0; i < snapshot->object_count; i++) {
+        const struct mt_object *record = &snapshot->objects[i].record;
+        if (record->kind == kind && record->owner == owner && (!link || record->link == link)) return record;
+    }
+    return NULL;
+}
+
+static json_t *misses_json(const struct mt_object *record)
+{
+    static const char *const names[MT_VK_MISS_COUNT] = {
+        [MT_VK_MISS_STRUCTURE] = "structure", [MT_VK_MISS_DEDICATED] = "dedicated",
+        [MT_VK_MISS_EXTERNAL] = "external",   [MT_VK_MISS_FLAGS] = "flags",
+        [MT_VK_MISS_PRIORITY] = "priority",   [MT_VK_MISS_TYPE] = "type",
+        [MT_VK_MISS_SIZE] = "size",           [MT_VK_MISS_CHUNK] = "chunk",
+        [MT_VK_MISS_BUSY] = "busy",
+    };
+    json_t *part = json_object();
+    for (unsigned i = 1; i < MT_VK_MISS_COUNT; i++)
+        mt_json_set_u64(part, names[i], record ? record->attr[MT_VK_POOLS_MISSES + i] : 0);
+    return part;
+}
+
+/* Mean of a measured time; null where nothing was measured. */
+static void set_mean(json_t *row, const char *key, uint64_t nanoseconds, uint64_t samples)
+{
+    mt_json_set(row, key, samples ? mt_json_u64(nanoseconds / samples) : NULL);
+}
+
+static void set_content(json_t *row, const struct mt_object *pool)
+{
+    const uint64_t *attr = pool->attr;
+    static const char *const kinds[] = {"device", "staging", "image"};
+    uint64_t type = attr[MT_VK_POOL_TYPE], kind = type >> 8 & 0xff;
+    mt_json_set_u64(row, "type_index", type & 0xff);
+    mt_json_set_text(row, "kind", kind < 3 ? kinds[kind] : NULL);
+    mt_json_set_bool(row, "device_address", (type >> 16 & 1) != 0);
+    mt_json_set_u64(row, "chunk_limit_bytes", pool->size_bytes);
+    mt_json_set_u64(row, "granularity_bytes", pool->offset);
+    mt_json_set_u64(row, "current_count", attr[MT_VK_POOL_LIVE]);
+    mt_json_set_u64(row, "requested_bytes", attr[MT_VK_POOL_REQUESTED_BYTES]);
+    mt_json_set_u64(row, "slice_bytes", attr[MT_VK_POOL_SLICE_BYTES]);
+    mt_json_set_u64(row, "resting_bytes", attr[MT_VK_POOL_RESTING_BYTES]);
+    mt_json_set_u64(row, "chunk_count", attr[MT_VK_POOL_CHUNKS]);
+    mt_json_set_u64(row, "chunk_bytes", attr[MT_VK_POOL_CHUNK_BYTES]);
+    mt_json_set_u64(row, "chunk_peak_bytes", attr[MT_VK_POOL_PEAK_CHUNK_BYTES]);
+    mt_json_set_u64(row, "chunk_allocation_count", attr[MT_VK_POOL_CHUNK_CALLS] & 0xffffffffu);
+    mt_json_set_u64(row, "chunk_free_count", attr[MT_VK_POOL_CHUNK_CALLS] >> 32);
+    mt_json_set_u64(row, "hit_count", attr[MT_VK_POOL_HITS]);
+    mt_json_set_u64(row, "cleared_bytes", attr[MT_VK_POOL_CLEARED_BYTES]);
+    mt_json_set_u64(row, "uncleared_count", attr[MT_VK_POOL_UNCLEARED]);
+}
+
+static void set_times(json_t *row, const struct mt_object *times)
+{
+    static const struct mt_object none;
+    const uint64_t *attr = times ? times->attr : none.attr;
+    mt_json_set_u64(row, "total_bytes", attr[MT_VK_POOL_TOTAL_BYTES]);
+    mt_json_set_u64(row, "free_count", attr[MT_VK_POOL_FREES]);
+    mt_json_set_u64(row, "early_reuse_count", attr[MT_VK_POOL_SHORT_RESTS]);
+    mt_json_set_u64(row, "largest_free_bytes", attr[MT_VK_POOL_LARGEST_FREE]);
+    set_mean(row, "hit_mean_ns", attr[MT_VK_POOL_HIT_NS], attr[MT_VK_POOL_HIT_SAMPLES]);
+    set_mean(row, "free_mean_ns", attr[MT_VK_POOL_FREE_NS], attr[MT_VK_POOL_FREE_SAMPLES]);
+    mt_json_set_known(row, "driver_allocate_ns", attr[MT_VK_POOL_PROBE_ALLOCATE_NS]);
+    mt_json_set_known(row, "driver_free_ns", attr[MT_VK_POOL_PROBE_FREE_NS]);
+    mt_json_set_u64(row, "probe_count", attr[MT_VK_POOL_PROBES]);
+    mt_json_set_u64(row, "chunk_ns", attr[MT_VK_POOL_CHUNK_NS]);
+}
+
+static json_t *rows_json(const struct mt_snapshot *snapshot, uint32_t device)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; i < snapshot->object_count; i++) {
+        const struct mt_snapshot_object *pool = &snapshot->objects[i];
+        if (pool->record.kind != MT_VK_POOL || pool->record.owner != device) continue;
+        json_t *row = json_object();
+        set_content(row, &pool->record);
+        set_times(row, find(snapshot, MT_VK_POOL_TIMES, device, pool->id));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+json_t *mt_vulkan_pools_json(const struct mt_snapshot *snapshot, uint32_t device)
+{
+    const struct mt_object *record = find(snapshot, MT_VK_POOLS, device, 0);
+    const char *reason = record && record->text[0] ? record->text
+                                                   : "device memory is counted and passed to the driver";
+    json_t *part = json_object();
+    mt_json_set_text(part, "mode", record ? mode_name(record->attr[MT_VK_POOLS_MODE]) : "off");
+    mt_json_set_text(part, "reason", reason);
+    mt_json_set(part, "misses", misses_json(record));
+    mt_json_set_u64(part, "violation_count", record ? record->attr[MT_VK_POOLS_VIOLATIONS] : 0);
+    mt_json_set_u64(part, "stale_handle_count", record ? record->attr[MT_VK_POOLS_STALE] : 0);
+    mt_json_set(part, "rows", rows_json(snapshot, device));
+    return part;
+}
