@@ -28,11 +28,15 @@ static void *ask(void *handle, const char *name)
 }
 
 /* The version that programs on this system ask the C allocation functions for. */
+static const char *base_version(const char *name)
+{
 #if defined(__x86_64__)
-#define BASE_VERSION "GLIBC_2.2.5"
+    return strcmp(name, "aligned_alloc") ? "GLIBC_2.2.5" : "GLIBC_2.16";
 #else
-#define BASE_VERSION "GLIBC_2.17"
+    (void)name;
+    return "GLIBC_2.17";
 #endif
+}
 
 static bool is_in_libc(const void *address)
 {
@@ -49,9 +53,15 @@ static bool is_in_libc(const void *address)
  */
 static void *ask_base(const char *name)
 {
+    struct mt_elf_symbol exists;
+    /*
+     * A look-up that fails has dlerror translate its message, which takes the lock of the locales; the first
+     * allocation of a program may well come from under that lock (newlocale, setlocale).
+     */
+    if (!mt_elf_find(name, MT_ELF_AFTER_US, &exists)) return NULL;
     void *found = ask(RTLD_NEXT, name);
     if (found && !is_in_libc(found)) return found;
-    void *volatile versioned = mt_dl_libc_vsym() ? mt_dl_libc_vsym()(RTLD_NEXT, name, BASE_VERSION) : NULL;
+    void *volatile versioned = mt_dl_libc_vsym() ? mt_dl_libc_vsym()(RTLD_NEXT, name, base_version(name)) : NULL;
     if (!versioned) dlerror();
     return versioned ? versioned : found;
 }
