@@ -26,7 +26,7 @@ START_TEST(an_empty_segment_gives_a_whole_report)
     ck_assert_int_eq(number(report, "cpu.current_bytes"), 0);
     ck_assert(json_is_null(at(report, "cpu.rss_bytes")));
     ck_assert_str_eq(word(report, "config.MEMTRACK_INTERVAL"), "3");
-    ck_assert_str_eq(word(report, "cpu.tags.0.tag"), "default");
+    ck_assert_uint_eq(json_array_size(at(report, "cpu.tags")), 0);
     json_decref(report);
 }
 END_TEST
@@ -91,24 +91,6 @@ START_TEST(the_peak_is_never_below_the_current_bytes)
     SET(segment->globals.peak_bytes, 100);
     json_t *report = load();
     ck_assert_int_eq(number(report, "cpu.peak_bytes"), 3 * 4096);
-    json_decref(report);
-}
-END_TEST
-
-START_TEST(a_tag_takes_its_part_from_default)
-{
-    SET(segment->tags[5].used, 1);
-    snprintf(segment->tags[5].name, MT_NAME_BYTES, "audio");
-    SET(segment->tags[5].budget_bytes, 50);
-    count(&segment->shards[0], 4, 0, 100);
-    SET(segment->shards[0].tags[5].allocation_count, 1);
-    SET(segment->shards[0].tags[5].requested_bytes, 100);
-    SET(segment->shards[0].tags[5].live_bytes, 100);
-    json_t *report = load();
-    ck_assert_int_eq(number(report, "cpu.tags.0.current_bytes"), 300);
-    ck_assert_int_eq(number(report, "cpu.tags.0.current_count"), 3);
-    ck_assert_str_eq(word(report, "cpu.tags.1.tag"), "audio");
-    ck_assert_str_eq(word(report, "cpu.tags.1.budget_state"), "over");
     json_decref(report);
 }
 END_TEST
@@ -496,7 +478,6 @@ static TCase *document_tests(void)
     tcase_add_test(tests, an_empty_segment_gives_a_whole_report);
     tcase_add_test(tests, threads_and_classes_add_up_to_the_totals);
     tcase_add_test(tests, the_peak_is_never_below_the_current_bytes);
-    tcase_add_test(tests, a_tag_takes_its_part_from_default);
     tcase_add_test(tests, names_of_any_bytes_become_text);
     tcase_add_test(tests, the_end_of_a_process_is_told_apart);
     tcase_add_test(tests, events_come_in_their_order);
