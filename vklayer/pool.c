@@ -214,12 +214,41 @@ static bool start_growing(struct mt_pool *pool, uint64_t stamp, struct mt_chunk 
     return may_grow;
 }
 
+static uint64_t median(uint64_t *values)
+{
+    uint64_t low = values[0] < values[1] ? values[0] : values[1], high = values[0] ^ values[1] ^ low;
+    if (values[2] < low) return low;
+    return values[2] < high ? values[2] : high;
+}
+
+/* What the driver itself takes for a small allocation, to say later whether pools pay. */
+static void probe(struct mt_pool *pool)
+{
+    struct mt_device *device = pool->owner->device;
+    uint64_t allocate_ns[PROBES], free_ns[PROBES];
+    for (unsigned i = 0; i < PROBES; i++) {
+        VkDeviceMemory memory;
+        uint64_t start_ns = mt_now_ns();
+        if (call_allocate(pool, ALIGNMENT_FLOOR, &memory) != VK_SUCCESS) return;
+        uint64_t middle_ns = mt_now_ns();
+        device->next.FreeMemory(device->handle, memory, NULL);
+        allocate_ns[i] = middle_ns - start_ns;
+        free_ns[i] = mt_now_ns() - middle_ns;
+    }
+    enter(pool);
+    pool->times[MT_VK_POOL_PROBE_ALLOCATE_NS] = median(allocate_ns);
+    pool->times[MT_VK_POOL_PROBE_FREE_NS] = median(free_ns);
+    pool->times[MT_VK_POOL_PROBES] += 2 * PROBES;
+    leave(pool);
+}
+
 static bool grow(struct mt_pool *pool, uint64_t need, enum mt_vulkan_pool_miss *miss)
 {
     struct mt_chunk *used_up = NULL, *chunk = NULL;
     uint64_t stamp = stamp_of(pool->owner);
     if (!start_growing(pool, stamp, &used_up, miss)) return false;
     end_chunks(pool, used_up);
+    if (!pool->own_times[MT_VK_POOL_PROBES]) probe(pool);
     uint64_t bytes = chunk_bytes_for(pool, need);
     while (!(chunk = make_chunk(pool, bytes)) && bytes / 2 >= need && bytes / 2 >= SMALLEST_CHUNK) bytes /= 2;
     if (add_chunk(pool, chunk, bytes, stamp)) return true;
@@ -348,32 +377,6 @@ void mt_pool_learn(struct mt_device_pool *pools, uint64_t alignment)
 
 /* ---- making a pool ------------------------------------------------------------------------------------- */
 
-static uint64_t median(uint64_t *values)
-{
-    uint64_t low = values[0] < values[1] ? values[0] : values[1], high = values[0] ^ values[1] ^ low;
-    if (values[2] < low) return low;
-    return values[2] < high ? values[2] : high;
-}
-
-/* What the driver itself takes for a small allocation, to say later whether pools pay. */
-static void probe(struct mt_pool *pool)
-{
-    struct mt_device *device = pool->owner->device;
-    uint64_t allocate_ns[PROBES], free_ns[PROBES];
-    for (unsigned i = 0; i < PROBES; i++) {
-        VkDeviceMemory memory;
-        uint64_t start_ns = mt_now_ns();
-        if (call_allocate(pool, ALIGNMENT_FLOOR, &memory) != VK_SUCCESS) return;
-        uint64_t middle_ns = mt_now_ns();
-        device->next.FreeMemory(device->handle, memory, NULL);
-        allocate_ns[i] = middle_ns - start_ns;
-        free_ns[i] = mt_now_ns() - middle_ns;
-    }
-    pool->times[MT_VK_POOL_PROBE_ALLOCATE_NS] = median(allocate_ns);
-    pool->times[MT_VK_POOL_PROBE_FREE_NS] = median(free_ns);
-    pool->times[MT_VK_POOL_PROBES] += 2 * PROBES;
-}
-
 static struct mt_object *record_of(struct mt_device *device, uint16_t kind, uint32_t *id)
 {
     struct mt_object *record = mt_object_at(device->core, *id);
@@ -450,7 +453,6 @@ static struct mt_pool *make_pool(struct mt_device_pool *pools, uint32_t type, un
         mt_private_unmap(core, pool, sizeof *pool);
         return atomic_load_explicit(&pools->pools[type][variant], memory_order_acquire);
     }
-    probe(pool);
     if (atomic_compare_exchange_strong(&pools->pools[type][variant], &other, pool)) return pool;
     mt_private_unmap(core, pool, sizeof *pool); /* another thread was faster */
     return other;

@@ -150,18 +150,29 @@ static void set_pair(char *pair)
     } else if (!strcmp(pair, "types")) {
         config->memory.memoryTypeCount = 0;
         set_list(value, ",", set_type);
-    } else if (!strcmp(pair, "extensions")) set_list(value, ",", set_extension);
-    else if (!strcmp(pair, "features")) set_list(value, ",", set_feature);
-    else if (!strcmp(pair, "api")) set_version(value);
-    else if (!strcmp(pair, "name")) snprintf(config->name, sizeof config->name, "%s", value);
+    } else if (!strcmp(pair, "extensions"))
+        set_list(value, ",", set_extension);
+    else if (!strcmp(pair, "features"))
+        set_list(value, ",", set_feature);
+    else if (!strcmp(pair, "api"))
+        set_version(value);
+    else if (!strcmp(pair, "name"))
+        snprintf(config->name, sizeof config->name, "%s", value);
     else if (!strcmp(pair, "device"))
-        config->device_type = strcmp(value, "cpu") ? VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU : VK_PHYSICAL_DEVICE_TYPE_CPU;
-    else if (!strcmp(pair, "tool")) config->tool_purposes = (uint32_t)number(value);
-    else if (!strcmp(pair, "garbage")) config->has_garbage = number(value);
-    else if (!strcmp(pair, "fail_device")) config->fail_device = atoi(value);
-    else if (!strcmp(pair, "fail_allocate")) set_failures(value);
-    else if (!strcmp(pair, "log")) log_file = fopen(value, "ae");
-    else if (!set_number(pair, number(value))) mock_breach("unknown key %s", pair);
+        config->device_type = strcmp(value, "cpu") ? VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU
+                                                   : VK_PHYSICAL_DEVICE_TYPE_CPU;
+    else if (!strcmp(pair, "tool"))
+        config->tool_purposes = (uint32_t)number(value);
+    else if (!strcmp(pair, "garbage"))
+        config->has_garbage = number(value);
+    else if (!strcmp(pair, "fail_device"))
+        config->fail_device = atoi(value);
+    else if (!strcmp(pair, "fail_allocate"))
+        set_failures(value);
+    else if (!strcmp(pair, "log"))
+        log_file = fopen(value, "ae");
+    else if (!set_number(pair, number(value)))
+        mock_breach("unknown key %s", pair);
 }
 
 void mock_configure(const char *text)
@@ -183,12 +194,15 @@ static void configure_from_file(const char *path)
 
 static void start_once(void)
 {
-    mock_configure("heaps=4G:local,16G;types=0:local,1:visible+coherent,1:visible+coherent+cached,0:local+visible+coherent,"
-                   "0:local+lazy,1:visible;api=1.3;name=mock device;device=discrete;granularity=1024;atom=64;"
-                   "map_alignment=64;buffer_alignment=256;image_alignment=4096;max_allocations=4294967295");
+    mock_configure(
+        "heaps=4G:local,16G;types=0:local,1:visible+coherent,1:visible+coherent+cached,0:local+visible+coherent,"
+        "0:local+lazy,1:visible;api=1.3;name=mock device;device=discrete;granularity=1024;atom=64;"
+        "map_alignment=64;buffer_alignment=256;image_alignment=4096;max_allocations=4294967295");
     const char *text = getenv("MOCK_ICD");
-    if (text && *text == '@') configure_from_file(text + 1);
-    else if (text) mock_configure(text);
+    if (text && *text == '@')
+        configure_from_file(text + 1);
+    else if (text)
+        mock_configure(text);
 }
 
 void mock_start(void)

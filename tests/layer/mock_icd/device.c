@@ -21,7 +21,8 @@ static char enabled[MOCK_EXTENSIONS][VK_MAX_EXTENSION_NAME_SIZE];
 static uint32_t enabled_count;
 static uint32_t instance_version = VK_API_VERSION_1_0;
 
-static const char *const own_extensions[] = {"VK_KHR_bind_memory2", "VK_KHR_get_memory_requirements2", "VK_EXT_memory_budget"};
+static const char *const own_extensions[] = {"VK_KHR_bind_memory2", "VK_KHR_get_memory_requirements2",
+                                             "VK_EXT_memory_budget"};
 enum { OWN_EXTENSIONS = sizeof own_extensions / sizeof *own_extensions };
 
 static void *new_dispatchable(void)
@@ -34,11 +35,14 @@ static void *new_dispatchable(void)
 
 /* ---- instance ------------------------------------------------------------------- */
 
-static VkResult VKAPI_CALL mock_CreateInstance(const VkInstanceCreateInfo *info, const VkAllocationCallbacks *allocator, VkInstance *instance)
+static VkResult VKAPI_CALL mock_CreateInstance(const VkInstanceCreateInfo *info,
+                                               const VkAllocationCallbacks *allocator, VkInstance *instance)
 {
     (void)allocator;
     mock_start();
-    instance_version = info->pApplicationInfo && info->pApplicationInfo->apiVersion ? info->pApplicationInfo->apiVersion : VK_API_VERSION_1_0;
+    instance_version = info->pApplicationInfo && info->pApplicationInfo->apiVersion
+                           ? info->pApplicationInfo->apiVersion
+                           : VK_API_VERSION_1_0;
     *instance = new_dispatchable();
     return VK_SUCCESS;
 }
@@ -55,7 +59,8 @@ static VkResult VKAPI_CALL mock_EnumerateInstanceVersion(uint32_t *version)
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_EnumerateInstanceExtensionProperties(const char *layer, uint32_t *count, VkExtensionProperties *list)
+static VkResult VKAPI_CALL mock_EnumerateInstanceExtensionProperties(const char *layer, uint32_t *count,
+                                                                     VkExtensionProperties *list)
 {
     static const char *const names[] = {VK_KHR_GET_PHYSICAL_DEVICE_PROPERTIES_2_EXTENSION_NAME,
                                         VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
@@ -74,7 +79,8 @@ static VkResult VKAPI_CALL mock_EnumerateInstanceExtensionProperties(const char 
     return given < all ? VK_INCOMPLETE : VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_EnumeratePhysicalDevices(VkInstance instance, uint32_t *count, VkPhysicalDevice *devices)
+static VkResult VKAPI_CALL mock_EnumeratePhysicalDevices(VkInstance instance, uint32_t *count,
+                                                         VkPhysicalDevice *devices)
 {
     (void)instance;
     if (devices && !*count) return VK_INCOMPLETE;
@@ -83,7 +89,8 @@ static VkResult VKAPI_CALL mock_EnumeratePhysicalDevices(VkInstance instance, ui
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t *count, VkPhysicalDeviceGroupProperties *groups)
+static VkResult VKAPI_CALL mock_EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t *count,
+                                                              VkPhysicalDeviceGroupProperties *groups)
 {
     (void)instance;
     if (groups && !*count) return VK_INCOMPLETE;
@@ -97,7 +104,8 @@ static VkResult VKAPI_CALL mock_EnumeratePhysicalDeviceGroups(VkInstance instanc
 
 /* ---- physical device ------------------------------------------------------------------- */
 
-static void VKAPI_CALL mock_GetPhysicalDeviceProperties(VkPhysicalDevice device, VkPhysicalDeviceProperties *properties)
+static void VKAPI_CALL mock_GetPhysicalDeviceProperties(VkPhysicalDevice device,
+                                                        VkPhysicalDeviceProperties *properties)
 {
     (void)device;
     const struct mock_config *config = &mock.config;
@@ -115,7 +123,8 @@ static void VKAPI_CALL mock_GetPhysicalDeviceProperties(VkPhysicalDevice device,
     properties->limits.maxImageDimension2D = 16384;
 }
 
-static void VKAPI_CALL mock_GetPhysicalDeviceProperties2(VkPhysicalDevice device, VkPhysicalDeviceProperties2 *properties)
+static void VKAPI_CALL mock_GetPhysicalDeviceProperties2(VkPhysicalDevice device,
+                                                         VkPhysicalDeviceProperties2 *properties)
 {
     mock_GetPhysicalDeviceProperties(device, &properties->properties);
     for (VkBaseOutStructure *at = properties->pNext; at; at = at->pNext)
@@ -135,13 +144,15 @@ static void VKAPI_CALL mock_GetPhysicalDeviceFeatures2(VkPhysicalDevice device, 
     mock_GetPhysicalDeviceFeatures(device, &features->features);
 }
 
-static void VKAPI_CALL mock_GetPhysicalDeviceMemoryProperties(VkPhysicalDevice device, VkPhysicalDeviceMemoryProperties *memory)
+static void VKAPI_CALL mock_GetPhysicalDeviceMemoryProperties(VkPhysicalDevice device,
+                                                              VkPhysicalDeviceMemoryProperties *memory)
 {
     (void)device;
     *memory = mock.config.memory;
 }
 
-static void VKAPI_CALL mock_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice device, VkPhysicalDeviceMemoryProperties2 *memory)
+static void VKAPI_CALL mock_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice device,
+                                                               VkPhysicalDeviceMemoryProperties2 *memory)
 {
     (void)device;
     memory->memoryProperties = mock.config.memory;
@@ -155,45 +166,54 @@ static void VKAPI_CALL mock_GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice 
     }
 }
 
-static void VKAPI_CALL mock_GetPhysicalDeviceQueueFamilyProperties(VkPhysicalDevice device, uint32_t *count, VkQueueFamilyProperties *list)
+static void VKAPI_CALL mock_GetPhysicalDeviceQueueFamilyProperties(VkPhysicalDevice device, uint32_t *count,
+                                                                   VkQueueFamilyProperties *list)
 {
     (void)device;
     if (list && *count)
-        list[0] = (VkQueueFamilyProperties){VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT | VK_QUEUE_TRANSFER_BIT | VK_QUEUE_SPARSE_BINDING_BIT,
-                                            1, 64, {1, 1, 1}};
+        list[0] = (VkQueueFamilyProperties){VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT | VK_QUEUE_TRANSFER_BIT |
+                                                VK_QUEUE_SPARSE_BINDING_BIT,
+                                            1,
+                                            64,
+                                            {1, 1, 1}};
     *count = 1;
 }
 
-static void VKAPI_CALL mock_GetPhysicalDeviceQueueFamilyProperties2(VkPhysicalDevice device, uint32_t *count, VkQueueFamilyProperties2 *list)
+static void VKAPI_CALL mock_GetPhysicalDeviceQueueFamilyProperties2(VkPhysicalDevice device, uint32_t *count,
+                                                                    VkQueueFamilyProperties2 *list)
 {
     mock_GetPhysicalDeviceQueueFamilyProperties(device, count, list ? &list[0].queueFamilyProperties : NULL);
 }
 
-static void VKAPI_CALL mock_GetPhysicalDeviceFormatProperties(VkPhysicalDevice device, VkFormat format, VkFormatProperties *properties)
+static void VKAPI_CALL mock_GetPhysicalDeviceFormatProperties(VkPhysicalDevice device, VkFormat format,
+                                                              VkFormatProperties *properties)
 {
     (void)device, (void)format;
     *properties = (VkFormatProperties){UINT32_C(0x1ffff), UINT32_C(0x1ffff), UINT32_C(0x1ffff)};
 }
 
-static VkResult VKAPI_CALL mock_GetPhysicalDeviceImageFormatProperties(VkPhysicalDevice device, VkFormat format, VkImageType type,
-                                                                       VkImageTiling tiling, VkImageUsageFlags usage,
-                                                                       VkImageCreateFlags flags, VkImageFormatProperties *properties)
+static VkResult VKAPI_CALL mock_GetPhysicalDeviceImageFormatProperties(VkPhysicalDevice device, VkFormat format,
+                                                                       VkImageType type, VkImageTiling tiling,
+                                                                       VkImageUsageFlags usage,
+                                                                       VkImageCreateFlags flags,
+                                                                       VkImageFormatProperties *properties)
 {
     (void)device, (void)format, (void)type, (void)tiling, (void)usage, (void)flags;
-    *properties = (VkImageFormatProperties){{16384, 16384, 2048}, 15, 2048, VK_SAMPLE_COUNT_1_BIT | VK_SAMPLE_COUNT_4_BIT, UINT64_C(1) << 40};
+    *properties = (VkImageFormatProperties){
+        {16384, 16384, 2048}, 15, 2048, VK_SAMPLE_COUNT_1_BIT | VK_SAMPLE_COUNT_4_BIT, UINT64_C(1) << 40};
     return VK_SUCCESS;
 }
 
-static void VKAPI_CALL mock_GetPhysicalDeviceSparseImageFormatProperties(VkPhysicalDevice device, VkFormat format, VkImageType type,
-                                                                         VkSampleCountFlagBits samples, VkImageUsageFlags usage,
-                                                                         VkImageTiling tiling, uint32_t *count,
-                                                                         VkSparseImageFormatProperties *properties)
+static void VKAPI_CALL mock_GetPhysicalDeviceSparseImageFormatProperties(
+    VkPhysicalDevice device, VkFormat format, VkImageType type, VkSampleCountFlagBits samples,
+    VkImageUsageFlags usage, VkImageTiling tiling, uint32_t *count, VkSparseImageFormatProperties *properties)
 {
     (void)device, (void)format, (void)type, (void)samples, (void)usage, (void)tiling, (void)properties;
     *count = 0;
 }
 
-static VkResult VKAPI_CALL mock_GetPhysicalDeviceToolProperties(VkPhysicalDevice device, uint32_t *count, VkPhysicalDeviceToolProperties *tools)
+static VkResult VKAPI_CALL mock_GetPhysicalDeviceToolProperties(VkPhysicalDevice device, uint32_t *count,
+                                                                VkPhysicalDeviceToolProperties *tools)
 {
     (void)device;
     uint32_t all = mock.config.tool_purposes ? 1 : 0;
@@ -205,8 +225,8 @@ static VkResult VKAPI_CALL mock_GetPhysicalDeviceToolProperties(VkPhysicalDevice
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_EnumerateDeviceExtensionProperties(VkPhysicalDevice device, const char *layer, uint32_t *count,
-                                                                   VkExtensionProperties *list)
+static VkResult VKAPI_CALL mock_EnumerateDeviceExtensionProperties(VkPhysicalDevice device, const char *layer,
+                                                                   uint32_t *count, VkExtensionProperties *list)
 {
     (void)device, (void)layer;
     uint32_t all = OWN_EXTENSIONS + mock.config.extension_count, given = 0;
@@ -216,7 +236,8 @@ static VkResult VKAPI_CALL mock_EnumerateDeviceExtensionProperties(VkPhysicalDev
     }
     for (; given < *count && given < all; given++) {
         memset(&list[given], 0, sizeof list[given]);
-        strcpy(list[given].extensionName, given < OWN_EXTENSIONS ? own_extensions[given] : mock.config.extensions[given - OWN_EXTENSIONS]);
+        strcpy(list[given].extensionName,
+               given < OWN_EXTENSIONS ? own_extensions[given] : mock.config.extensions[given - OWN_EXTENSIONS]);
         list[given].specVersion = 1;
     }
     *count = given;
@@ -300,7 +321,8 @@ static void check_named(VkObjectType type, uint64_t handle, const char *who)
     atomic_fetch_add(&mock.name_count, 1);
 }
 
-static VkResult VKAPI_CALL mock_SetDebugUtilsObjectNameEXT(VkDevice device, const VkDebugUtilsObjectNameInfoEXT *info)
+static VkResult VKAPI_CALL mock_SetDebugUtilsObjectNameEXT(VkDevice device,
+                                                           const VkDebugUtilsObjectNameInfoEXT *info)
 {
     (void)device;
     check_named(info->objectType, info->objectHandle, "vkSetDebugUtilsObjectNameEXT");
@@ -314,14 +336,16 @@ static VkResult VKAPI_CALL mock_SetDebugUtilsObjectTagEXT(VkDevice device, const
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_DebugMarkerSetObjectNameEXT(VkDevice device, const VkDebugMarkerObjectNameInfoEXT *info)
+static VkResult VKAPI_CALL mock_DebugMarkerSetObjectNameEXT(VkDevice device,
+                                                            const VkDebugMarkerObjectNameInfoEXT *info)
 {
     (void)device;
     check_named((VkObjectType)info->objectType, info->object, "vkDebugMarkerSetObjectNameEXT");
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_DebugMarkerSetObjectTagEXT(VkDevice device, const VkDebugMarkerObjectTagInfoEXT *info)
+static VkResult VKAPI_CALL mock_DebugMarkerSetObjectTagEXT(VkDevice device,
+                                                           const VkDebugMarkerObjectTagInfoEXT *info)
 {
     (void)device;
     check_named((VkObjectType)info->objectType, info->object, "vkDebugMarkerSetObjectTagEXT");
@@ -329,7 +353,8 @@ static VkResult VKAPI_CALL mock_DebugMarkerSetObjectTagEXT(VkDevice device, cons
 }
 
 static VkResult VKAPI_CALL mock_CreatePrivateDataSlot(VkDevice device, const VkPrivateDataSlotCreateInfo *info,
-                                                      const VkAllocationCallbacks *allocator, VkPrivateDataSlot *slot)
+                                                      const VkAllocationCallbacks *allocator,
+                                                      VkPrivateDataSlot *slot)
 {
     (void)device, (void)info, (void)allocator;
     uint64_t handle;
@@ -338,13 +363,16 @@ static VkResult VKAPI_CALL mock_CreatePrivateDataSlot(VkDevice device, const VkP
     return VK_SUCCESS;
 }
 
-static void VKAPI_CALL mock_DestroyPrivateDataSlot(VkDevice device, VkPrivateDataSlot slot, const VkAllocationCallbacks *allocator)
+static void VKAPI_CALL mock_DestroyPrivateDataSlot(VkDevice device, VkPrivateDataSlot slot,
+                                                   const VkAllocationCallbacks *allocator)
 {
     (void)device, (void)allocator;
-    if (slot && mock_object_of(MOCK_OTHER, MOCK_HANDLE(slot), "vkDestroyPrivateDataSlot")) mock_object_free(MOCK_HANDLE(slot));
+    if (slot && mock_object_of(MOCK_OTHER, MOCK_HANDLE(slot), "vkDestroyPrivateDataSlot"))
+        mock_object_free(MOCK_HANDLE(slot));
 }
 
-static VkResult VKAPI_CALL mock_SetPrivateData(VkDevice device, VkObjectType type, uint64_t object, VkPrivateDataSlot slot, uint64_t data)
+static VkResult VKAPI_CALL mock_SetPrivateData(VkDevice device, VkObjectType type, uint64_t object,
+                                               VkPrivateDataSlot slot, uint64_t data)
 {
     (void)device, (void)slot, (void)data;
     if (type == VK_OBJECT_TYPE_DEVICE_MEMORY) mock_object_of(MOCK_MEMORY, object, "vkSetPrivateData");
@@ -352,7 +380,8 @@ static VkResult VKAPI_CALL mock_SetPrivateData(VkDevice device, VkObjectType typ
     return VK_SUCCESS;
 }
 
-static void VKAPI_CALL mock_GetPrivateData(VkDevice device, VkObjectType type, uint64_t object, VkPrivateDataSlot slot, uint64_t *data)
+static void VKAPI_CALL mock_GetPrivateData(VkDevice device, VkObjectType type, uint64_t object,
+                                           VkPrivateDataSlot slot, uint64_t *data)
 {
     (void)device, (void)slot;
     if (type == VK_OBJECT_TYPE_DEVICE_MEMORY) mock_object_of(MOCK_MEMORY, object, "vkGetPrivateData");
@@ -369,28 +398,47 @@ static PFN_vkVoidFunction VKAPI_CALL mock_GetDeviceProcAddr(VkDevice device, con
 }
 
 static const struct mock_command device_commands[] = {
-    MOCK_COMMAND(GetDeviceProcAddr), MOCK_COMMAND(DestroyDevice), MOCK_COMMAND(GetDeviceQueue), MOCK_COMMAND(DeviceWaitIdle),
-    MOCK_COMMAND(QueueWaitIdle), MOCK_COMMAND(QueueSubmit),
-    MOCK_COMMAND(SetDebugUtilsObjectNameEXT), MOCK_COMMAND(SetDebugUtilsObjectTagEXT),
+    MOCK_COMMAND(GetDeviceProcAddr),
+    MOCK_COMMAND(DestroyDevice),
+    MOCK_COMMAND(GetDeviceQueue),
+    MOCK_COMMAND(DeviceWaitIdle),
+    MOCK_COMMAND(QueueWaitIdle),
+    MOCK_COMMAND(QueueSubmit),
+    MOCK_COMMAND(SetDebugUtilsObjectNameEXT),
+    MOCK_COMMAND(SetDebugUtilsObjectTagEXT),
     MOCK_ALIAS(DebugMarkerSetObjectNameEXT, DebugMarkerSetObjectNameEXT, "VK_EXT_debug_marker"),
     MOCK_ALIAS(DebugMarkerSetObjectTagEXT, DebugMarkerSetObjectTagEXT, "VK_EXT_debug_marker"),
-    MOCK_ALIAS(CreatePrivateDataSlot, CreatePrivateDataSlot, "1.3"), MOCK_ALIAS(DestroyPrivateDataSlot, DestroyPrivateDataSlot, "1.3"),
-    MOCK_ALIAS(SetPrivateData, SetPrivateData, "1.3"), MOCK_ALIAS(GetPrivateData, GetPrivateData, "1.3"),
+    MOCK_ALIAS(CreatePrivateDataSlot, CreatePrivateDataSlot, "1.3"),
+    MOCK_ALIAS(DestroyPrivateDataSlot, DestroyPrivateDataSlot, "1.3"),
+    MOCK_ALIAS(SetPrivateData, SetPrivateData, "1.3"),
+    MOCK_ALIAS(GetPrivateData, GetPrivateData, "1.3"),
     MOCK_ALIAS(CreatePrivateDataSlotEXT, CreatePrivateDataSlot, "VK_EXT_private_data"),
     MOCK_ALIAS(DestroyPrivateDataSlotEXT, DestroyPrivateDataSlot, "VK_EXT_private_data"),
-    MOCK_ALIAS(SetPrivateDataEXT, SetPrivateData, "VK_EXT_private_data"), MOCK_ALIAS(GetPrivateDataEXT, GetPrivateData, "VK_EXT_private_data"),
+    MOCK_ALIAS(SetPrivateDataEXT, SetPrivateData, "VK_EXT_private_data"),
+    MOCK_ALIAS(GetPrivateDataEXT, GetPrivateData, "VK_EXT_private_data"),
 };
 
 static const struct mock_command instance_commands[] = {
-    MOCK_COMMAND(CreateInstance), MOCK_COMMAND(DestroyInstance), MOCK_COMMAND(EnumerateInstanceVersion),
-    MOCK_COMMAND(EnumerateInstanceExtensionProperties), MOCK_COMMAND(EnumeratePhysicalDevices),
-    MOCK_COMMAND(EnumeratePhysicalDeviceGroups), MOCK_COMMAND(GetPhysicalDeviceProperties),
-    MOCK_COMMAND(GetPhysicalDeviceProperties2), MOCK_COMMAND(GetPhysicalDeviceFeatures), MOCK_COMMAND(GetPhysicalDeviceFeatures2),
-    MOCK_COMMAND(GetPhysicalDeviceMemoryProperties), MOCK_COMMAND(GetPhysicalDeviceMemoryProperties2),
-    MOCK_COMMAND(GetPhysicalDeviceQueueFamilyProperties), MOCK_COMMAND(GetPhysicalDeviceQueueFamilyProperties2),
-    MOCK_COMMAND(GetPhysicalDeviceFormatProperties), MOCK_COMMAND(GetPhysicalDeviceImageFormatProperties),
-    MOCK_COMMAND(GetPhysicalDeviceSparseImageFormatProperties), MOCK_COMMAND(GetPhysicalDeviceToolProperties),
-    MOCK_COMMAND(EnumerateDeviceExtensionProperties), MOCK_COMMAND(CreateDevice),
+    MOCK_COMMAND(CreateInstance),
+    MOCK_COMMAND(DestroyInstance),
+    MOCK_COMMAND(EnumerateInstanceVersion),
+    MOCK_COMMAND(EnumerateInstanceExtensionProperties),
+    MOCK_COMMAND(EnumeratePhysicalDevices),
+    MOCK_COMMAND(EnumeratePhysicalDeviceGroups),
+    MOCK_COMMAND(GetPhysicalDeviceProperties),
+    MOCK_COMMAND(GetPhysicalDeviceProperties2),
+    MOCK_COMMAND(GetPhysicalDeviceFeatures),
+    MOCK_COMMAND(GetPhysicalDeviceFeatures2),
+    MOCK_COMMAND(GetPhysicalDeviceMemoryProperties),
+    MOCK_COMMAND(GetPhysicalDeviceMemoryProperties2),
+    MOCK_COMMAND(GetPhysicalDeviceQueueFamilyProperties),
+    MOCK_COMMAND(GetPhysicalDeviceQueueFamilyProperties2),
+    MOCK_COMMAND(GetPhysicalDeviceFormatProperties),
+    MOCK_COMMAND(GetPhysicalDeviceImageFormatProperties),
+    MOCK_COMMAND(GetPhysicalDeviceSparseImageFormatProperties),
+    MOCK_COMMAND(GetPhysicalDeviceToolProperties),
+    MOCK_COMMAND(EnumerateDeviceExtensionProperties),
+    MOCK_COMMAND(CreateDevice),
     {"vkGetPhysicalDeviceProperties2KHR", (PFN_vkVoidFunction)mock_GetPhysicalDeviceProperties2, NULL},
     {"vkGetPhysicalDeviceMemoryProperties2KHR", (PFN_vkVoidFunction)mock_GetPhysicalDeviceMemoryProperties2, NULL},
     {"vkGetPhysicalDeviceFeatures2KHR", (PFN_vkVoidFunction)mock_GetPhysicalDeviceFeatures2, NULL},

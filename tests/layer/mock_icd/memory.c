@@ -44,7 +44,8 @@ static uint32_t properties_of(uint32_t type)
 static bool back(struct mock_object *memory)
 {
     if (!(properties_of(memory->type) & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT)) return true;
-    memory->data = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    memory->data = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                        -1, 0);
     if (memory->data == MAP_FAILED) return false;
     if (mock.config.has_garbage) memset(memory->data, 0xa5, memory->bytes);
     return true;
@@ -54,7 +55,8 @@ static uint64_t flags_of(const VkMemoryAllocateInfo *info)
 {
     const VkMemoryAllocateFlagsInfo *flags = find(info->pNext, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
     const VkExportMemoryAllocateInfo *exported = find(info->pNext, VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO);
-    const VkMemoryDedicatedAllocateInfo *dedicated = find(info->pNext, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
+    const VkMemoryDedicatedAllocateInfo *dedicated = find(info->pNext,
+                                                          VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
     return (flags ? flags->flags : 0) | (exported && exported->handleTypes ? UINT64_C(1) << 32 : 0) |
            (dedicated && (dedicated->buffer || dedicated->image) ? UINT64_C(1) << 33 : 0);
 }
@@ -62,7 +64,8 @@ static uint64_t flags_of(const VkMemoryAllocateInfo *info)
 static void note_peak(uint64_t live)
 {
     uint64_t peak = atomic_load_explicit(&mock.peak_memory_bytes, memory_order_relaxed);
-    while (live > peak && !atomic_compare_exchange_weak(&mock.peak_memory_bytes, &peak, live)) {}
+    while (live > peak && !atomic_compare_exchange_weak(&mock.peak_memory_bytes, &peak, live)) {
+    }
 }
 
 static VkResult VKAPI_CALL mock_AllocateMemory(VkDevice device, const VkMemoryAllocateInfo *info,
@@ -74,7 +77,8 @@ static VkResult VKAPI_CALL mock_AllocateMemory(VkDevice device, const VkMemoryAl
     if (!info->allocationSize) mock_breach("vkAllocateMemory of 0 bytes");
     if (info->memoryTypeIndex >= mock.config.memory.memoryTypeCount) mock_breach("vkAllocateMemory of no type");
     if (should_fail(count, info->allocationSize)) {
-        mock_log("vkAllocateMemory type=%u size=%llu failed", info->memoryTypeIndex, (unsigned long long)info->allocationSize);
+        mock_log("vkAllocateMemory type=%u size=%llu failed", info->memoryTypeIndex,
+                 (unsigned long long)info->allocationSize);
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
     struct mock_object *memory = mock_object_new(MOCK_MEMORY, &handle);
@@ -89,12 +93,13 @@ static VkResult VKAPI_CALL mock_AllocateMemory(VkDevice device, const VkMemoryAl
     ADD(live_memory_count, 1);
     note_peak(ADD(live_memory_bytes, memory->bytes) + memory->bytes);
     *result = (VkDeviceMemory)handle;
-    mock_log("vkAllocateMemory type=%u size=%llu flags=%llx memory=%llx", memory->type, (unsigned long long)memory->bytes,
-             (unsigned long long)memory->flags, (unsigned long long)handle);
+    mock_log("vkAllocateMemory type=%u size=%llu flags=%llx memory=%llx", memory->type,
+             (unsigned long long)memory->bytes, (unsigned long long)memory->flags, (unsigned long long)handle);
     return VK_SUCCESS;
 }
 
-static void VKAPI_CALL mock_FreeMemory(VkDevice device, VkDeviceMemory handle, const VkAllocationCallbacks *allocator)
+static void VKAPI_CALL mock_FreeMemory(VkDevice device, VkDeviceMemory handle,
+                                       const VkAllocationCallbacks *allocator)
 {
     (void)device, (void)allocator;
     if (!handle) return;
@@ -135,8 +140,8 @@ static VkResult unmap(uint64_t handle)
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_MapMemory(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize bytes,
-                                          VkMemoryMapFlags flags, void **data)
+static VkResult VKAPI_CALL mock_MapMemory(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset,
+                                          VkDeviceSize bytes, VkMemoryMapFlags flags, void **data)
 {
     (void)device, (void)flags;
     return map(MOCK_HANDLE(memory), offset, bytes, data);
@@ -162,19 +167,22 @@ static VkResult VKAPI_CALL mock_UnmapMemory2KHR(VkDevice device, const VkMemoryU
 
 static void check_range(const VkMappedMemoryRange *range)
 {
-    struct mock_object *memory = mock_object_of(MOCK_MEMORY, MOCK_HANDLE(range->memory), "vkFlushMappedMemoryRanges");
+    struct mock_object *memory = mock_object_of(MOCK_MEMORY, MOCK_HANDLE(range->memory),
+                                                "vkFlushMappedMemoryRanges");
     if (!memory) return;
     uint64_t end = memory->mapped_offset + memory->mapped_bytes;
     if (!memory->is_mapped) mock_breach("a range of memory that is not mapped");
     if (range->offset % mock.config.atom) mock_breach("a range that starts beside an atom");
-    if (range->offset < memory->mapped_offset || range->offset > end) mock_breach("a range before or beyond the mapping");
+    if (range->offset < memory->mapped_offset || range->offset > end)
+        mock_breach("a range before or beyond the mapping");
     if (range->size == VK_WHOLE_SIZE) return;
     if (range->size > end - range->offset) mock_breach("a range that ends beyond the mapping");
     if (range->size % mock.config.atom && range->offset + range->size != memory->bytes)
         mock_breach("a range that ends inside an atom");
 }
 
-static VkResult VKAPI_CALL mock_FlushMappedMemoryRanges(VkDevice device, uint32_t count, const VkMappedMemoryRange *ranges)
+static VkResult VKAPI_CALL mock_FlushMappedMemoryRanges(VkDevice device, uint32_t count,
+                                                        const VkMappedMemoryRange *ranges)
 {
     (void)device;
     for (uint32_t i = 0; i < count; i++) check_range(&ranges[i]);
@@ -191,10 +199,12 @@ static void VKAPI_CALL mock_GetDeviceMemoryCommitment(VkDevice device, VkDeviceM
     *bytes = memory ? memory->bytes / 2 : 0;
 }
 
-static uint64_t VKAPI_CALL mock_GetDeviceMemoryOpaqueCaptureAddress(VkDevice device, const VkDeviceMemoryOpaqueCaptureAddressInfo *info)
+static uint64_t VKAPI_CALL
+mock_GetDeviceMemoryOpaqueCaptureAddress(VkDevice device, const VkDeviceMemoryOpaqueCaptureAddressInfo *info)
 {
     (void)device;
-    struct mock_object *memory = mock_object_of(MOCK_MEMORY, MOCK_HANDLE(info->memory), "vkGetDeviceMemoryOpaqueCaptureAddress");
+    struct mock_object *memory = mock_object_of(MOCK_MEMORY, MOCK_HANDLE(info->memory),
+                                                "vkGetDeviceMemoryOpaqueCaptureAddress");
     if (memory && !(memory->flags & VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT))
         mock_breach("a capture address of memory without device address");
     ADD(capture_count, 1);
@@ -240,8 +250,8 @@ static VkResult VKAPI_CALL mock_CreateBuffer(VkDevice device, const VkBufferCrea
 
 static uint64_t image_bytes(const VkImageCreateInfo *info)
 {
-    uint64_t bytes = (uint64_t)info->extent.width * info->extent.height * info->extent.depth * 4 * info->arrayLayers *
-                     (uint64_t)info->samples;
+    uint64_t bytes = (uint64_t)info->extent.width * info->extent.height * info->extent.depth * 4 *
+                     info->arrayLayers * (uint64_t)info->samples;
     return round_up(info->mipLevels > 1 ? bytes + bytes / 3 : bytes, mock.config.image_alignment);
 }
 
@@ -290,20 +300,23 @@ static void require(enum mock_kind kind, uint64_t handle, VkMemoryRequirements *
     *required = (VkMemoryRequirements){object ? object->bytes : 0, object ? object->alignment : 1, all_types()};
 }
 
-static void VKAPI_CALL mock_GetBufferMemoryRequirements(VkDevice device, VkBuffer buffer, VkMemoryRequirements *required)
+static void VKAPI_CALL mock_GetBufferMemoryRequirements(VkDevice device, VkBuffer buffer,
+                                                        VkMemoryRequirements *required)
 {
     (void)device;
     require(MOCK_BUFFER, MOCK_HANDLE(buffer), required);
 }
 
-static void VKAPI_CALL mock_GetBufferMemoryRequirements2(VkDevice device, const VkBufferMemoryRequirementsInfo2 *info,
+static void VKAPI_CALL mock_GetBufferMemoryRequirements2(VkDevice device,
+                                                         const VkBufferMemoryRequirementsInfo2 *info,
                                                          VkMemoryRequirements2 *required)
 {
     (void)device;
     require(MOCK_BUFFER, MOCK_HANDLE(info->buffer), &required->memoryRequirements);
 }
 
-static void VKAPI_CALL mock_GetImageMemoryRequirements(VkDevice device, VkImage image, VkMemoryRequirements *required)
+static void VKAPI_CALL mock_GetImageMemoryRequirements(VkDevice device, VkImage image,
+                                                       VkMemoryRequirements *required)
 {
     (void)device;
     require(MOCK_IMAGE, MOCK_HANDLE(image), required);
@@ -316,22 +329,27 @@ static void VKAPI_CALL mock_GetImageMemoryRequirements2(VkDevice device, const V
     require(MOCK_IMAGE, MOCK_HANDLE(info->image), &required->memoryRequirements);
 }
 
-static void VKAPI_CALL mock_GetDeviceBufferMemoryRequirements(VkDevice device, const VkDeviceBufferMemoryRequirements *info,
+static void VKAPI_CALL mock_GetDeviceBufferMemoryRequirements(VkDevice device,
+                                                              const VkDeviceBufferMemoryRequirements *info,
                                                               VkMemoryRequirements2 *required)
 {
     (void)device;
     uint64_t alignment = mock.config.buffer_alignment;
-    required->memoryRequirements = (VkMemoryRequirements){round_up(info->pCreateInfo->size, alignment), alignment, all_types()};
+    required->memoryRequirements = (VkMemoryRequirements){round_up(info->pCreateInfo->size, alignment), alignment,
+                                                          all_types()};
 }
 
-static void VKAPI_CALL mock_GetDeviceImageMemoryRequirements(VkDevice device, const VkDeviceImageMemoryRequirements *info,
+static void VKAPI_CALL mock_GetDeviceImageMemoryRequirements(VkDevice device,
+                                                             const VkDeviceImageMemoryRequirements *info,
                                                              VkMemoryRequirements2 *required)
 {
     (void)device;
-    required->memoryRequirements = (VkMemoryRequirements){image_bytes(info->pCreateInfo), mock.config.image_alignment, all_types()};
+    required->memoryRequirements = (VkMemoryRequirements){image_bytes(info->pCreateInfo),
+                                                          mock.config.image_alignment, all_types()};
 }
 
-static VkDeviceAddress VKAPI_CALL mock_GetBufferDeviceAddress(VkDevice device, const VkBufferDeviceAddressInfo *info)
+static VkDeviceAddress VKAPI_CALL mock_GetBufferDeviceAddress(VkDevice device,
+                                                              const VkBufferDeviceAddressInfo *info)
 {
     (void)device;
     struct mock_object *buffer = mock_object_of(MOCK_BUFFER, MOCK_HANDLE(info->buffer), "vkGetBufferDeviceAddress");
@@ -341,11 +359,14 @@ static VkDeviceAddress VKAPI_CALL mock_GetBufferDeviceAddress(VkDevice device, c
 
 /* ---- bindings -------------------------------------------------------------------------------- */
 
-static struct mock_object *check_place(uint64_t memory, uint64_t offset, uint64_t bytes, uint64_t alignment, const char *who)
+static struct mock_object *check_place(uint64_t memory, uint64_t offset, uint64_t bytes, uint64_t alignment,
+                                       const char *who)
 {
     struct mock_object *object = mock_object_of(MOCK_MEMORY, memory, who);
     if (!object) return NULL;
-    if (offset % alignment) mock_breach("%s: offset %llu of alignment %llu", who, (unsigned long long)offset, (unsigned long long)alignment);
+    if (offset % alignment)
+        mock_breach("%s: offset %llu of alignment %llu", who, (unsigned long long)offset,
+                    (unsigned long long)alignment);
     if (offset >= object->bytes || bytes > object->bytes - offset) mock_breach("%s beyond the memory", who);
     atomic_store(&mock.last_bind_memory, memory);
     atomic_store(&mock.last_bind_offset, offset);
@@ -357,10 +378,12 @@ static VkResult bind(enum mock_kind kind, uint64_t handle, uint64_t memory, uint
 {
     const char *who = kind == MOCK_BUFFER ? "vkBindBufferMemory" : "vkBindImageMemory";
     const struct mt_bind_status *status = find(chain, MT_STYPE_BIND_MEMORY_STATUS);
-    const VkBindImageMemorySwapchainInfoKHR *swapchain = find(chain, VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR);
+    const VkBindImageMemorySwapchainInfoKHR *swapchain = find(
+        chain, VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR);
     struct mock_object *object = mock_object_of(kind, handle, who);
     VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    if (object && swapchain && swapchain->swapchain && !memory) result = VK_SUCCESS;
+    if (object && swapchain && swapchain->swapchain && !memory)
+        result = VK_SUCCESS;
     else if (object && check_place(memory, offset, object->bytes, object->alignment, who)) {
         if (object->is_bound) mock_breach("%s of a resource that is bound", who);
         if (object->is_sparse) mock_breach("%s of a sparse resource", who);
@@ -373,35 +396,41 @@ static VkResult bind(enum mock_kind kind, uint64_t handle, uint64_t memory, uint
     return result;
 }
 
-static VkResult VKAPI_CALL mock_BindBufferMemory(VkDevice device, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize offset)
+static VkResult VKAPI_CALL mock_BindBufferMemory(VkDevice device, VkBuffer buffer, VkDeviceMemory memory,
+                                                 VkDeviceSize offset)
 {
     (void)device;
     return bind(MOCK_BUFFER, MOCK_HANDLE(buffer), MOCK_HANDLE(memory), offset, NULL);
 }
 
-static VkResult VKAPI_CALL mock_BindImageMemory(VkDevice device, VkImage image, VkDeviceMemory memory, VkDeviceSize offset)
+static VkResult VKAPI_CALL mock_BindImageMemory(VkDevice device, VkImage image, VkDeviceMemory memory,
+                                                VkDeviceSize offset)
 {
     (void)device;
     return bind(MOCK_IMAGE, MOCK_HANDLE(image), MOCK_HANDLE(memory), offset, NULL);
 }
 
-static VkResult VKAPI_CALL mock_BindBufferMemory2(VkDevice device, uint32_t count, const VkBindBufferMemoryInfo *infos)
+static VkResult VKAPI_CALL mock_BindBufferMemory2(VkDevice device, uint32_t count,
+                                                  const VkBindBufferMemoryInfo *infos)
 {
     (void)device;
     VkResult all = VK_SUCCESS;
     for (uint32_t i = 0; i < count; i++) {
-        VkResult one = bind(MOCK_BUFFER, MOCK_HANDLE(infos[i].buffer), MOCK_HANDLE(infos[i].memory), infos[i].memoryOffset, infos[i].pNext);
+        VkResult one = bind(MOCK_BUFFER, MOCK_HANDLE(infos[i].buffer), MOCK_HANDLE(infos[i].memory),
+                            infos[i].memoryOffset, infos[i].pNext);
         if (one) all = one;
     }
     return all;
 }
 
-static VkResult VKAPI_CALL mock_BindImageMemory2(VkDevice device, uint32_t count, const VkBindImageMemoryInfo *infos)
+static VkResult VKAPI_CALL mock_BindImageMemory2(VkDevice device, uint32_t count,
+                                                 const VkBindImageMemoryInfo *infos)
 {
     (void)device;
     VkResult all = VK_SUCCESS;
     for (uint32_t i = 0; i < count; i++) {
-        VkResult one = bind(MOCK_IMAGE, MOCK_HANDLE(infos[i].image), MOCK_HANDLE(infos[i].memory), infos[i].memoryOffset, infos[i].pNext);
+        VkResult one = bind(MOCK_IMAGE, MOCK_HANDLE(infos[i].image), MOCK_HANDLE(infos[i].memory),
+                            infos[i].memoryOffset, infos[i].pNext);
         if (one) all = one;
     }
     return all;
@@ -415,10 +444,12 @@ static void check_sparse(uint64_t memory, uint64_t offset, uint64_t bytes)
 
 static void check_opaque(uint32_t count, const VkSparseMemoryBind *binds)
 {
-    for (uint32_t i = 0; i < count; i++) check_sparse(MOCK_HANDLE(binds[i].memory), binds[i].memoryOffset, binds[i].size);
+    for (uint32_t i = 0; i < count; i++)
+        check_sparse(MOCK_HANDLE(binds[i].memory), binds[i].memoryOffset, binds[i].size);
 }
 
-static VkResult VKAPI_CALL mock_QueueBindSparse(VkQueue queue, uint32_t count, const VkBindSparseInfo *infos, VkFence fence)
+static VkResult VKAPI_CALL mock_QueueBindSparse(VkQueue queue, uint32_t count, const VkBindSparseInfo *infos,
+                                                VkFence fence)
 {
     (void)queue, (void)fence;
     for (uint32_t i = 0; i < count; i++) {
@@ -428,32 +459,37 @@ static VkResult VKAPI_CALL mock_QueueBindSparse(VkQueue queue, uint32_t count, c
             check_opaque(infos[i].pImageOpaqueBinds[b].bindCount, infos[i].pImageOpaqueBinds[b].pBinds);
         for (uint32_t b = 0; b < infos[i].imageBindCount; b++)
             for (uint32_t k = 0; k < infos[i].pImageBinds[b].bindCount; k++)
-                check_sparse(MOCK_HANDLE(infos[i].pImageBinds[b].pBinds[k].memory), infos[i].pImageBinds[b].pBinds[k].memoryOffset, 1);
+                check_sparse(MOCK_HANDLE(infos[i].pImageBinds[b].pBinds[k].memory),
+                             infos[i].pImageBinds[b].pBinds[k].memoryOffset, 1);
     }
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_BindVideoSessionMemoryKHR(VkDevice device, VkVideoSessionKHR session, uint32_t count,
+static VkResult VKAPI_CALL mock_BindVideoSessionMemoryKHR(VkDevice device, VkVideoSessionKHR session,
+                                                          uint32_t count,
                                                           const VkBindVideoSessionMemoryInfoKHR *infos)
 {
     (void)device, (void)session;
     for (uint32_t i = 0; i < count; i++)
-        if (!check_place(MOCK_HANDLE(infos[i].memory), infos[i].memoryOffset, infos[i].memorySize, 256, "vkBindVideoSessionMemoryKHR"))
+        if (!check_place(MOCK_HANDLE(infos[i].memory), infos[i].memoryOffset, infos[i].memorySize, 256,
+                         "vkBindVideoSessionMemoryKHR"))
             return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_BindAccelerationStructureMemoryNV(VkDevice device, uint32_t count,
-                                                                  const VkBindAccelerationStructureMemoryInfoNV *infos)
+static VkResult VKAPI_CALL mock_BindAccelerationStructureMemoryNV(
+    VkDevice device, uint32_t count, const VkBindAccelerationStructureMemoryInfoNV *infos)
 {
     (void)device;
     for (uint32_t i = 0; i < count; i++)
-        if (!check_place(MOCK_HANDLE(infos[i].memory), infos[i].memoryOffset, 1, 256, "vkBindAccelerationStructureMemoryNV"))
+        if (!check_place(MOCK_HANDLE(infos[i].memory), infos[i].memoryOffset, 1, 256,
+                         "vkBindAccelerationStructureMemoryNV"))
             return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_BindTensorMemoryARM(VkDevice device, uint32_t count, const struct mt_bind_tensor_info *infos)
+static VkResult VKAPI_CALL mock_BindTensorMemoryARM(VkDevice device, uint32_t count,
+                                                    const struct mt_bind_tensor_info *infos)
 {
     (void)device;
     for (uint32_t i = 0; i < count; i++)
@@ -462,35 +498,50 @@ static VkResult VKAPI_CALL mock_BindTensorMemoryARM(VkDevice device, uint32_t co
     return VK_SUCCESS;
 }
 
-static VkResult VKAPI_CALL mock_BindDataGraphPipelineSessionMemoryARM(VkDevice device, uint32_t count,
-                                                                      const struct mt_bind_graph_session_info *infos)
+static VkResult VKAPI_CALL mock_BindDataGraphPipelineSessionMemoryARM(
+    VkDevice device, uint32_t count, const struct mt_bind_graph_session_info *infos)
 {
     (void)device;
     for (uint32_t i = 0; i < count; i++)
-        if (!check_place(MOCK_HANDLE(infos[i].memory), infos[i].memoryOffset, 1, 64, "vkBindDataGraphPipelineSessionMemoryARM"))
+        if (!check_place(MOCK_HANDLE(infos[i].memory), infos[i].memoryOffset, 1, 64,
+                         "vkBindDataGraphPipelineSessionMemoryARM"))
             return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     return VK_SUCCESS;
 }
 
 #define MAP2 "VK_KHR_map_memory2"
 static const struct mock_command commands[] = {
-    MOCK_COMMAND(AllocateMemory), MOCK_COMMAND(FreeMemory), MOCK_COMMAND(MapMemory), MOCK_COMMAND(UnmapMemory),
-    MOCK_ALIAS(MapMemory2KHR, MapMemory2KHR, MAP2), MOCK_ALIAS(UnmapMemory2KHR, UnmapMemory2KHR, MAP2),
-    MOCK_ALIAS(MapMemory2, MapMemory2KHR, "1.4"), MOCK_ALIAS(UnmapMemory2, UnmapMemory2KHR, "1.4"),
-    MOCK_COMMAND(FlushMappedMemoryRanges), MOCK_ALIAS(InvalidateMappedMemoryRanges, FlushMappedMemoryRanges, NULL),
-    MOCK_COMMAND(GetDeviceMemoryCommitment), MOCK_COMMAND(CreateBuffer), MOCK_COMMAND(DestroyBuffer),
-    MOCK_COMMAND(CreateImage), MOCK_COMMAND(DestroyImage), MOCK_COMMAND(GetBufferMemoryRequirements),
-    MOCK_COMMAND(GetImageMemoryRequirements), MOCK_COMMAND(BindBufferMemory), MOCK_COMMAND(BindImageMemory),
+    MOCK_COMMAND(AllocateMemory),
+    MOCK_COMMAND(FreeMemory),
+    MOCK_COMMAND(MapMemory),
+    MOCK_COMMAND(UnmapMemory),
+    MOCK_ALIAS(MapMemory2KHR, MapMemory2KHR, MAP2),
+    MOCK_ALIAS(UnmapMemory2KHR, UnmapMemory2KHR, MAP2),
+    MOCK_ALIAS(MapMemory2, MapMemory2KHR, "1.4"),
+    MOCK_ALIAS(UnmapMemory2, UnmapMemory2KHR, "1.4"),
+    MOCK_COMMAND(FlushMappedMemoryRanges),
+    MOCK_ALIAS(InvalidateMappedMemoryRanges, FlushMappedMemoryRanges, NULL),
+    MOCK_COMMAND(GetDeviceMemoryCommitment),
+    MOCK_COMMAND(CreateBuffer),
+    MOCK_COMMAND(DestroyBuffer),
+    MOCK_COMMAND(CreateImage),
+    MOCK_COMMAND(DestroyImage),
+    MOCK_COMMAND(GetBufferMemoryRequirements),
+    MOCK_COMMAND(GetImageMemoryRequirements),
+    MOCK_COMMAND(BindBufferMemory),
+    MOCK_COMMAND(BindImageMemory),
     MOCK_COMMAND(QueueBindSparse),
     MOCK_ALIAS(GetBufferMemoryRequirements2, GetBufferMemoryRequirements2, "1.1"),
     MOCK_ALIAS(GetImageMemoryRequirements2, GetImageMemoryRequirements2, "1.1"),
-    MOCK_ALIAS(BindBufferMemory2, BindBufferMemory2, "1.1"), MOCK_ALIAS(BindImageMemory2, BindImageMemory2, "1.1"),
+    MOCK_ALIAS(BindBufferMemory2, BindBufferMemory2, "1.1"),
+    MOCK_ALIAS(BindImageMemory2, BindImageMemory2, "1.1"),
     MOCK_ALIAS(GetBufferMemoryRequirements2KHR, GetBufferMemoryRequirements2, "VK_KHR_get_memory_requirements2"),
     MOCK_ALIAS(GetImageMemoryRequirements2KHR, GetImageMemoryRequirements2, "VK_KHR_get_memory_requirements2"),
     MOCK_ALIAS(BindBufferMemory2KHR, BindBufferMemory2, "VK_KHR_bind_memory2"),
     MOCK_ALIAS(BindImageMemory2KHR, BindImageMemory2, "VK_KHR_bind_memory2"),
     MOCK_ALIAS(GetDeviceMemoryOpaqueCaptureAddress, GetDeviceMemoryOpaqueCaptureAddress, "1.2"),
-    MOCK_ALIAS(GetDeviceMemoryOpaqueCaptureAddressKHR, GetDeviceMemoryOpaqueCaptureAddress, "VK_KHR_buffer_device_address"),
+    MOCK_ALIAS(GetDeviceMemoryOpaqueCaptureAddressKHR, GetDeviceMemoryOpaqueCaptureAddress,
+               "VK_KHR_buffer_device_address"),
     MOCK_ALIAS(GetBufferDeviceAddress, GetBufferDeviceAddress, "1.2"),
     MOCK_ALIAS(GetDeviceBufferMemoryRequirements, GetDeviceBufferMemoryRequirements, "1.3"),
     MOCK_ALIAS(GetDeviceImageMemoryRequirements, GetDeviceImageMemoryRequirements, "1.3"),

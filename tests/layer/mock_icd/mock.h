@@ -12,11 +12,10 @@
  *   features=NAME,NAME          sparse capture_replay pageable placed (offered, not enabled)
  *   api=1.3  device=cpu|discrete  name=TEXT  granularity=N  atom=N  map_alignment=N
  *   buffer_alignment=N  image_alignment=N  max_allocations=N  tool=PURPOSE BITS
- *   fail_allocate=N             the N-th vkAllocateMemory fails (several: N+N+N), fail_allocate_from=N all from there
- *   fail_larger=SIZE            allocations of more bytes fail
- *   fail_map=N  fail_device=RESULT  delay_allocate_us=N
- *   garbage=1                   new memory is filled with 0xa5 instead of zero
- *   log=FILE                    one line for each call that concerns memory
+ *   fail_allocate=N             the N-th vkAllocateMemory fails (several: N+N+N), fail_allocate_from=N all from
+ * there fail_larger=SIZE            allocations of more bytes fail fail_map=N  fail_device=RESULT
+ * delay_allocate_us=N garbage=1                   new memory is filled with 0xa5 instead of zero log=FILE one line
+ * for each call that concerns memory
  */
 #ifndef MOCK_H
 #define MOCK_H
@@ -99,7 +98,13 @@ struct mock_command {
     const char *extension; /* NULL: always there */
 };
 PFN_vkVoidFunction mock_search(const struct mock_command *commands, size_t count, const char *name);
-#define MOCK_COMMAND(Name)               {"vk" #Name, (PFN_vkVoidFunction)mock_##Name, NULL}
-#define MOCK_ALIAS(Alias, Name, Extension) {"vk" #Alias, (PFN_vkVoidFunction)mock_##Name, Extension}
+#define MOCK_COMMAND(Name)                                                                                         \
+    {                                                                                                              \
+        "vk" #Name, (PFN_vkVoidFunction)mock_##Name, NULL                                                          \
+    }
+#define MOCK_ALIAS(Alias, Name, Extension)                                                                         \
+    {                                                                                                              \
+        "vk" #Alias, (PFN_vkVoidFunction)mock_##Name, Extension                                                    \
+    }
 
 #endif
