@@ -9,12 +9,14 @@
 
 #include "elf.h"
 #include "frames.h"
+#include "init.h"
 #include "next.h"
+#include "pooled.h"
 
 #include <dlfcn.h>
 #include <stdatomic.h>
 
-static void *_Atomic libc_sym, *_Atomic libc_vsym, *_Atomic next_sym, *_Atomic next_vsym;
+static void *_Atomic libc_sym, *_Atomic libc_vsym, *_Atomic next_sym, *_Atomic next_vsym, *_Atomic next_open;
 
 static void *find_once(void *_Atomic *slot, const char *name, enum mt_elf_where where)
 {
@@ -71,6 +73,16 @@ struct mt_dl_answer mt_dl_ask_vsym(void *handle, const char *name, const char *v
     return (struct mt_dl_answer){mt_frames_wrap(name, real, caller), 1};
 }
 
+struct mt_dl_open mt_dl_ask_open(const char *path, int flags)
+{
+    static _Atomic bool is_told;
+    void *next = next_or_none(&next_open, "dlopen");
+    if (!(flags & RTLD_DEEPBIND) || !mt_pooled()) return (struct mt_dl_open){next, (unsigned)flags};
+    if (!atomic_exchange_explicit(&is_told, true, memory_order_relaxed))
+        mt_event(&mt_core, "dlopen", "RTLD_DEEPBIND is taken out while the pools serve: %s", path ? path : "");
+    return (struct mt_dl_open){next, (unsigned)(flags & ~RTLD_DEEPBIND)};
+}
+
 #if !defined(__x86_64__)
 __attribute__((visibility("default"))) void *dlsym(void *restrict handle, const char *restrict name)
 {
@@ -83,5 +95,12 @@ __attribute__((visibility("default"))) void *dlvsym(void *restrict handle, const
 {
     struct mt_dl_answer answer = mt_dl_ask_vsym(handle, name, version, __builtin_return_address(0));
     return answer.answered ? answer.value : ((mt_dlvsym_function *)(uintptr_t)answer.value)(handle, name, version);
+}
+
+/* Here a name without a slash is searched as memtrack's own libraries are, not as the caller's. */
+__attribute__((visibility("default"))) void *dlopen(const char *path, int flags)
+{
+    struct mt_dl_open open = mt_dl_ask_open(path, flags);
+    return ((void *(*)(const char *, int))(uintptr_t)open.function)(path, (int)open.flags);
 }
 #endif

@@ -23,4 +23,14 @@ struct mt_dl_answer {
 struct mt_dl_answer mt_dl_ask_sym(void *handle, const char *name, const void *caller);
 struct mt_dl_answer mt_dl_ask_vsym(void *handle, const char *name, const char *version, const void *caller);
 
+/*
+ * The flags to open a library with. With the pools on, RTLD_DEEPBIND is taken
+ * out: such a library would free the pools' blocks by libc's own free.
+ */
+struct mt_dl_open {
+    void *function; /* the next dlopen */
+    uint64_t flags;
+};
+struct mt_dl_open mt_dl_ask_open(const char *path, int flags);
+
 #endif

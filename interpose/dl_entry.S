@@ -1,6 +1,6 @@
 /*
- * dlsym and dlvsym for x86-64. RTLD_NEXT and RTLD_DEFAULT go by the return
- * address, so the next definition is entered by a jump with the stack as the
+ * dlsym, dlvsym and dlopen for x86-64. They go by the return address of their
+ * caller, so the next definition is entered by a jump with the stack as the
  * caller left it. mt_dl_ask_* gets the caller's address as its last argument
  * and returns {rax: value, rdx: answered}.
  */
@@ -32,6 +32,22 @@ dlsym:
 1:      jmp     *%rax
         .cfi_endproc
         .size   dlsym, .-dlsym
+
+        .globl  dlopen
+        .type   dlopen, @function
+        .balign 16
+dlopen:
+        .cfi_startproc
+        endbr64
+        pushq   %rdi
+        .cfi_adjust_cfa_offset 8
+        call    mt_dl_ask_open
+        movl    %edx, %esi
+        popq    %rdi
+        .cfi_adjust_cfa_offset -8
+        jmp     *%rax
+        .cfi_endproc
+        .size   dlopen, .-dlopen
 
         .globl  dlvsym
         .type   dlvsym, @function
