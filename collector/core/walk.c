@@ -211,10 +211,28 @@ static uintptr_t end_of_stack(struct mt_core *core, struct mt_walker *walker, ui
 
 /* ---- rules ------------------------------------------------------------------------- */
 
+static bool is_offset(int32_t offset, int32_t low, int32_t high)
+{
+    return offset >= low && offset <= high && offset % (int32_t)sizeof(uintptr_t) == 0;
+}
+
+/*
+ * The common rules are checked here once, so that the walk need not: the CFA
+ * lies above the stack pointer, the saved frame pointer between the two.
+ */
+static bool is_sane(const struct mt_unwind_rule *rule)
+{
+    if (rule->frame_pointer_offset != (rule->frame_pointer_offset << 8) >> 8) return false;
+    if (rule->cfa != MT_CFA_STACK) return true;
+    if (rule->frame_pointer == MT_FP_AT_CFA && !is_offset(rule->frame_pointer_offset, -rule->cfa_offset, -16))
+        return false;
+    return is_offset(rule->cfa_offset, 8, 1 << 30) && rule->frame_pointer != MT_FP_AT_FRAME;
+}
+
 /* Packed: cfa 4 bits, frame pointer 4 bits, its offset 24 bits, the CFA's offset 32 bits. */
 static uint64_t pack(struct mt_unwind_rule rule)
 {
-    if (rule.frame_pointer_offset != (rule.frame_pointer_offset << 8) >> 8) rule.cfa = MT_CFA_UNKNOWN;
+    if (!is_sane(&rule)) return MT_CFA_UNKNOWN;
     return (uint64_t)rule.cfa | (uint64_t)rule.frame_pointer << 4 |
            (uint64_t)((uint32_t)rule.frame_pointer_offset & 0xffffff) << 8 |
            (uint64_t)(uint32_t)rule.cfa_offset << 32;
@@ -312,7 +330,6 @@ NO_SANITIZE static inline bool find_cfa(struct step *step, uint64_t rule, uintpt
 {
     intptr_t offset = (int32_t)(rule >> 32);
     switch (rule & 15) {
-    case MT_CFA_STACK: *cfa = step->stack + (uintptr_t)offset; break;
     case MT_CFA_FRAME: *cfa = step->frame + (uintptr_t)offset; break;
     case MT_CFA_FRAME_MEM:
         if (!is_readable(step, step->frame + (uintptr_t)offset)) return false;
@@ -334,7 +351,7 @@ NO_SANITIZE static inline bool find_frame_pointer(struct step *step, uint64_t ru
         step->is_plain = false;
         return true;
     }
-    intptr_t offset = (int32_t)((uint32_t)(rule >> 8) << 8) >> 8;
+    intptr_t offset = (int32_t)(uint32_t)rule >> 8;
     uintptr_t at = (kind == MT_FP_AT_CFA ? cfa : step->frame) + (uintptr_t)offset;
     if (!is_readable(step, at)) return false;
     step->frame_saved_at = (const uintptr_t *)at;
@@ -342,21 +359,46 @@ NO_SANITIZE static inline bool find_frame_pointer(struct step *step, uint64_t ru
     return true;
 }
 
-/* One frame outwards; false at the end, with *is_cut set when it is not the stack's own end. */
-NO_SANITIZE static inline bool step_out(struct step *step, uint64_t rule, bool *is_cut)
+/* The common case: the CFA is at a known distance from the stack pointer. The rule is sane. */
+NO_SANITIZE static inline bool step_by_stack(struct step *step, uint64_t rule)
+{
+    uintptr_t cfa = step->stack + (rule >> 32);
+    unsigned kind = (unsigned)(rule >> 4) & 15;
+    if (__builtin_expect(cfa > step->high, 0)) return false;
+    step->frame_saved_at = NULL;
+    if (kind == MT_FP_AT_CFA) {
+        step->frame_saved_at = (const uintptr_t *)(cfa + (uintptr_t)(intptr_t)((int32_t)(uint32_t)rule >> 8));
+        step->frame = *step->frame_saved_at;
+    } else if (__builtin_expect(kind == MT_FP_LOST, 0)) {
+        step->frame = 0;
+        step->is_plain = false;
+    }
+    step->pc = ((const uintptr_t *)cfa)[-1];
+    step->stack = cfa;
+    return true;
+}
+
+NO_SANITIZE static __attribute__((noinline)) bool step_by_other(struct step *step, uint64_t rule)
 {
     uintptr_t cfa;
     unsigned kind = (unsigned)rule & 15;
-    step->is_plain = true;
-    if (__builtin_expect(kind == MT_CFA_END, 0)) return false;
-    *is_cut = true;
     if (kind == MT_CFA_NONE) return step_by_chain(step);
     if (kind == MT_CFA_SIGNAL) return step_signal(step);
     if (!find_cfa(step, rule, &cfa) || !find_frame_pointer(step, rule, cfa)) return false;
     step->pc = *(const uintptr_t *)(cfa - sizeof(uintptr_t));
     step->stack = cfa;
-    if (!step->pc) *is_cut = false;
-    return step->pc != 0;
+    return true;
+}
+
+/* One frame outwards; false at the end, with *is_cut set when it is not the stack's own end. */
+NO_SANITIZE static inline bool step_out(struct step *step, uint64_t rule, bool *is_cut)
+{
+    unsigned kind = (unsigned)rule & 15;
+    step->is_plain = true;
+    if (kind == MT_CFA_END) return false;
+    bool is_ok = __builtin_expect(kind == MT_CFA_STACK, 1) ? step_by_stack(step, rule) : step_by_other(step, rule);
+    if (!is_ok) *is_cut = true;
+    return is_ok && step->pc;
 }
 
 /* ---- walks --------------------------------------------------------------------------- */
@@ -391,8 +433,6 @@ static unsigned match(const struct mt_walker *walker, unsigned *candidate, const
 
 static void append(struct mt_walker *walker, unsigned kept, unsigned fresh_count)
 {
-    unsigned room = MT_STACK_DEPTH_MAX - kept;
-    if (fresh_count > room) fresh_count = room; /* not reached: collect() leaves room */
     uint64_t hash = kept ? walker->frames[kept - 1].hash : 0;
     for (unsigned i = 0; i < fresh_count; i++) {
         struct mt_walk_frame *frame = &walker->frames[kept + i];
@@ -416,43 +456,41 @@ static inline void keep_state(struct mt_walk_frame *frame, const struct step *st
 /* What the way out of a frame depends on. */
 static inline void keep_rule(struct mt_walk_frame *frame, uint64_t rule)
 {
-    unsigned cfa = (unsigned)rule & 15, pointer = (unsigned)(rule >> 4) & 15;
-    frame->needs_frame = (cfa != MT_CFA_STACK && cfa != MT_CFA_END) || pointer == MT_FP_AT_FRAME;
-    frame->passes_frame = pointer == MT_FP_SAME;
+    frame->needs_frame = (rule & 15) != MT_CFA_STACK && (rule & 15) != MT_CFA_END;
+    frame->passes_frame = (rule >> 4 & 15) == MT_FP_SAME;
+}
+
+/* Past the library's own frames; false when the stack ends there. */
+static bool leave_own(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
+                      struct step *step, uintptr_t skip_low, uintptr_t skip_high)
+{
+    bool is_cut;
+    while (step->pc - skip_low < skip_high - skip_low)
+        if (!step_out(step, find_rule(core, walker, shared, step->pc), &is_cut)) return false;
+    return true;
 }
 
 /* Walks until the stack's end or a frame that the last walk knows; returns how many frames of that stay. */
 static unsigned collect(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
-                        struct step *step, uintptr_t skip_low, uintptr_t skip_high, unsigned *fresh_count,
-                        unsigned *odd_count)
+                        struct step *step, unsigned *fresh_count, unsigned *odd_count)
 {
-    unsigned candidate = walker->count, n = 0;
-    bool is_inner = true, is_cut = false;
+    unsigned candidate = walker->count, n = 0, kept = 0;
+    bool is_cut = false, goes_on = true;
     *odd_count = 0;
-    for (;;) {
-        if (is_inner && (step->pc < skip_low || step->pc >= skip_high)) is_inner = false;
-        if (!is_inner) {
-            unsigned kept = candidate ? match(walker, &candidate, step) : 0;
-            if (kept && kept + n <= MT_STACK_DEPTH_MAX) {
-                *fresh_count = n;
-                return kept;
-            }
-            if (n == MT_STACK_DEPTH_MAX) {
-                is_cut = true;
-                break;
-            }
-            keep_state(&walker->fresh[n++], step);
-        }
+    while (goes_on && n < MT_STACK_DEPTH_MAX) {
+        kept = candidate ? match(walker, &candidate, step) : 0;
+        if (kept) break;
+        struct mt_walk_frame *frame = &walker->fresh[n++];
+        keep_state(frame, step);
         uint64_t rule = find_rule(core, walker, shared, step->pc);
-        if (n) keep_rule(&walker->fresh[n - 1], rule);
-        if (!step_out(step, rule, &is_cut)) break;
-        if (!step->is_plain) *odd_count = n; /* frames up to here cannot be compared by their words */
-        is_cut = false;
+        keep_rule(frame, rule);
+        goes_on = step_out(step, rule, &is_cut);
+        if (__builtin_expect(!step->is_plain, 0)) *odd_count = n; /* the caller's state is not in its words alone */
     }
+    if (!kept) walker->is_cut = is_cut || goes_on;
     if (n && is_cut) walker->fresh[n - 1].needs_frame = true;
-    walker->is_cut = is_cut;
     *fresh_count = n;
-    return 0;
+    return kept;
 }
 
 static void forget_walks(struct mt_walker *walker, uint32_t generation)
@@ -461,6 +499,19 @@ static void forget_walks(struct mt_walker *walker, uint32_t generation)
     walker->generation = generation;
     walker->thread = 0;
     memset(walker->known, 0, sizeof walker->known);
+}
+
+/* New frames inside of many known ones: the outermost go, so that the rest finds room. */
+static unsigned make_room(struct mt_walker *walker, unsigned kept, unsigned fresh_count)
+{
+    unsigned drop = kept + fresh_count - MT_STACK_DEPTH_MAX;
+    uint64_t hash = 0;
+    memmove(walker->frames, walker->frames + drop, (kept - drop) * sizeof walker->frames[0]);
+    memmove(walker->pcs, walker->pcs + drop, (kept - drop) * sizeof walker->pcs[0]);
+    for (unsigned i = 0; i < kept - drop; i++)
+        walker->frames[i].hash = hash = mt_walk_hash(hash, walker->frames[i].pc);
+    walker->is_cut = true;
+    return kept - drop;
 }
 
 __attribute__((noinline)) NO_SANITIZE unsigned mt_walk_here(struct mt_core *core, struct mt_walker *walker,
@@ -477,9 +528,13 @@ __attribute__((noinline)) NO_SANITIZE unsigned mt_walk_here(struct mt_core *core
     if (walker->generation != generation) forget_walks(walker, generation);
     if (walker->count && walker->frames[0].stack > step.high) walker->count = walker->trusted_count = 0;
     unsigned fresh_count, odd_count;
-    unsigned kept = collect(core, walker, shared, &step, skip_low, skip_high, &fresh_count, &odd_count);
-    unsigned trusted_before = kept ? kept : 0;
+    if (!leave_own(core, walker, shared, &step, skip_low, skip_high))
+        return walker->count = walker->trusted_count = 0;
+    unsigned kept = collect(core, walker, shared, &step, &fresh_count, &odd_count);
+    if (kept + fresh_count > MT_STACK_DEPTH_MAX) kept = make_room(walker, kept, fresh_count);
     append(walker, kept, fresh_count);
-    walker->trusted_count = odd_count ? trusted_before + fresh_count - odd_count : walker->count;
+    /* A walk that ended for lack of room lacks its outer end: nothing to build on. */
+    bool is_full = walker->count == MT_STACK_DEPTH_MAX;
+    walker->trusted_count = is_full ? 0 : odd_count ? kept + fresh_count - odd_count : walker->count;
     return walker->count;
 }

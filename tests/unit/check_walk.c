@@ -46,6 +46,29 @@ static __attribute__((noinline)) void compare(void)
 
 static volatile int sink;
 
+/* Recursion beyond what a walk holds, from depths that change: the innermost frames are right. */
+static __attribute__((noinline)) void walk_deep(void)
+{
+    static void *expected[2 * MT_STACK_DEPTH_MAX];
+    unsigned count = mt_walk_here(&core, walker, 0, 0);
+    int expected_count = backtrace(expected, 2 * MT_STACK_DEPTH_MAX);
+    unsigned wanted = expected_count > MT_STACK_DEPTH_MAX ? MT_STACK_DEPTH_MAX : (unsigned)expected_count;
+    ck_assert_uint_eq(count, wanted);
+    ck_assert_int_eq(walker->is_cut, expected_count > MT_STACK_DEPTH_MAX);
+    for (unsigned i = 1; i < count; i++)
+        ck_assert_uint_eq(walker->pcs[count - 1 - i], (uint64_t)(uintptr_t)expected[i]);
+}
+
+static __attribute__((noinline)) void recurse(int depth, int walk_from)
+{
+    if (depth > walk_from) walk_deep();
+    if (depth)
+        recurse(depth - 1, walk_from);
+    else
+        walk_deep();
+    sink++;
+}
+
 static __attribute__((noinline)) void deeper(int depth)
 {
     if (depth)
@@ -72,6 +95,16 @@ static __attribute__((noinline, optimize("no-omit-frame-pointer"))) void with_po
         deeper(2);
     sink += space[0];
 }
+
+START_TEST(deep_recursion)
+{
+    for (int depth = 200; depth < 400; depth += 23) {
+        recurse(depth, depth);
+        recurse(depth, depth - 3);
+        recurse(depth / 2, depth);
+    }
+}
+END_TEST
 
 START_TEST(frame_pointers_and_alloca)
 {
@@ -229,6 +262,7 @@ int main(void)
     TCase *tests = tcase_create("walk");
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, plain_frames);
+    tcase_add_test(tests, deep_recursion);
     tcase_add_test(tests, frame_pointers_and_alloca);
     tcase_add_test(tests, realigned_stacks);
     tcase_add_test(tests, alternating_callers);
