@@ -5,7 +5,6 @@
  */
 #include "trace.h"
 
-#include "elf.h"
 #include "init.h"
 #include "thread.h"
 
@@ -27,7 +26,10 @@ struct trace_thread {
 static _Thread_local struct trace_thread trace_thread __attribute__((tls_model("initial-exec")));
 
 static _Atomic uint32_t live_epoch; /* the core's epoch + 1 that the store of live blocks belongs to */
-static uintptr_t own_low, own_high;
+
+/* Set by the linker: where this library begins and ends. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
 
 /* ---- start ------------------------------------------------------------------------- */
 
@@ -49,7 +51,6 @@ static bool start_store(void)
     if (!atomic_compare_exchange_strong_explicit(&starting, &idle, 1, memory_order_acquire, memory_order_relaxed))
         return false; /* another thread is at it: this block goes without */
     if (atomic_load_explicit(&live_epoch, memory_order_acquire) != epoch) {
-        if (!own_low) mt_elf_range((const void *)(uintptr_t)&mt_trace_allocated, &own_low, &own_high);
         mt_live_start(&mt_core, mt_trace_mode());
         atomic_store_explicit(&live_epoch, epoch, memory_order_release);
     }
@@ -68,7 +69,6 @@ static bool take_walker(struct trace_thread *thread)
     if (thread->walker) return true;
     if (!thread->has_no_walker) {
         thread->walker = mt_walker_take(&mt_core);
-        thread->random_state = ((mt_now_ns() * UINT64_C(0x9e3779b97f4a7c15)) ^ (uint64_t)(uintptr_t)thread) | 1;
         thread->has_no_walker = !thread->walker;
     }
     if (!thread->walker) lose(MT_LOST_THREADS);
@@ -100,7 +100,7 @@ static void record(struct mt_shard *shard, const void *block, uint64_t requested
     struct trace_thread *thread = &trace_thread;
     bool is_exact = mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL;
     note_peak_behind(shard);
-    mt_walk_here(&mt_core, thread->walker, own_low, own_high);
+    mt_walk_here(&mt_core, thread->walker, (uintptr_t)__ehdr_start, (uintptr_t)_end);
     if (mt_core.options.number[MT_OPT_STACK_THREADS]) name_thread(thread, shard);
     struct mt_live_block what = {.stack = mt_stack_of_walk(&mt_core, thread->walker),
                                  .is_exact = is_exact,
@@ -126,19 +126,30 @@ static void record(struct mt_shard *shard, const void *block, uint64_t requested
     thread->last_count = what.thread_count;
 }
 
-/* True when this block is to be recorded; sets the next mark. */
-static bool is_due(struct mt_shard *shard, struct trace_thread *thread)
+static uint64_t draw_distance(struct trace_thread *thread)
+{
+    if (!thread->random_state)
+        thread->random_state = ((mt_now_ns() * UINT64_C(0x9e3779b97f4a7c15)) ^ (uint64_t)(uintptr_t)thread) | 1;
+    return mt_trace_distance(&thread->random_state, mt_core.options.number[MT_OPT_STACK_RATE]);
+}
+
+/* In mode sampled. A shard's first mark is drawn when it is first asked, from before that block on. */
+static bool passes_mark(struct mt_shard *shard, struct trace_thread *thread, uint64_t requested_bytes)
 {
     uint64_t asked = LOAD(shard->requested_bytes), mark = (uint64_t)LOAD(shard->sample_countdown_bytes);
-    switch (mt_core.options.number[MT_OPT_STACKS]) {
-    case MT_STACKS_ALL: return true;
-    case MT_STACKS_OFF: STORE(shard->sample_countdown_bytes, INT64_MAX); return false;
-    default: break;
-    }
-    if (asked < mark) return false;
-    STORE(shard->sample_countdown_bytes,
-          (int64_t)(asked + mt_trace_distance(&thread->random_state, mt_core.options.number[MT_OPT_STACK_RATE])));
-    return mark != 0; /* a new shard has no mark yet: it begins here */
+    if (!mark) mark = asked - requested_bytes + draw_distance(thread);
+    bool is_passed = asked >= mark;
+    if (is_passed) mark = asked + draw_distance(thread);
+    STORE(shard->sample_countdown_bytes, (int64_t)mark);
+    return is_passed;
+}
+
+/* True when this block is to be recorded. Nothing is made ready for a process that is never sampled. */
+static bool is_due(struct mt_shard *shard, struct trace_thread *thread, uint64_t requested_bytes)
+{
+    uint64_t mode = mt_core.options.number[MT_OPT_STACKS];
+    if (mode == MT_STACKS_OFF) STORE(shard->sample_countdown_bytes, INT64_MAX);
+    return mode == MT_STACKS_ALL || (mode == MT_STACKS_SAMPLED && passes_mark(shard, thread, requested_bytes));
 }
 
 __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const void *block,
@@ -148,9 +159,8 @@ __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const 
     if (mt_thread.is_busy || !mt_core_is_on(&mt_core)) return;
     int saved = errno;
     mt_thread.is_busy = true;
-    if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_OFF)
-        is_due(shard, thread);
-    else if (is_store_ready() && mt_stack_ready(&mt_core) && take_walker(thread) && is_due(shard, thread))
+    if (is_due(shard, thread, requested_bytes) && is_store_ready() && mt_stack_ready(&mt_core) &&
+        take_walker(thread))
         record(shard, block, requested_bytes, usable_bytes);
     mt_thread.is_busy = false;
     errno = saved;
