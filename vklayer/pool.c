@@ -307,6 +307,16 @@ static struct mt_slice *take_locked(struct mt_pool *pool, uint64_t bytes, uint64
     return slice;
 }
 
+/* The time of a hit, with what clearing took. */
+static void note_hit(struct mt_pool *pool, uint64_t start_ns)
+{
+    uint64_t spent_ns = mt_now_ns() - start_ns;
+    enter(pool);
+    pool->times[MT_VK_POOL_HIT_NS] += spent_ns;
+    pool->times[MT_VK_POOL_HIT_SAMPLES]++;
+    leave(pool);
+}
+
 /* The host clears what it can before anybody sees it; no lock is needed for bytes that nobody else has. */
 static struct mt_slice *take(struct mt_pool *pool, uint64_t bytes)
 {
@@ -316,13 +326,10 @@ static struct mt_slice *take(struct mt_pool *pool, uint64_t bytes)
     uint64_t start_ns = is_sampled ? mt_now_ns() : 0;
     struct mt_chunk *released = pool->resting ? mt_space_expire(pool, stamp_of(pool->owner)) : NULL;
     struct mt_slice *slice = take_locked(pool, bytes, &dirty_bytes);
-    if (is_sampled && slice) {
-        pool->times[MT_VK_POOL_HIT_NS] += mt_now_ns() - start_ns;
-        pool->times[MT_VK_POOL_HIT_SAMPLES]++;
-    }
     leave(pool);
     if (released) end_chunks(pool, released);
     if (slice && dirty_bytes && slice->chunk->mapped) memset(slice->chunk->mapped + slice->offset, 0, dirty_bytes);
+    if (is_sampled && slice) note_hit(pool, start_ns);
     return slice;
 }
 

@@ -391,6 +391,28 @@ static void print_memory_sum(const struct text *text, const json_t *device)
                 bytes_of(imported, "bytes"));
 }
 
+static void print_pool(const struct text *text, const json_t *row)
+{
+    fprintf(text->out,
+            "    type %-2" PRId64 " %-8s %s slices of %s in %s of chunks, peak %s; %s hits, %s chunk calls\n",
+            mt_json_get_i64(row, "type_index"), mt_json_get_text(row, "kind"), count_of(row, "current_count"),
+            bytes_of(row, "requested_bytes"), bytes_of(row, "chunk_bytes"), bytes_of(row, "chunk_peak_bytes"),
+            count_of(row, "hit_count"), count_of(row, "chunk_allocation_count"));
+}
+
+static void print_device_pools(const struct text *text, const json_t *pools)
+{
+    bool is_default = !json_array_size(mt_json_get(pools, "rows")) && json_is_null(mt_json_get(pools, "verdict"));
+    if (is_default &&
+        !strcmp(mt_json_get_text(pools, "reason"), "device memory is counted and passed to the driver"))
+        return;
+    fprintf(text->out, "  pools %s: %s\n", name_or(pools, "mode", "off"), mt_json_get_text(pools, "reason"));
+    print_sorted(text, mt_json_get(pools, "rows"), "hit_count", print_pool);
+    if (*mt_json_get_text(pools, "verdict")) fprintf(text->out, "    %s\n", mt_json_get_text(pools, "verdict"));
+    size_t violations = (size_t)mt_json_get_i64(pools, "violation_count");
+    if (violations) fprintf(text->out, "    %zu broken rules were found; see the events\n", violations);
+}
+
 static void print_device(const struct text *text, const json_t *device)
 {
     fprintf(text->out, "\nVulkan: %s (%s, API %s)%s\n", name_or(device, "name", "device"),
@@ -407,6 +429,7 @@ static void print_device(const struct text *text, const json_t *device)
     print_kinds(text, "images", mt_json_get(device, "images"));
     print_sorted(text, mt_json_get(device, "swapchains"), "estimated_bytes", print_swapchain);
     print_call_times(text, mt_json_get(device, "call_times"));
+    print_device_pools(text, mt_json_get(device, "pools"));
     if (!json_array_size(mt_json_get(device, "leaks"))) return;
     fprintf(text->out, "  alive when the device was destroyed:\n");
     print_sorted(text, mt_json_get(device, "leaks"), "bytes", print_leak);

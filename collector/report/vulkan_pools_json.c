@@ -7,6 +7,9 @@
 #include "json_build.h"
 #include "vulkan_records.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 static const char *mode_name(uint64_t mode)
 {
     static const char *const names[] = {"off", "arena", "tlsf", "verify"};
@@ -99,6 +102,80 @@ static json_t *rows_json(const struct mt_snapshot *snapshot, uint32_t device)
     return rows;
 }
 
+/* ---- whether it pays ------------------------------------------------------------- */
+
+/* Below this, a driver's pair of calls is cheap enough to leave it alone. */
+#define CHEAP_PAIR_NS 5000.0
+
+struct balance {
+    int64_t saved_calls;
+    uint64_t hits;
+    double saved_ns, driver_ns, pooled_ns; /* the last two are sums over all hits of the time of one pair */
+};
+
+static double mean(uint64_t nanoseconds, uint64_t samples)
+{
+    return samples ? (double)nanoseconds / (double)samples : 0;
+}
+
+/* Every slice saved a call of the driver's; chunks and probes cost some. */
+static void add_pool(struct balance *sum, const uint64_t *pool, const uint64_t *times)
+{
+    uint64_t hits = pool[MT_VK_POOL_HITS], frees = times[MT_VK_POOL_FREES], calls = pool[MT_VK_POOL_CHUNK_CALLS];
+    double allocate = (double)times[MT_VK_POOL_PROBE_ALLOCATE_NS],
+           release = (double)times[MT_VK_POOL_PROBE_FREE_NS];
+    double hit = mean(times[MT_VK_POOL_HIT_NS], times[MT_VK_POOL_HIT_SAMPLES]);
+    double back = mean(times[MT_VK_POOL_FREE_NS], times[MT_VK_POOL_FREE_SAMPLES]);
+    sum->hits += hits;
+    sum->saved_calls += (int64_t)(hits + frees) - (int64_t)((calls & 0xffffffffu) + (calls >> 32)) -
+                        (int64_t)times[MT_VK_POOL_PROBES];
+    sum->saved_ns += (double)hits * (allocate - hit) + (double)frees * (release - back) -
+                     (double)times[MT_VK_POOL_CHUNK_NS];
+    sum->driver_ns += (double)hits * (allocate + release);
+    sum->pooled_ns += (double)hits * (hit + back);
+}
+
+static struct balance balance_of(const struct mt_snapshot *snapshot, uint32_t device)
+{
+    struct balance sum = {0};
+    for (size_t i = 0; i < snapshot->object_count; i++) {
+        const struct mt_snapshot_object *pool = &snapshot->objects[i];
+        if (pool->record.kind != MT_VK_POOL || pool->record.owner != device) continue;
+        const struct mt_object *times = find(snapshot, MT_VK_POOL_TIMES, device, pool->id);
+        if (times) add_pool(&sum, pool->record.attr, times->attr);
+    }
+    return sum;
+}
+
+/* One sentence for the reader; NULL where pools were off. */
+static json_t *verdict_json(const struct balance *sum, bool is_on)
+{
+    char text[300];
+    if (!is_on) return NULL;
+    if (!sum->hits) return json_string("Pools have served nothing yet.");
+    double driver = sum->driver_ns / (double)sum->hits, pooled = sum->pooled_ns / (double)sum->hits;
+    if (driver <= 0)
+        return json_string("Whether pools pay is not known: the driver's own calls could not be timed.");
+    bool pays = sum->saved_ns > 0 && driver >= CHEAP_PAIR_NS;
+    snprintf(text, sizeof text,
+             "%s: an allocation and its release take the driver %.1f us and the pools %.2f us; %" PRId64
+             " driver calls were saved, and %.2f ms %s.",
+             pays                ? "Pools pay on this driver"
+             : sum->saved_ns > 0 ? "Pools are hardly worth it on this driver"
+                                 : "Pools do not pay in this program",
+             driver / 1000, pooled / 1000, sum->saved_calls,
+             (sum->saved_ns < 0 ? -sum->saved_ns : sum->saved_ns) / 1e6, sum->saved_ns < 0 ? "lost" : "won");
+    return json_string(text);
+}
+
+static void set_balance(json_t *part, const struct mt_snapshot *snapshot, uint32_t device, bool is_on)
+{
+    struct balance sum = balance_of(snapshot, device);
+    mt_json_set_i64(part, "saved_call_count", sum.saved_calls);
+    mt_json_set_i64(part, "saved_ns", (int64_t)sum.saved_ns);
+    mt_json_set(part, "verdict", verdict_json(&sum, is_on));
+}
+
 json_t *mt_vulkan_pools_json(const struct mt_snapshot *snapshot, uint32_t device)
 {
     const struct mt_object *record = find(snapshot, MT_VK_POOLS, device, 0);
@@ -110,6 +187,7 @@ json_t *mt_vulkan_pools_json(const struct mt_snapshot *snapshot, uint32_t device
     mt_json_set(part, "misses", misses_json(record));
     mt_json_set_u64(part, "violation_count", record ? record->attr[MT_VK_POOLS_VIOLATIONS] : 0);
     mt_json_set_u64(part, "stale_handle_count", record ? record->attr[MT_VK_POOLS_STALE] : 0);
+    set_balance(part, snapshot, device, record && record->attr[MT_VK_POOLS_MODE] != MT_POOL_OFF);
     mt_json_set(part, "rows", rows_json(snapshot, device));
     return part;
 }

@@ -18,3 +18,12 @@ check_pool_obj := $(patsubst %,$(BUILD)/tests/layer/%.o,check_pool check_pool_si
 $(BUILD)/tests/layer/check_pool: $(check_pool_obj) $(BUILD)/libVkLayer_memtrack.so $(BUILD)/manifests $(BUILD)/tests/layer/mock_icd/mock_icd.json
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(shell pkg-config --libs check) -lvulkan -ldl -lpthread -lm
+
+$(BUILD)/tests/bench_pool: tests/bench/bench_pool.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< -lvulkan -lpthread
+
+.PHONY: bench-pool
+bench-pool: all $(BUILD)/tests/bench_pool $(BUILD)/tests/layer/mock_icd/mock_icd.json ## device-memory pools against the driver's own calls
+	$(Q)$(BUILD)/tests/bench_pool $(BUILD)
