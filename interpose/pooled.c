@@ -71,7 +71,8 @@ void mt_pooled_ready(void)
 MT_COLD void mt_pooled_count_foreign(void)
 {
     struct mt_shard *shard = mt_thread.shard;
-    if (shard) MT_ADD(shard->foreign_free_count, 1);
+    if (shard)
+        MT_ADD(shard->foreign_free_count, 1);
     else if (mt_core_is_on(&mt_core))
         atomic_fetch_add_explicit(&mt_core.segment->shards[0].foreign_free_count, 1, memory_order_relaxed);
 }

@@ -146,8 +146,12 @@ static uint32_t cut(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
 {
     uint32_t right_id = take_record(tlsf);
     struct mt_tlsf_block *block = &tlsf->blocks[id], *right = &tlsf->blocks[right_id];
-    *right = (struct mt_tlsf_block){.offset = block->offset + bytes, .bytes = block->bytes - bytes, .left = id,
-                                    .right = block->right, .state = MT_TLSF_USED, .user = block->user};
+    *right = (struct mt_tlsf_block){.offset = block->offset + bytes,
+                                    .bytes = block->bytes - bytes,
+                                    .left = id,
+                                    .right = block->right,
+                                    .state = MT_TLSF_USED,
+                                    .user = block->user};
     if (block->right) tlsf->blocks[block->right].left = right_id;
     block->right = right_id;
     block->bytes = bytes;
@@ -315,8 +319,10 @@ static const char *check_block(const struct mt_tlsf *tlsf, uint32_t id)
     const struct mt_tlsf_block *right = &tlsf->blocks[block->right], *left = &tlsf->blocks[block->left];
     uint64_t mask = (UINT64_C(1) << tlsf->granule_shift) - 1;
     if (!block->bytes || ((block->bytes | block->offset) & mask)) return "a block that is not made of granules";
-    if (block->right && (right->left != id || right->state == MT_TLSF_SPARE)) return "a right neighbour that does not know it";
-    if (block->left && (left->right != id || left->state == MT_TLSF_SPARE)) return "a left neighbour that does not know it";
+    if (block->right && (right->left != id || right->state == MT_TLSF_SPARE))
+        return "a right neighbour that does not know it";
+    if (block->left && (left->right != id || left->state == MT_TLSF_SPARE))
+        return "a left neighbour that does not know it";
     if (block->right && right->offset != block->offset + block->bytes) return "a gap between neighbours";
     if (block->right && right->user != block->user) return "neighbours of two chunks";
     if (block->right && block->state == MT_TLSF_FREE && right->state == MT_TLSF_FREE) return "two free neighbours";

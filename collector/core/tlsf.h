@@ -28,10 +28,10 @@ enum mt_tlsf_state { MT_TLSF_SPARE = 0, MT_TLSF_FREE = 1, MT_TLSF_USED = 2 };
 
 struct mt_tlsf_block {
     uint64_t offset, bytes;
-    uint32_t left, right;       /* neighbours in the chunk, 0 = the chunk ends */
-    uint32_t previous, next;    /* in a free list; next also links spare records */
-    uint32_t state;             /* enum mt_tlsf_state */
-    uint32_t user;              /* the caller's; inherited from the chunk by every block cut from it */
+    uint32_t left, right;    /* neighbours in the chunk, 0 = the chunk ends */
+    uint32_t previous, next; /* in a free list; next also links spare records */
+    uint32_t state;          /* enum mt_tlsf_state */
+    uint32_t user;           /* the caller's; inherited from the chunk by every block cut from it */
 };
 
 struct mt_tlsf {
@@ -85,7 +85,8 @@ uint32_t mt_tlsf_allocate(struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignme
 /* Frees a used block and joins it with free neighbours. Returns the id of the free block it lies in now. */
 uint32_t mt_tlsf_free(struct mt_tlsf *tlsf, uint32_t block);
 
-/* Grows or shrinks a used block where it is. False, with nothing changed, when its right neighbour does not allow it. */
+/* Grows or shrinks a used block where it is. False, with nothing changed, when its right neighbour does not allow
+ * it. */
 bool mt_tlsf_resize(struct mt_tlsf *tlsf, uint32_t block, uint64_t bytes);
 
 static inline const struct mt_tlsf_block *mt_tlsf_block(const struct mt_tlsf *tlsf, uint32_t block)

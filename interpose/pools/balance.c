@@ -8,12 +8,18 @@
 #include "stats.h"
 
 enum {
-    IDLE_SHARE = 32,            /* free memory below this part of the used memory is left alone */
-    IDLE_BYTES = 1 << 20,       /* and so much in any case */
-    PURGE_AT_LEAST = 1 << 20,   /* fewer calls of the system */
+    IDLE_SHARE = 32,          /* free memory below this part of the used memory is left alone */
+    IDLE_BYTES = 1 << 20,     /* and so much in any case */
+    PURGE_AT_LEAST = 1 << 20, /* fewer calls of the system */
 };
 
 static _Atomic uint64_t highest_bytes;
+static bool is_wanted = true;
+
+void mt_balance_start(bool is_on)
+{
+    is_wanted = is_on;
+}
 
 void mt_keep_peak_down(size_t fresh_bytes)
 {
@@ -21,7 +27,7 @@ void mt_keep_peak_down(size_t fresh_bytes)
     uint64_t used = stats->slab_used_bytes + stats->tlsf_used_bytes;
     uint64_t idle = stats->slab_dirty_bytes + stats->tlsf_dirty_bytes;
     uint64_t highest = atomic_load_explicit(&highest_bytes, memory_order_relaxed);
-    if (used + idle <= highest) return;
+    if (!is_wanted || used + idle <= highest) return;
     if (idle > IDLE_BYTES + used / IDLE_SHARE) {
         size_t enough = fresh_bytes > PURGE_AT_LEAST ? fresh_bytes : PURGE_AT_LEAST;
         size_t done = mt_span_purge_some(enough);

@@ -6,7 +6,11 @@
 #ifndef MT_POOLS_BALANCE_H
 #define MT_POOLS_BALANCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Off: the pools keep what they have. */
+void mt_balance_start(bool is_on);
 
 /* A pool is about to touch so many bytes that had no memory behind them. */
 void mt_keep_peak_down(size_t fresh_bytes);

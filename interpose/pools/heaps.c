@@ -15,9 +15,10 @@
 
 enum {
     HEAP_MAX = 0xffff,
-    LIST_BYTES = 64 * 1024, /* of blocks that may wait in one bin */
-    LIST_MAX = 512,
+    LIST_BYTES = 32 * 1024, /* of blocks that may wait in one bin */
+    LIST_MAX = 256,
     LIST_MIN = 4,
+    STRATEGY_FACTOR = 4, /* speed: so many times more; memory: less */
     HEAPS_AT_ONCE = 8,
 };
 
@@ -38,6 +39,7 @@ static struct {
     char *area, *area_end;
     int64_t batch_bytes;
     bool has_sampler;
+    uint32_t list_bytes, list_max;
 } heaps;
 
 static struct mt_theap *_Atomic heap_table[HEAP_MAX + 1];
@@ -59,11 +61,11 @@ static void fill(struct mt_theap *heap, unsigned id)
     heap->id = (uint16_t)id;
     heap->shard = &idle_shard;
     for (size_t i = 0; i < sizeof heap->small_class; i++) heap->small_class[i] = (uint8_t)mt_class_of(i * 16);
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) {
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) {
         struct mt_bin *bin = &heap->bins[class];
         bin->bytes = (uint32_t)mt_class_bytes(class);
-        uint32_t most = LIST_BYTES / bin->bytes;
-        bin->max_count = most > LIST_MAX ? LIST_MAX : most < LIST_MIN ? LIST_MIN : most;
+        uint32_t most = heaps.list_bytes / bin->bytes;
+        bin->max_count = most > heaps.list_max ? heaps.list_max : most < LIST_MIN ? LIST_MIN : most;
     }
 }
 
@@ -164,7 +166,7 @@ bool mt_theap_absorb(struct mt_theap *heap)
 /* Bin lengths are kept relative to the shard's counters; this carries them over to another shard. */
 static void change_shard(struct mt_theap *heap, struct mt_shard *shard)
 {
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) {
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) {
         struct mt_bin *bin = &heap->bins[class];
         int64_t length = mt_slab_bin_length(heap, class);
         uint64_t frees = atomic_load_explicit(&shard->classes[class].free_count, memory_order_relaxed);
@@ -201,11 +203,20 @@ void mt_pools_detach(void)
 
 /* ---- start and fork --------------------------------------------------------------------- */
 
-bool mt_heaps_start(struct mt_core *core, bool has_sampler)
+void mt_heaps_start(struct mt_core *core, bool has_sampler)
 {
+    enum mt_pools_strategy strategy = (enum mt_pools_strategy)core->options.number[MT_OPT_STRATEGY];
+    heaps.list_bytes = LIST_BYTES;
+    heaps.list_max = LIST_MAX;
+    if (strategy == MT_POOLS_SPEED) {
+        heaps.list_bytes *= STRATEGY_FACTOR;
+        heaps.list_max *= STRATEGY_FACTOR;
+    } else if (strategy == MT_POOLS_MEMORY) {
+        heaps.list_bytes /= STRATEGY_FACTOR;
+        heaps.list_max /= STRATEGY_FACTOR;
+    }
     heaps.has_sampler = has_sampler;
     heaps.batch_bytes = (int64_t)core->segment->globals.batch_bytes;
-    return true;
 }
 
 void mt_pools_before_fork(void)
@@ -236,7 +247,7 @@ void mt_pools_after_fork_in_child(void)
     mt_lock_reset(&heaps.lock);
     if (!mt_theap_self) return;
     kept_for_child = mt_theap_self;
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) kept_for_child->bins[class].adjust = 0;
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) kept_for_child->bins[class].adjust = 0;
     kept_for_child->shard = &idle_shard;
     mt_theap_self = NULL;
 }

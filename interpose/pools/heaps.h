@@ -6,7 +6,10 @@
 
 #include "pools.h"
 
-bool mt_heaps_start(struct mt_core *core, bool has_sampler);
+/* The choices of MEMTRACK_STRATEGY. */
+enum mt_pools_strategy { MT_POOLS_DEFAULT, MT_POOLS_SPEED, MT_POOLS_MEMORY };
+
+void mt_heaps_start(struct mt_core *core, bool has_sampler);
 /* Sends everything that waits in the heap's remote slots; its thread calls this. */
 void mt_remote_flush_all(struct mt_theap *heap);
 

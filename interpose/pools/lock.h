@@ -31,7 +31,8 @@ struct mt_lock {
 static inline bool mt_lock_try(struct mt_lock *lock)
 {
     uint32_t unheld = 0;
-    return atomic_compare_exchange_strong_explicit(&lock->word, &unheld, 1, memory_order_acquire, memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(&lock->word, &unheld, 1, memory_order_acquire,
+                                                   memory_order_relaxed);
 }
 
 static inline void mt_lock_futex(struct mt_lock *lock, int operation, uint32_t value)

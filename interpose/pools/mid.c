@@ -17,8 +17,8 @@ enum {
     ARENAS = 4,
     GRANULE_SHIFT = 12,
     GRANULE = 1 << GRANULE_SHIFT,
-    CHUNK_BYTES = 64 << 20,
-    SMALL_CHUNK_BYTES = 8 << 20, /* tried where 64 MiB cannot be had */
+    HUGE_PAGE_BYTES = 2 << 20,
+    SMALL_CHUNK_BYTES = 8 << 20, /* tried where the chosen size cannot be had */
     FIRST_RECORDS = 1600,        /* 64 KiB of them */
     PUBLISHED = 5,
     MOVE_PAGES_FROM = 256 * 1024, /* below, copying is cheaper than changing page tables */
@@ -61,6 +61,7 @@ struct huge {
 _Static_assert(sizeof(struct huge) == MT_RECORD_ALIGN, "a huge block's record has the size of all records");
 
 static struct arena arenas[ARENAS];
+static size_t chunk_bytes = 64 << 20; /* address space taken at once */
 static uint64_t purge_delay_ns = UINT64_C(1000000000);
 
 /* ---- bitmaps ----------------------------------------------------------------------- */
@@ -101,10 +102,11 @@ static size_t granule_of(const struct chunk *chunk, const void *address)
 static bool chunk_fill(struct chunk *chunk, size_t bytes)
 {
     size_t granules = bytes >> GRANULE_SHIFT, words = (granules + 63) / 64;
-    chunk->side_bytes = (granules * sizeof(struct mark) + 2 * words * sizeof(uint64_t) + GRANULE - 1) & ~(size_t)(GRANULE - 1);
+    chunk->side_bytes = (granules * sizeof(struct mark) + 2 * words * sizeof(uint64_t) + GRANULE - 1) &
+                        ~(size_t)(GRANULE - 1);
     char *side = mt_os_map(chunk->side_bytes);
     if (!side) return false;
-    chunk->base = mt_os_map_aligned(bytes, bytes >= CHUNK_BYTES ? (size_t)2 << 20 : MT_SLICE_BYTES);
+    chunk->base = mt_os_map_aligned(bytes, bytes >= HUGE_PAGE_BYTES ? (size_t)HUGE_PAGE_BYTES : MT_SLICE_BYTES);
     if (!chunk->base || !mt_pagemap_reserve(chunk->base, bytes)) {
         if (chunk->base) mt_os_unmap(chunk->base, bytes);
         mt_os_unmap(side, chunk->side_bytes);
@@ -181,7 +183,7 @@ static struct chunk *chunk_of(uint64_t address)
 static bool grow_arena(struct arena *arena, size_t need)
 {
     size_t exact = (need + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
-    return (exact <= CHUNK_BYTES && chunk_new(arena, CHUNK_BYTES)) ||
+    return (exact <= chunk_bytes && chunk_new(arena, chunk_bytes)) ||
            (exact < SMALL_CHUNK_BYTES && chunk_new(arena, SMALL_CHUNK_BYTES)) || chunk_new(arena, exact);
 }
 
@@ -288,8 +290,9 @@ static bool start_arena(struct arena *arena)
     return true;
 }
 
-bool mt_mid_start(void)
+bool mt_mid_start(size_t bytes)
 {
+    if (bytes) chunk_bytes = (bytes + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
     return start_arena(&arenas[0]);
 }
 
@@ -309,7 +312,8 @@ static uint32_t take_id(struct arena *arena, size_t bytes, size_t alignment, boo
     return mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
 }
 
-static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, bool with_room, size_t *usable, bool *is_zero)
+static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, bool with_room, size_t *usable,
+                         bool *is_zero)
 {
     uint32_t id = start_arena(arena) ? take_id(arena, bytes, alignment, with_room) : 0;
     if (!id) return NULL;
@@ -331,14 +335,16 @@ static struct arena *lock_one(unsigned home)
 {
     for (unsigned i = 0; i < ARENAS; i++) {
         struct arena *other = &arenas[(home + i) % ARENAS];
-        if (atomic_load_explicit(&other->is_started, memory_order_relaxed) && mt_lock_try(&other->lock)) return other;
+        if (atomic_load_explicit(&other->is_started, memory_order_relaxed) && mt_lock_try(&other->lock))
+            return other;
     }
     struct arena *arena = &arenas[home % ARENAS];
     mt_lock_take(&arena->lock);
     return arena;
 }
 
-static void *arena_allocate(size_t bytes, size_t alignment, bool with_room, unsigned home, size_t *usable, bool *is_zero)
+static void *arena_allocate(size_t bytes, size_t alignment, bool with_room, unsigned home, size_t *usable,
+                            bool *is_zero)
 {
     struct arena *arena = lock_one(home);
     char *at = take_locked(arena, bytes, alignment, with_room, usable, is_zero);
@@ -401,8 +407,10 @@ void mt_mid_clear(void *block, size_t bytes)
     for (size_t i = 0; i < count;) {
         size_t from = i;
         while (i < count && bit_is_set(chunk->touched, first + i)) i++;
-        if (i > from) memset((char *)block + from * GRANULE, 0, (i - from) * GRANULE);
-        else i++;
+        if (i > from)
+            memset((char *)block + from * GRANULE, 0, (i - from) * GRANULE);
+        else
+            i++;
     }
 }
 
@@ -498,13 +506,16 @@ size_t mt_mid_usable(const void *block, uint64_t entry)
     }
     struct chunk *chunk = mt_entry_record(entry);
     if ((uintptr_t)block & (GRANULE - 1)) return 0;
-    return (size_t)atomic_load_explicit(&chunk->marks[granule_of(chunk, block)].granules, memory_order_relaxed) * GRANULE;
+    return (size_t)atomic_load_explicit(&chunk->marks[granule_of(chunk, block)].granules, memory_order_relaxed) *
+           GRANULE;
 }
 
 void mt_mid_free(void *block, uint64_t entry)
 {
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE) huge_free(mt_entry_record(entry));
-    else arena_free(mt_entry_record(entry), block, false);
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE)
+        huge_free(mt_entry_record(entry));
+    else
+        arena_free(mt_entry_record(entry), block, false);
 }
 
 void mt_mid_move(void *from, uint64_t entry, void *to)

@@ -8,8 +8,8 @@
 
 #include "pools.h"
 
-/* Starts the arenas. False when there is no memory. */
-bool mt_mid_start(void);
+/* Starts the arenas, which grow by chunk_bytes at a time. False when there is no memory. */
+bool mt_mid_start(size_t chunk_bytes);
 
 /*
  * A block of at least bytes at a multiple of alignment (a power of two); its
@@ -21,7 +21,8 @@ void *mt_mid_allocate(size_t bytes, size_t alignment, bool with_room, unsigned h
 /* For entries of kind MT_ENTRY_MID and MT_ENTRY_HUGE. 0 where no block starts. */
 size_t mt_mid_usable(const void *block, uint64_t entry);
 void mt_mid_free(void *block, uint64_t entry);
-/* Changes the size where the block lies or, for huge ones, by moving its pages. The block, or NULL with nothing changed. */
+/* Changes the size where the block lies or, for huge ones, by moving its pages. The block, or NULL with nothing
+ * changed. */
 void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable);
 /*
  * Takes the content of a block to another one that is no smaller, and frees

@@ -72,7 +72,8 @@ bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 bool mt_os_move_content(void *from, void *to, size_t bytes)
 {
     int saved = errno;
-    bool is_done = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == (long)to;
+    bool is_done = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) ==
+                   (long)to;
     errno = saved;
     return is_done;
 }

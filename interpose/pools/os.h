@@ -32,7 +32,8 @@ bool mt_os_purge(void *at, size_t bytes);
 /* Asks for the memory behind whole pages at once, which costs less than a fault for each. May do nothing. */
 void mt_os_populate(void *at, size_t bytes);
 
-/* For tests: the request for memory with this number, counted from now, fails; negative = none does, every later one too. */
+/* For tests: the request for memory with this number, counted from now, fails; negative = none does, every later
+ * one too. */
 extern _Atomic int64_t mt_os_fail_at;
 /* For tests: true makes every request from fail_at on fail, not only one. */
 extern _Atomic bool mt_os_fail_on;

@@ -20,7 +20,7 @@
 enum {
     MT_SLICE_SHIFT = 16,
     MT_SLICE_BYTES = 1 << MT_SLICE_SHIFT,
-    MT_PAGEMAP_TOP = 1 << 16,  /* each entry of the top covers 4 GiB */
+    MT_PAGEMAP_TOP = 1 << 16, /* each entry of the top covers 4 GiB */
     MT_PAGEMAP_SUB = 1 << 16,
     MT_ENTRY_MID = 0xf0,
     MT_ENTRY_HUGE = 0xf1,

@@ -3,6 +3,7 @@
  * heaps, alignments, reallocation, larger blocks, trimming. Any thread.
  */
 #include "pools.h"
+#include "balance.h"
 #include "heaps.h"
 #include "lock.h"
 #include "mid.h"
@@ -12,8 +13,9 @@
 #include <string.h>
 
 enum {
-    REMOTE_COUNT = 32,          /* blocks of one other heap that wait before they are sent */
+    REMOTE_COUNT = 32, /* blocks of one other heap that wait before they are sent */
     REMOTE_BYTES = 16 * 1024,
+    DELAY_FACTOR = 10, /* of the strategies that are not the default */
 };
 
 struct mt_pools mt_pools_stats;
@@ -48,11 +50,24 @@ void mt_shared_heap_reset_lock(void)
     mt_lock_reset(&sampled.lock);
 }
 
+static void set_delays(struct mt_core *core)
+{
+    enum mt_pools_strategy strategy = (enum mt_pools_strategy)core->options.number[MT_OPT_STRATEGY];
+    uint64_t delay = core->options.number[MT_OPT_POOL_PURGE_DELAY];
+    if (strategy == MT_POOLS_SPEED) delay *= DELAY_FACTOR;
+    if (strategy == MT_POOLS_MEMORY) delay /= DELAY_FACTOR;
+    mt_span_set_purge_delay(delay);
+    mt_mid_set_purge_delay(delay);
+    mt_balance_start(strategy != MT_POOLS_SPEED);
+}
+
 bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
 {
     the_core = core;
     if (client) the_client = *client;
-    if (!mt_mid_start() || !mt_heaps_start(core, the_client.sampled)) return false;
+    mt_heaps_start(core, the_client.sampled);
+    set_delays(core);
+    if (!mt_mid_start(core->options.number[MT_OPT_POOL_CHUNK])) return false;
     shared.heap = mt_theap_take();
     sampled.heap = mt_theap_take();
     return shared.heap && sampled.heap;
@@ -64,7 +79,8 @@ void mt_pools_publish(struct mt_core *core)
     _Atomic uint64_t *from_words = &mt_pools_stats.slab_reserved_bytes, *to_words = &to->slab_reserved_bytes;
     size_t words = (sizeof *to - offsetof(struct mt_pools, slab_reserved_bytes)) / sizeof *to_words;
     for (size_t i = 0; i < words; i++)
-        atomic_store_explicit(&to_words[i], atomic_load_explicit(&from_words[i], memory_order_relaxed), memory_order_relaxed);
+        atomic_store_explicit(&to_words[i], atomic_load_explicit(&from_words[i], memory_order_relaxed),
+                              memory_order_relaxed);
     memcpy(to->reason, mt_pools_stats.reason, sizeof to->reason);
     atomic_store_explicit(&to->is_on, mt_pools_stats.is_on, memory_order_release);
     mt_pools_published = to;
@@ -113,7 +129,8 @@ static void count_freed(struct mt_theap *heap, size_t usable)
 
 static void count_reallocated(struct mt_theap *heap)
 {
-    if (heap) MT_ADD(heap->shard->realloc_count, 1);
+    if (heap)
+        MT_ADD(heap->shard->realloc_count, 1);
     else if (mt_core_is_on(the_core))
         atomic_fetch_add_explicit(&the_core->segment->shards[0].realloc_count, 1, memory_order_relaxed);
 }
@@ -206,7 +223,7 @@ void *mt_pools_allocate_slow(size_t bytes)
 static unsigned aligned_class(size_t alignment, size_t bytes)
 {
     unsigned class = mt_class_of(bytes < alignment ? alignment : bytes);
-    while (mt_class_bytes(class) & (alignment - 1)) class++;
+    while (mt_class_bytes(class) & (alignment - 1)) class ++;
     return class;
 }
 
@@ -227,7 +244,9 @@ void *mt_pools_allocate_zeroed(size_t bytes)
         if (bytes > MT_SMALL_MAX && heap) {
             unsigned class = mt_class_of(bytes);
             void *fresh = mt_slab_take_zero(heap, class);
-            if (fresh) return count_allocated(heap, bytes, mt_class_bytes(class)) ? exchange(heap, fresh, bytes, bytes) : fresh;
+            if (fresh)
+                return count_allocated(heap, bytes, mt_class_bytes(class)) ? exchange(heap, fresh, bytes, bytes)
+                                                                           : fresh;
         }
         void *block = mt_pools_allocate(bytes);
         return block ? memset(block, 0, bytes) : NULL;
@@ -291,8 +310,10 @@ bool mt_pools_free_slow(void *block)
     count_freed(heap, mt_class_bytes(class));
     if (owner == sampled.heap->id && the_client.sample_freed)
         the_client.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
-    if (heap) free_remote(heap, block, owner, class);
-    else mt_slab_send(owner, block, block, 1);
+    if (heap)
+        free_remote(heap, block, owner, class);
+    else
+        mt_slab_send(owner, block, block, 1);
     return true;
 }
 
@@ -314,7 +335,8 @@ bool mt_pools_after_free(struct mt_theap *heap, unsigned class)
     if (atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
         atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed))
         flush(heap);
-    if (atomic_load_explicit(&shard->classes[class].free_count, memory_order_relaxed) >= heap->bins[class].free_limit)
+    if (atomic_load_explicit(&shard->classes[class].free_count, memory_order_relaxed) >=
+        heap->bins[class].free_limit)
         look_at_bin(heap, class);
     return true;
 }
@@ -346,7 +368,8 @@ static void *move(struct mt_theap *heap, void *block, size_t usable, size_t byte
 {
     bool is_zero;
     bool is_growing = bytes > usable && usable > MT_SLAB_MAX;
-    void *moved = is_growing && bytes <= MT_MID_MAX ? allocate_mid(heap, bytes, 1, true, &is_zero) : mt_pools_allocate(bytes);
+    void *moved = is_growing && bytes <= MT_MID_MAX ? allocate_mid(heap, bytes, 1, true, &is_zero)
+                                                    : mt_pools_allocate(bytes);
     if (!moved) return NULL;
     if (is_growing && mt_entry_class(mt_pagemap_entry(moved)) == MT_ENTRY_MID) {
         move_mid(heap, block, usable, moved);
@@ -396,7 +419,7 @@ void *mt_pools_reallocate(void *block, size_t bytes)
 static void release_all(struct mt_theap *heap)
 {
     mt_slab_drain(heap);
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) mt_slab_trim_bin(heap, class, 0);
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) mt_slab_trim_bin(heap, class, 0);
     mt_slab_release_empty(heap);
 }
 
@@ -405,7 +428,8 @@ bool mt_pools_trim(void)
     struct mt_theap *heap = own_heap();
     if (heap) {
         mt_remote_flush_all(heap);
-        while (mt_theap_absorb(heap)) {}
+        while (mt_theap_absorb(heap)) {
+        }
         release_all(heap);
     }
     mt_lock_take(&shared.lock);

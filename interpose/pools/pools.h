@@ -15,9 +15,9 @@
 #include "shard.h"
 
 enum {
-    MT_SLAB_CLASSES = 72,  /* mt_class_of() of 1 to 32768 bytes */
+    MT_SLAB_CLASSES = 72, /* mt_class_of() of 1 to 32768 bytes */
     MT_SLAB_MAX = 32768,
-    MT_SMALL_MAX = 1024,   /* classes up to here come from a table */
+    MT_SMALL_MAX = 1024, /* classes up to here come from a table */
     MT_MID_MAX = 32 << 20,
     MT_REMOTE_SLOTS = 8,
 };
@@ -54,7 +54,7 @@ struct mt_theap {
     uint8_t small_class[MT_SMALL_MAX / 16 + 1];
     struct mt_bin bins[MT_SLAB_CLASSES];
     struct mt_remote_slot remote[MT_REMOTE_SLOTS];
-    struct mt_slab *slabs;   /* all that it owns */
+    struct mt_slab *slabs; /* all that it owns */
     struct mt_theap *next_dead;
     uint64_t dead_since_ns;
     _Alignas(128) _Atomic(void *) inbox; /* blocks freed by other threads */
@@ -69,7 +69,8 @@ extern _Thread_local struct mt_theap *mt_theap_self
 
 /* What the pools ask of their client. Each may be NULL. */
 struct mt_pools_client {
-    /* Gives the calling thread, which has no heap, a shard and calls mt_pools_attach(), where that can be done now. */
+    /* Gives the calling thread, which has no heap, a shard and calls mt_pools_attach(), where that can be done now.
+     */
     void (*thread_start)(void);
     /* A block was handed out and counted that may get a call stack; and it is about to be freed, counted too. */
     void (*sampled)(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
@@ -94,7 +95,8 @@ void mt_pools_after_fork_in_child(void);
 
 /* ---- slow paths -------------------------------------------------------------------- */
 
-/* The same as the inline functions for whatever they do not do. NULL when there is no memory; the caller counts that. */
+/* The same as the inline functions for whatever they do not do. NULL when there is no memory; the caller counts
+ * that. */
 void *mt_pools_allocate_slow(size_t bytes) __attribute__((noinline, cold));
 /* alignment: a power of two. */
 void *mt_pools_allocate_aligned(size_t alignment, size_t bytes);
@@ -102,7 +104,8 @@ void *mt_pools_allocate_zeroed(size_t bytes);
 /* False, with nothing done, when the block is not the pools'. NULL is not. */
 bool mt_pools_free_slow(void *block) __attribute__((noinline));
 
-/* For a block of the pools (mt_pools_owns()), bytes not 0. NULL when there is no memory; the block is then as it was. */
+/* For a block of the pools (mt_pools_owns()), bytes not 0. NULL when there is no memory; the block is then as it
+ * was. */
 void *mt_pools_reallocate(void *block, size_t bytes);
 /* 0 when the block is not the pools'. */
 size_t mt_pools_usable(const void *block);
@@ -183,8 +186,8 @@ static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
  */
 enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE };
 
-static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes,
-                                                                                      void **block)
+static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_allocate_fast(struct mt_theap *heap,
+                                                                                      size_t bytes, void **block)
 {
     if (__builtin_expect(!heap || bytes > MT_SLAB_MAX, 0)) return MT_POOLS_MISS;
     size_t class = mt_pools_class(heap, bytes);
@@ -196,8 +199,8 @@ static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_allocate
 }
 
 /* A miss: blocks of other heaps, blocks that are not the pools', and NULL. */
-static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_free_fast(struct mt_theap *heap, void *block,
-                                                                                  unsigned *in_class)
+static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_free_fast(struct mt_theap *heap,
+                                                                                  void *block, unsigned *in_class)
 {
     if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     uint64_t entry = mt_pagemap_entry(block);
@@ -209,7 +212,8 @@ static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_free_fas
     bin->head = block;
     if (mt_pools_count_freed(heap, class, bin->bytes)) return MT_POOLS_DUE;
     return __builtin_expect(atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) >=
-                                bin->free_limit, 0)
+                                bin->free_limit,
+                            0)
                ? MT_POOLS_DUE
                : MT_POOLS_DONE;
 }

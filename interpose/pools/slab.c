@@ -18,7 +18,8 @@ static uint64_t own_load(const _Atomic uint64_t *counter)
 int64_t mt_slab_bin_length(const struct mt_theap *heap, unsigned class)
 {
     const struct mt_class_counter *counter = &heap->shard->classes[class];
-    int64_t length = heap->bins[class].adjust + (int64_t)(own_load(&counter->free_count) - own_load(&counter->allocation_count));
+    int64_t length = heap->bins[class].adjust +
+                     (int64_t)(own_load(&counter->free_count) - own_load(&counter->allocation_count));
     return length > 0 ? length : 0;
 }
 
@@ -37,8 +38,10 @@ static void partial_remove(struct mt_bin *bin, struct mt_slab *slab)
 {
     slab->is_partial = false;
     if (slab->next) slab->next->previous = slab->previous;
-    if (slab->previous) slab->previous->next = slab->next;
-    else bin->partial = slab->next;
+    if (slab->previous)
+        slab->previous->next = slab->next;
+    else
+        bin->partial = slab->next;
 }
 
 static void fresh_push(struct mt_bin *bin, struct mt_slab *slab)
@@ -71,8 +74,10 @@ static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
 static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
 {
     if (slab->heap_next) slab->heap_next->heap_previous = slab->heap_previous;
-    if (slab->heap_previous) slab->heap_previous->heap_next = slab->heap_next;
-    else heap->slabs = slab->heap_next;
+    if (slab->heap_previous)
+        slab->heap_previous->heap_next = slab->heap_next;
+    else
+        heap->slabs = slab->heap_next;
     heap->bins[slab->class].slab_count--;
 }
 
@@ -100,7 +105,7 @@ static struct mt_slab *slab_new(struct mt_theap *heap, unsigned class)
     slab->chunk = span.chunk;
     slab->is_zero = span.is_zero;
     slab->slices = (uint8_t)slices;
-    slab->class = (uint8_t)class;
+    slab->class = (uint8_t) class;
     slab->block_bytes = bin->bytes;
     slab->capacity = slices * (uint32_t)MT_SLICE_BYTES / bin->bytes;
     heap_push(heap, slab);
@@ -142,8 +147,10 @@ static void slab_return(struct mt_theap *heap, void *block)
     slab->free = block;
     slab->free_count++;
     if (slab->free_count == slab->cut_count) {
-        if (bin->slab_count > 1) slab_release(heap, slab);
-        else slab_restart(bin, slab);
+        if (bin->slab_count > 1)
+            slab_release(heap, slab);
+        else
+            slab_restart(bin, slab);
     } else if (!slab->is_partial) {
         partial_push(bin, slab);
     }
@@ -242,7 +249,8 @@ void mt_slab_send(unsigned owner, void *head, void *tail, uint32_t count)
     void *seen = atomic_load_explicit(&heap->inbox, memory_order_relaxed);
     do *(void **)tail = seen;
     /* Release: the owner sees the links. Pairs with the exchange in mt_slab_drain(). */
-    while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &seen, head, memory_order_release, memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &seen, head, memory_order_release,
+                                                  memory_order_relaxed));
     MT_POOL_STAT_ADD(remote_free_count, count);
     MT_POOL_STAT_ADD(remote_batch_count, 1);
 }
@@ -284,7 +292,7 @@ static void move_slab(struct mt_theap *to, struct mt_theap *from, struct mt_slab
 void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from)
 {
     mt_slab_drain(from);
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class++) mt_slab_trim_bin(from, class, 0);
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) mt_slab_trim_bin(from, class, 0);
     mt_slab_release_empty(from);
     while (from->slabs) move_slab(to, from, from->slabs);
 }

@@ -13,18 +13,18 @@
 /* Lies outside the blocks, so that a program that writes past a block does not destroy it. */
 struct mt_slab {
     _Alignas(MT_RECORD_ALIGN) char *start;
-    void *free;                       /* blocks that have come back */
+    void *free; /* blocks that have come back */
     uint32_t free_count, cut_count, capacity, block_bytes;
-    struct mt_slab *next, *previous;  /* in the bin's list of partial slabs */
+    struct mt_slab *next, *previous; /* in the bin's list of partial slabs */
     struct mt_slab *fresh_next;
     struct mt_slab *heap_next, *heap_previous;
     struct mt_span_chunk *chunk;
     uint16_t owner;
     uint8_t class, slices;
-    uint8_t tag;                      /* all blocks carry it; 0 = none */
-    bool is_sampled;                  /* blocks that carry a stack id */
-    bool is_partial, is_fresh;        /* which of the bin's lists it is in */
-    bool is_zero;                     /* what was never cut is zero */
+    uint8_t tag;               /* all blocks carry it; 0 = none */
+    bool is_sampled;           /* blocks that carry a stack id */
+    bool is_partial, is_fresh; /* which of the bin's lists it is in */
+    bool is_zero;              /* what was never cut is zero */
 };
 
 _Static_assert(sizeof(struct mt_slab) == MT_RECORD_ALIGN, "a slab's record has the size of all records");

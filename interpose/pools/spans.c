@@ -81,8 +81,10 @@ void mt_record_drop(void *pointer)
 static void list_remove(struct mt_span_chunk *chunk)
 {
     if (chunk->next) chunk->next->previous = chunk->previous;
-    if (chunk->previous) chunk->previous->next = chunk->next;
-    else spans.chunks = chunk->next;
+    if (chunk->previous)
+        chunk->previous->next = chunk->next;
+    else
+        spans.chunks = chunk->next;
 }
 
 static void list_push(struct mt_span_chunk *chunk)
@@ -260,7 +262,8 @@ static void publish_locked(void)
 bool mt_span_take(unsigned slices, bool may_grow, struct mt_span *span)
 {
     mt_lock_take(&spans.lock);
-    bool is_taken = (spans.counters.dirty_bytes && take_locked(slices, true, span)) || take_locked(slices, false, span);
+    bool is_taken = (spans.counters.dirty_bytes && take_locked(slices, true, span)) ||
+                    take_locked(slices, false, span);
     if (!is_taken && may_grow && chunk_new(slices)) is_taken = take_locked(slices, false, span);
     publish_locked();
     mt_lock_give(&spans.lock);

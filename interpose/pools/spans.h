@@ -18,14 +18,15 @@ struct mt_span {
 };
 
 struct mt_span_counters {
-    uint64_t reserved_bytes; /* address space of the chunks */
-    uint64_t used_bytes;     /* spans handed out */
-    uint64_t dirty_bytes;    /* free spans that still have their memory */
+    uint64_t reserved_bytes;            /* address space of the chunks */
+    uint64_t used_bytes;                /* spans handed out */
+    uint64_t dirty_bytes;               /* free spans that still have their memory */
     uint64_t purged_bytes, purge_count; /* cumulative */
     uint64_t chunk_count, failed_count;
 };
 
-/* A span of 1 or 4 slices (4: at a multiple of 4 slices). False when there is none or, without may_grow, none left. */
+/* A span of 1 or 4 slices (4: at a multiple of 4 slices). False when there is none or, without may_grow, none left.
+ */
 bool mt_span_take(unsigned slices, bool may_grow, struct mt_span *span);
 void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices);
 

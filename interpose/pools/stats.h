@@ -17,17 +17,17 @@
 extern struct mt_pools mt_pools_stats;
 extern struct mt_pools *mt_pools_published;
 
-#define MT_POOL_STAT_ADD(field, value)                                                                          \
-    do {                                                                                                        \
-        atomic_fetch_add_explicit(&mt_pools_stats.field, (uint64_t)(value), memory_order_relaxed);              \
-        if (mt_pools_published != &mt_pools_stats)                                                              \
-            atomic_fetch_add_explicit(&mt_pools_published->field, (uint64_t)(value), memory_order_relaxed);     \
+#define MT_POOL_STAT_ADD(field, value)                                                                             \
+    do {                                                                                                           \
+        atomic_fetch_add_explicit(&mt_pools_stats.field, (uint64_t)(value), memory_order_relaxed);                 \
+        if (mt_pools_published != &mt_pools_stats)                                                                 \
+            atomic_fetch_add_explicit(&mt_pools_published->field, (uint64_t)(value), memory_order_relaxed);        \
     } while (0)
 
-#define MT_POOL_STAT_SET(field, value)                                                                               \
-    do {                                                                                                             \
-        atomic_store_explicit(&mt_pools_stats.field, (uint64_t)(value), memory_order_relaxed);                       \
-        atomic_store_explicit(&mt_pools_published->field, (uint64_t)(value), memory_order_relaxed);                  \
+#define MT_POOL_STAT_SET(field, value)                                                                             \
+    do {                                                                                                           \
+        atomic_store_explicit(&mt_pools_stats.field, (uint64_t)(value), memory_order_relaxed);                     \
+        atomic_store_explicit(&mt_pools_published->field, (uint64_t)(value), memory_order_relaxed);                \
     } while (0)
 
 /* Copies the master into the segment of the core, which is on. */

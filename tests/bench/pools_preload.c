@@ -160,18 +160,46 @@ EXPORT int malloc_trim(size_t pad)
 }
 
 /* operator new and delete of every kind that compilers call. */
-#define NEW(name, ...)                                                                                               \
-    EXPORT void *name(size_t bytes __VA_ARGS__);                                                                     \
+#define NEW(name, ...)                                                                                             \
+    EXPORT void *name(size_t bytes __VA_ARGS__);                                                                   \
     EXPORT void *name(size_t bytes __VA_ARGS__)
-#define DELETE(name, ...)                                                                                            \
-    EXPORT void name(void *block __VA_ARGS__);                                                                       \
+#define DELETE(name, ...)                                                                                          \
+    EXPORT void name(void *block __VA_ARGS__);                                                                     \
     EXPORT void name(void *block __VA_ARGS__)
 
-NEW(_Znwm) { return malloc(bytes); }
-NEW(_Znam) { return malloc(bytes); }
-NEW(_ZnwmRKSt9nothrow_t, , const void *tag) { (void)tag; return malloc(bytes); }
-NEW(_ZnamRKSt9nothrow_t, , const void *tag) { (void)tag; return malloc(bytes); }
-DELETE(_ZdlPv) { mt_pools_free(block); }
-DELETE(_ZdaPv) { mt_pools_free(block); }
-DELETE(_ZdlPvm, , size_t bytes) { (void)bytes; mt_pools_free(block); }
-DELETE(_ZdaPvm, , size_t bytes) { (void)bytes; mt_pools_free(block); }
+NEW(_Znwm)
+{
+    return malloc(bytes);
+}
+NEW(_Znam)
+{
+    return malloc(bytes);
+}
+NEW(_ZnwmRKSt9nothrow_t, , const void *tag)
+{
+    (void)tag;
+    return malloc(bytes);
+}
+NEW(_ZnamRKSt9nothrow_t, , const void *tag)
+{
+    (void)tag;
+    return malloc(bytes);
+}
+DELETE(_ZdlPv)
+{
+    mt_pools_free(block);
+}
+DELETE(_ZdaPv)
+{
+    mt_pools_free(block);
+}
+DELETE(_ZdlPvm, , size_t bytes)
+{
+    (void)bytes;
+    mt_pools_free(block);
+}
+DELETE(_ZdaPvm, , size_t bytes)
+{
+    (void)bytes;
+    mt_pools_free(block);
+}

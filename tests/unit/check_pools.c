@@ -109,7 +109,8 @@ START_TEST(live_blocks_never_overlap)
         size_t i = random_below(COUNT);
         if (blocks[i]) {
             ck_assert(is_filled(blocks[i], sizes[i] < 64 ? sizes[i] : 64, (unsigned)i));
-            ck_assert(is_filled(blocks[i] + sizes[i] - (sizes[i] < 64 ? sizes[i] : 64), sizes[i] < 64 ? sizes[i] : 64, (unsigned)i));
+            ck_assert(is_filled(blocks[i] + sizes[i] - (sizes[i] < 64 ? sizes[i] : 64),
+                                sizes[i] < 64 ? sizes[i] : 64, (unsigned)i));
             ck_assert(mt_pools_free(blocks[i]));
             blocks[i] = NULL;
         } else {
@@ -147,7 +148,8 @@ END_TEST
 
 START_TEST(zeroed_blocks_are_zero_also_when_used_before)
 {
-    static const size_t sizes[] = {1, 16, 100, 1024, 1025, 3000, 9000, 32768, 32769, 100000, 1 << 20, 5 << 20, 40 << 20};
+    static const size_t sizes[] = {1,     16,    100,    1024,    1025,    3000,    9000,
+                                   32768, 32769, 100000, 1 << 20, 5 << 20, 40 << 20};
     for (unsigned round = 0; round < 6; round++)
         for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             void *blocks[4];
@@ -214,8 +216,15 @@ START_TEST(pointers_of_others_are_left_alone)
     static int in_data;
     void *mapped = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     void *from_libc = malloc(100);
-    void *strangers[] = {NULL, &on_stack, &in_data, mapped, from_libc, (void *)1, (void *)(uintptr_t)-16,
-                         (void *)((uintptr_t)1 << 47), (void *)((uintptr_t)0xdead << 48)};
+    void *strangers[] = {NULL,
+                         &on_stack,
+                         &in_data,
+                         mapped,
+                         from_libc,
+                         (void *)1,
+                         (void *)(uintptr_t)-16,
+                         (void *)((uintptr_t)1 << 47),
+                         (void *)((uintptr_t)0xdead << 48)};
     for (unsigned i = 0; i < sizeof strangers / sizeof *strangers; i++) {
         ck_assert(!mt_pools_owns(strangers[i]));
         ck_assert(!mt_pools_free(strangers[i]));
@@ -251,7 +260,7 @@ START_TEST(counts_are_exact)
     ck_assert_int_eq(now.live_bytes, 0);
     ck_assert_int_eq(now.peak_bytes, highest);
     uint64_t allocations = 0, frees = 0;
-    for (unsigned class = 0; class < MT_CLASS_COUNT; class++) {
+    for (unsigned class = 0; class < MT_CLASS_COUNT; class ++) {
         allocations += mt_theap_self->shard->classes[class].allocation_count;
         frees += mt_theap_self->shard->classes[class].free_count;
     }
@@ -483,8 +492,10 @@ static unsigned ask_for_everything(void)
         if (made[3] && !moved) failures++;
         if (moved) made[3] = moved;
         for (unsigned k = 0; k < 4; k++) {
-            if (!made[k]) failures++;
-            else memset(made[k], 3, sizes[i] < 100000 ? sizes[i] : 100000);
+            if (!made[k])
+                failures++;
+            else
+                memset(made[k], 3, sizes[i] < 100000 ? sizes[i] : 100000);
             if (made[k]) blocks[count++] = made[k];
         }
     }

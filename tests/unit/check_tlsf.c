@@ -60,7 +60,8 @@ END_TEST
 START_TEST(chunks_that_touch_stay_apart)
 {
     model_start(&model, 16);
-    uint32_t one = mt_tlsf_add_chunk(&model.tlsf, 4096, 4096, 1), two = mt_tlsf_add_chunk(&model.tlsf, 8192, 4096, 2);
+    uint32_t one = mt_tlsf_add_chunk(&model.tlsf, 4096, 4096, 1),
+             two = mt_tlsf_add_chunk(&model.tlsf, 8192, 4096, 2);
     ck_assert(mt_tlsf_is_whole_chunk(&model.tlsf, one));
     ck_assert(mt_tlsf_is_whole_chunk(&model.tlsf, two));
     ck_assert_uint_eq(mt_tlsf_allocate(&model.tlsf, 8192, 1), 0);
@@ -78,7 +79,7 @@ START_TEST(alignment_wastes_nothing)
     ck_assert_uint_ne(id, 0);
     ck_assert_uint_eq(mt_tlsf_block(&model.tlsf, id)->offset, 4096);
     ck_assert_uint_eq(model.tlsf.free_bytes, 8192 - 16 - 1024);
-    ck_assert_uint_eq(model.tlsf.free_count, 2); /* before and behind */
+    ck_assert_uint_eq(model.tlsf.free_count, 2);                       /* before and behind */
     ck_assert_uint_ne(mt_tlsf_allocate(&model.tlsf, 4096 - 16, 1), 0); /* what lay before it is usable */
     ck_assert_ptr_null(mt_tlsf_check(&model.tlsf));
 }
@@ -137,7 +138,8 @@ START_TEST(terabytes_are_no_more_work_than_bytes)
 {
     model_start(&model, 65536);
     model_add_chunk(&model, UINT64_C(1) << 46);
-    for (unsigned i = 0; i < 500; i++) model_allocate(&model, (uint64_t)random_below(1u << 30) << random_below(8) | 1, 1);
+    for (unsigned i = 0; i < 500; i++)
+        model_allocate(&model, (uint64_t)random_below(1u << 30) << random_below(8) | 1, 1);
     model_end(&model);
 }
 END_TEST
@@ -166,8 +168,10 @@ START_TEST(a_long_random_run_agrees_with_the_model)
     for (unsigned step = 0; step < 12000; step++) {
         bool is_filling = step / 1000 % 2 == 0;
         if (random_below(3000) == 0) model_add_chunk(&model, 4096 + random_below(1 << 20));
-        if (is_filling && random_below(3) == 0) model_allocate(&model, 1 + random_below(8192), 1);
-        else random_step(1 << 16);
+        if (is_filling && random_below(3) == 0)
+            model_allocate(&model, 1 + random_below(8192), 1);
+        else
+            random_step(1 << 16);
     }
     model_end(&model);
 }

@@ -30,12 +30,12 @@ struct model {
     unsigned check_every, steps;
 };
 
-#define MODEL_MUST(condition)                                                             \
-    do {                                                                                  \
-        if (!(condition)) {                                                               \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);     \
-            abort();                                                                      \
-        }                                                                                 \
+#define MODEL_MUST(condition)                                                                                      \
+    do {                                                                                                           \
+        if (!(condition)) {                                                                                        \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                              \
+            abort();                                                                                               \
+        }                                                                                                          \
     } while (0)
 
 static inline void model_start(struct model *model, uint64_t granule)
@@ -63,14 +63,16 @@ static inline void model_check(struct model *model)
 static inline int model_lies_in_a_chunk(const struct model *model, uint64_t offset, uint64_t bytes)
 {
     for (unsigned i = 0; i < model->chunk_count; i++)
-        if (offset >= model->chunks[i].offset && offset + bytes <= model->chunks[i].offset + model->chunks[i].bytes) return 1;
+        if (offset >= model->chunks[i].offset && offset + bytes <= model->chunks[i].offset + model->chunks[i].bytes)
+            return 1;
     return 0;
 }
 
 static inline int model_overlaps(const struct model *model, uint64_t offset, uint64_t bytes, unsigned except)
 {
     for (unsigned i = 0; i < model->block_count; i++)
-        if (i != except && offset < model->blocks[i].offset + model->blocks[i].bytes && model->blocks[i].offset < offset + bytes)
+        if (i != except && offset < model->blocks[i].offset + model->blocks[i].bytes &&
+            model->blocks[i].offset < offset + bytes)
             return 1;
     return 0;
 }
