@@ -306,7 +306,8 @@ const struct mt_tag_rules *mt_tag_rules_of(const struct mt_snapshot *snapshot)
 static json_t *tag_json(const struct mt_tag_sum *sum, unsigned warning_percent)
 {
     int64_t count = llround((double)sum->live_count / MT_SCALE),
-            calls = llround((double)sum->total_count / MT_SCALE);
+            calls = llround((double)sum->total_count / MT_SCALE),
+            inherited = llround((double)sum->inherited_count / MT_SCALE);
     enum mt_budget_state state = mt_budget_state(sum->live_bytes + sum->vulkan_bytes, sum->budget_bytes,
                                                  warning_percent);
     json_t *row = json_object();
@@ -318,7 +319,7 @@ static json_t *tag_json(const struct mt_tag_sum *sum, unsigned warning_percent)
     mt_json_set_i64(row, "peak_bytes", sum->peak_bytes);
     mt_json_set_u64(row, "total_bytes", sum->total_bytes);
     mt_json_set_i64(row, "allocation_count", calls);
-    mt_json_set_i64(row, "free_count", calls - count);
+    mt_json_set_i64(row, "free_count", calls + inherited - count);
     mt_json_set_i64(row, "vulkan_bytes", sum->vulkan_bytes);
     mt_json_set_i64(row, "vulkan_count", sum->vulkan_count);
     mt_json_set_known(row, "budget_bytes", sum->budget_bytes);
@@ -332,7 +333,8 @@ static struct mt_tag_sum rest_of(const struct mt_snapshot *snapshot)
     const struct mt_globals *globals = &snapshot->segment->globals;
     struct mt_tag_sum rest = {.tag = "inherited",
                               .live_bytes = (int64_t)globals->inherited_bytes,
-                              .live_count = (int64_t)globals->inherited_count * MT_SCALE};
+                              .live_count = (int64_t)globals->inherited_count * MT_SCALE,
+                              .inherited_count = (int64_t)globals->inherited_count * MT_SCALE};
     if (snapshot->stacks.mode != MT_STACKS_OFF) return rest;
     rest.tag = "default";
     rest.live_bytes += snapshot->cpu.live_bytes;

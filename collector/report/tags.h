@@ -28,6 +28,7 @@ struct mt_tag_sum {
     const char *tag;
     int64_t live_bytes, live_count, peak_bytes, variance; /* counts in 1/MT_SCALE, variance in KiB squared */
     uint64_t total_bytes, total_count;
+    int64_t inherited_count;            /* live at the fork that made the process, also in 1/MT_SCALE */
     int64_t vulkan_bytes, vulkan_count; /* device memory of the objects that the tag took */
     uint64_t budget_bytes;              /* 0 = none */
 };
