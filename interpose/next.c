@@ -212,7 +212,9 @@ static bool has_glibc_headers(void)
 {
 #if defined(__x86_64__)
     static const size_t probes[] = {0, 24, 25, 100, 1000, 5000};
+    struct mt_elf_symbol valgrind; /* puts its own malloc in the place of libc's, behind the same address */
     if (!is_in_libc((void *)(uintptr_t)mt_next.malloc)) return false;
+    if (mt_elf_find("_vgnU_freeres", MT_ELF_OTHER, &valgrind)) return false;
     mt_next.has_chunk_header = true;
     for (unsigned i = 0; i < sizeof probes / sizeof *probes; i++)
         if (!reads_as_expected(probes[i])) return false;
