@@ -27,3 +27,9 @@ $(BUILD)/tests/bench_pool: tests/bench/bench_pool.c
 .PHONY: bench-pool
 bench-pool: all $(BUILD)/tests/bench_pool $(BUILD)/tests/layer/mock_icd/mock_icd.json ## device-memory pools against the driver's own calls
 	$(Q)$(BUILD)/tests/bench_pool $(BUILD)
+
+$(BUILD)/tests/layer/pool_render: $(BUILD)/tests/layer/pool_render.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lvulkan
+check-layer: $(BUILD)/tests/layer/pool_render
+LAYER_TESTS += tests/layer/pool_programs.sh
