@@ -335,10 +335,7 @@ MT_EXPORT void *valloc(size_t bytes)
 MT_EXPORT void *pvalloc(size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
-    if (mt_pooled()) {
-        if (bytes > SIZE_MAX - PAGE_BYTES) return out_of_memory();
-        return pooled_aligned(PAGE_BYTES, (bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1));
-    }
+    if (mt_pooled()) return pooled_aligned(PAGE_BYTES, bytes); /* whose usable size is whole pages */
     return counted(mt_next.pvalloc(bytes), bytes);
 }
 

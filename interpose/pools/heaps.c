@@ -28,13 +28,14 @@ static const uint64_t ABSORB_AFTER_NS = UINT64_C(100000000);
 _Thread_local struct mt_theap *mt_theap_self __attribute__((tls_model("initial-exec")));
 
 /* A heap that its thread may not use for the moment, for fork's child. */
-static struct mt_theap *kept_for_child;
+static _Thread_local struct mt_theap *kept_for_child __attribute__((tls_model("initial-exec")));
 
 static struct mt_shard idle_shard; /* the shard of heaps without a thread: always zero */
 
 static struct {
     struct mt_lock lock;
     struct mt_theap *dead, *last_dead;
+    _Atomic bool has_dead; /* to be asked without the lock */
     uint32_t count;
     char *area, *area_end;
     int64_t batch_bytes;
@@ -86,12 +87,18 @@ static struct mt_theap *heap_new_locked(void)
     return heap;
 }
 
+static void note_dead_locked(void)
+{
+    atomic_store_explicit(&heaps.has_dead, heaps.dead != NULL, memory_order_relaxed);
+}
+
 static struct mt_theap *pop_dead_locked(void)
 {
     struct mt_theap *heap = heaps.dead;
     if (!heap) return NULL;
     heaps.dead = heap->next_dead;
     if (!heaps.dead) heaps.last_dead = NULL;
+    note_dead_locked();
     atomic_store_explicit(&heap->is_dead, 0, memory_order_relaxed);
     return heap;
 }
@@ -120,6 +127,7 @@ void mt_theap_leave(struct mt_theap *heap)
         heaps.last_dead->next_dead = heap;
         heaps.last_dead = heap;
     }
+    note_dead_locked();
     mt_lock_give(&heaps.lock);
 }
 
@@ -144,6 +152,7 @@ static struct mt_theap *take_old_dead(void)
     if (heap) {
         *link = heap->next_dead;
         if (heaps.last_dead == heap) heaps.last_dead = before;
+        note_dead_locked();
         atomic_store_explicit(&heap->is_dead, 0, memory_order_relaxed);
     }
     mt_lock_give(&heaps.lock);
@@ -152,7 +161,7 @@ static struct mt_theap *take_old_dead(void)
 
 bool mt_theap_absorb(struct mt_theap *heap)
 {
-    if (!__atomic_load_n(&heaps.dead, __ATOMIC_RELAXED)) return false;
+    if (!atomic_load_explicit(&heaps.has_dead, memory_order_relaxed)) return false;
     struct mt_theap *dead = take_old_dead();
     if (!dead) return false;
     mt_slab_move_all(heap, dead);
