@@ -83,6 +83,7 @@ void mt_watched_close(struct mt_watched *watched)
     watched->pidfd = -1;
     mt_timeline_free(&watched->timeline);
     mt_budget_watch_free(&watched->budgets);
+    mt_suspects_free(&watched->suspects);
 }
 
 /* ---- files --------------------------------------------------------------------- */
@@ -182,8 +183,10 @@ static json_t *build_document(struct mt_watched *watched, const struct mt_snapsh
                               const struct mt_process_end *end)
 {
     mt_budget_watch_check(&watched->budgets, snapshot);
+    mt_suspects_add(&watched->suspects, snapshot);
     struct mt_report_context context = {
         .end = *end,
+        .suspects = &watched->suspects,
         .events = watched->budgets.events,
         .split = watched->split,
         .memory = &watched->memory,

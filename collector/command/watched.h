@@ -35,6 +35,7 @@ struct mt_watched {
     struct mt_proc_mappings mappings;
     struct mt_timeline timeline;
     struct mt_budget_watch budgets;
+    struct mt_suspects suspects;
 };
 
 /* How many images of one program name and pid a collector has seen in one output directory, this one included. */

@@ -456,6 +456,7 @@ static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_repo
     mt_json_set(part, "threads",
                 threads_json(snapshot, context->end.state == MT_EXIT_RUNNING && !context->in_container));
     mt_stacks_json_set(part, snapshot, context->end.state != MT_EXIT_RUNNING);
+    mt_json_set(part, "leak_suspects", mt_suspects_json(context->suspects));
     mt_json_set(part, "pools", pools_json(snapshot));
     return part;
 }

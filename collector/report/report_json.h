@@ -8,6 +8,7 @@
 
 #include "procfs.h"
 #include "snapshot.h"
+#include "suspects.h"
 #include "timeline.h"
 
 #include <jansson.h>
@@ -42,6 +43,7 @@ struct mt_report_context {
     const struct mt_proc_mappings *mappings; /* may be NULL */
     const struct mt_timeline *timeline;      /* may be NULL */
     bool in_container;                       /* its pid and tids are those of another namespace */
+    const struct mt_suspects *suspects;      /* may be NULL */
     json_t *events;                          /* of the collector, told after the program's own; may be NULL */
     const char *segment_path;
     const char *reason; /* "interval", "dump", "exit", "request" */

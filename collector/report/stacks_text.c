@@ -183,6 +183,22 @@ static void print_leaks(FILE *out, const json_t *cpu)
                 mt_human_bytes(text, bytes), mt_human_count(blocks, count), json_array_size(leaks));
 }
 
+static void print_suspects(FILE *out, const json_t *suspects, size_t limit)
+{
+    size_t index;
+    const json_t *row;
+    if (json_array_size(suspects)) fputs("\nLeak suspects: stacks whose memory only grows\n", out);
+    json_array_foreach((json_t *)suspects, index, row)
+    {
+        char rate[MT_HUMAN_BYTES], live[MT_HUMAN_BYTES];
+        if (index == limit) break;
+        fprintf(out, "  %12s/min   live %s, %.1f %% sure from %" PRId64 " samples   #%" PRId64 "\n",
+                mt_human_bytes(rate, mt_json_get_i64(row, "growth_bytes_per_minute")),
+                mt_human_bytes(live, mt_json_get_i64(row, "live_bytes")), 100 * mt_json_get_real(row, "confidence"),
+                mt_json_get_i64(row, "samples"), mt_json_get_i64(row, "stack"));
+    }
+}
+
 void mt_stacks_text(FILE *out, const json_t *cpu, size_t rows)
 {
     const json_t *summary = mt_json_get(cpu, "stack_summary"), *stacks = mt_json_get(cpu, "stacks");
@@ -208,5 +224,6 @@ void mt_stacks_text(FILE *out, const json_t *cpu, size_t rows)
     const json_t *lifetimes = mt_json_get(cpu, "lifetimes");
     print_histogram(out, mt_json_get(lifetimes, "time_ns"), "How long blocks lived", true);
     print_histogram(out, mt_json_get(lifetimes, "frames"), "How many frames blocks lived", false);
+    print_suspects(out, mt_json_get(cpu, "leak_suspects"), rows);
     print_leaks(out, cpu);
 }
