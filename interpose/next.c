@@ -27,15 +27,21 @@ static void *ask(void *handle, const char *name)
     return found;
 }
 
-/* The version that programs on this system ask the C allocation functions for. */
-static const char *base_version(const char *name)
-{
+/*
+ * By architecture: the version that programs ask the C allocation functions
+ * for, and whether it is known how glibc's blocks carry their size.
+ */
 #if defined(__x86_64__)
-    return strcmp(name, "aligned_alloc") ? "GLIBC_2.2.5" : "GLIBC_2.16";
+enum { KNOWS_HEADERS = 1 };
+static const char base_version[] = "GLIBC_2.2.5", aligned_version[] = "GLIBC_2.16";
 #else
-    (void)name;
-    return "GLIBC_2.17";
+enum { KNOWS_HEADERS = 0 };
+static const char base_version[] = "GLIBC_2.17", aligned_version[] = "GLIBC_2.17";
 #endif
+
+static const char *version_of(const char *name)
+{
+    return strcmp(name, "aligned_alloc") ? base_version : aligned_version;
 }
 
 static bool is_in_libc(const void *address)
@@ -61,7 +67,7 @@ static void *ask_base(const char *name)
     if (!mt_elf_find(name, MT_ELF_AFTER_US, &exists)) return NULL;
     void *found = ask(RTLD_NEXT, name);
     if (found && !is_in_libc(found)) return found;
-    void *volatile versioned = mt_dl_libc_vsym() ? mt_dl_libc_vsym()(RTLD_NEXT, name, base_version(name)) : NULL;
+    void *volatile versioned = mt_dl_libc_vsym() ? mt_dl_libc_vsym()(RTLD_NEXT, name, version_of(name)) : NULL;
     if (!versioned) dlerror();
     return versioned ? versioned : found;
 }
@@ -210,18 +216,14 @@ static bool reads_as_expected(size_t bytes)
 /* True when the next allocator is glibc's and its blocks carry their size as known. */
 static bool has_glibc_headers(void)
 {
-#if defined(__x86_64__)
     static const size_t probes[] = {0, 24, 25, 100, 1000, 5000};
     struct mt_elf_symbol valgrind; /* puts its own malloc in the place of libc's, behind the same address */
-    if (!is_in_libc((void *)(uintptr_t)mt_next.malloc)) return false;
+    if (!KNOWS_HEADERS || !is_in_libc((void *)(uintptr_t)mt_next.malloc)) return false;
     if (mt_elf_find("_vgnU_freeres", MT_ELF_OTHER, &valgrind)) return false;
     mt_next.has_chunk_header = true;
     for (unsigned i = 0; i < sizeof probes / sizeof *probes; i++)
         if (!reads_as_expected(probes[i])) return false;
     return true;
-#else
-    return false;
-#endif
 }
 
 /* The marks of allocators that programs bring along; the plain name tells one linked into the program. */
