@@ -188,6 +188,7 @@ static json_t *build_document(struct mt_watched *watched, const struct mt_snapsh
         .end = *end,
         .suspects = &watched->suspects,
         .events = watched->budgets.events,
+        .seen_peak = watched->seen_peak,
         .split = watched->split,
         .memory = &watched->memory,
         .mappings = &watched->mappings,
@@ -306,6 +307,7 @@ static void sample(struct mt_watched *watched, bool with_mappings)
     if (mt_proc_read_memory(watched->host_pid, &watched->memory) &&
         !mt_snapshot_take_counters(&counters, &watched->file)) {
         watched->split = mt_memory_split_of(&counters);
+        mt_seen_peak_look(&watched->seen_peak, &counters);
         mt_snapshot_free(&counters);
     }
     watched->next_sample_ns = now + SAMPLE_EVERY_NS;

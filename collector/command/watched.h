@@ -32,6 +32,7 @@ struct mt_watched {
     uint64_t interval_ns, next_report_ns, next_sample_ns, next_mappings_ns, exec_seen_ns, dump_seen;
     struct mt_proc_memory memory;
     struct mt_memory_split split; /* of the same moment */
+    struct mt_seen_peak seen_peak;
     struct mt_proc_mappings mappings;
     struct mt_timeline timeline;
     struct mt_budget_watch budgets;

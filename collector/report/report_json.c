@@ -278,7 +278,7 @@ struct mt_memory_split mt_memory_split_of(const struct mt_snapshot *snapshot)
     return (struct mt_memory_split){
         .known = true,
         .heap_bytes = (int64_t)globals->inherited_bytes + snapshot->cpu.live_bytes,
-        .mappings_bytes = (int64_t)(MT_GET(globals->mapped_bytes) + MT_GET(globals->stack_bytes)),
+        .mappings_bytes = (int64_t)MT_GET(globals->mapped_bytes),
         .memtrack_bytes = (int64_t)memtrack_bytes(snapshot),
     };
 }
@@ -395,6 +395,15 @@ static json_t *pools_json(const struct mt_snapshot *snapshot)
     return part;
 }
 
+void mt_seen_peak_look(struct mt_seen_peak *peak, const struct mt_snapshot *snapshot)
+{
+    int64_t current = (int64_t)snapshot->segment->globals.inherited_bytes + snapshot->cpu.live_bytes;
+    if (current <= peak->bytes) return;
+    peak->bytes = current;
+    peak->when_ns = snapshot->taken_ns;
+    peak->frame = MT_GET(snapshot->segment->frames.count);
+}
+
 /* With one thread, or with every call flushed, the recorded peak is exact. */
 static uint64_t peak_error(const struct mt_globals *globals)
 {
@@ -402,19 +411,27 @@ static uint64_t peak_error(const struct mt_globals *globals)
     return threads <= 1 ? 0 : threads * globals->batch_bytes;
 }
 
-static void set_counts(json_t *part, const struct mt_snapshot *snapshot, int64_t current)
+static void set_counts(json_t *part, const struct mt_snapshot *snapshot, const struct mt_seen_peak *seen,
+                       int64_t current)
 {
     const struct mt_globals *globals = &snapshot->segment->globals;
     const struct mt_shard_sum *sum = &snapshot->cpu;
     int64_t net = (int64_t)net_of(sum->allocation_count, sum->free_count);
-    int64_t peak = sum->peak_bytes > current ? sum->peak_bytes : current;
+    struct mt_seen_peak peak = {sum->peak_bytes, MT_GET(globals->peak_ns), MT_GET(globals->peak_frame)};
+    uint64_t error = peak_error(globals);
+    if (seen->bytes > peak.bytes) peak = *seen;
+    mt_seen_peak_look(&peak, snapshot);
+    /* A peak that was seen leaves less above it; looking at threads one after the other may be off by what they do
+     * meanwhile. */
+    uint64_t raised = (uint64_t)(peak.bytes - sum->peak_bytes);
+    if (error) error = error > raised + globals->batch_bytes ? error - raised : globals->batch_bytes;
     mt_json_set_i64(part, "current_bytes", current);
     mt_json_set(part, "current_requested_bytes", NULL);
     mt_json_set_i64(part, "current_count", (int64_t)globals->inherited_count + net);
-    mt_json_set_i64(part, "peak_bytes", peak);
-    mt_json_set_u64(part, "peak_error_bytes", peak_error(globals));
-    mt_json_set(part, "peak_s", mt_report_time_json(snapshot, MT_GET(globals->peak_ns)));
-    mt_json_set_u64(part, "peak_frame", MT_GET(globals->peak_frame));
+    mt_json_set_i64(part, "peak_bytes", peak.bytes);
+    mt_json_set_u64(part, "peak_error_bytes", error);
+    mt_json_set(part, "peak_s", mt_report_time_json(snapshot, peak.when_ns));
+    mt_json_set_u64(part, "peak_frame", peak.frame);
     mt_json_set_u64(part, "total_bytes", sum->requested_bytes);
     mt_json_set_u64(part, "allocation_count", sum->allocation_count);
     mt_json_set_u64(part, "free_count", sum->free_count);
@@ -442,7 +459,7 @@ static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_repo
     int64_t current = (int64_t)globals->inherited_bytes + snapshot->cpu.live_bytes;
     bool known = context->memory && context->memory->known;
     json_t *part = json_object();
-    set_counts(part, snapshot, current);
+    set_counts(part, snapshot, &context->seen_peak, current);
     mt_json_set(part, "rss_bytes", known ? mt_json_u64(context->memory->rss_bytes) : NULL);
     mt_json_set_u64(part, "mapped_bytes", MT_GET(globals->mapped_bytes));
     mt_json_set_u64(part, "overhead_bytes", memtrack_bytes(snapshot));

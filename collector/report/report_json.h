@@ -36,7 +36,18 @@ struct mt_memory_split {
 };
 struct mt_memory_split mt_memory_split_of(const struct mt_snapshot *snapshot);
 
+/*
+ * The highest heap that the reader itself has met. The recorded peak of many
+ * threads lags behind what they have not flushed; a look at all threads does not.
+ */
+struct mt_seen_peak {
+    int64_t bytes; /* 0 = none */
+    uint64_t when_ns, frame;
+};
+void mt_seen_peak_look(struct mt_seen_peak *peak, const struct mt_snapshot *snapshot);
+
 struct mt_report_context {
+    struct mt_seen_peak seen_peak;
     struct mt_process_end end;
     struct mt_memory_split split;            /* of the moment of `memory`; not known: of the snapshot */
     const struct mt_proc_memory *memory;     /* may be NULL */

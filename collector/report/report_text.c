@@ -195,7 +195,7 @@ static void print_resident(const struct text *text, const json_t *memory)
     fprintf(text->out, "\n  At %.1f s: RSS %s = CPU heap %s + mappings %s + memtrack %s + rest %s (%s)\n",
             mt_json_get_real(memory, "sampled_s"), bytes_of(memory, "rss_bytes"), bytes_of(memory, "heap_bytes"),
             bytes_of(memory, "mappings_bytes"), bytes_of(memory, "memtrack_bytes"), bytes_of(memory, "rest_bytes"),
-            negative ? "set aside, but never touched" : "code, files, free memory of the allocator");
+            negative ? "set aside, but never touched" : "code, files, stacks, free memory of the allocator");
 }
 
 static void print_memory(const struct text *text, const json_t *report)

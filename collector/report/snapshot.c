@@ -267,6 +267,8 @@ int mt_snapshot_take_counters(struct mt_snapshot *snapshot, const struct mt_segm
     int error = begin(snapshot, file);
     if (!error) error = copy_part(snapshot, file, 0, offsetof(struct mt_segment, objects));
     if (!error) error = copy_shards(snapshot, file);
+    uint64_t frames = offsetof(struct mt_segment, frames);
+    if (!error) error = copy_part(snapshot, file, frames, frames + offsetof(struct mt_frames, worst));
     if (error) {
         mt_snapshot_free(snapshot);
         return error;
