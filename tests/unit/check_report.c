@@ -64,6 +64,7 @@ START_TEST(threads_and_classes_add_up_to_the_totals)
     SET(ended->free_count, 9);
     segment->globals.inherited_bytes = 1000;
     segment->globals.inherited_count = 2;
+    SET(segment->globals.peak_bytes, 5000);
     json_t *report = load();
     ck_assert_int_eq(number(report, "cpu.allocation_count"), 16);
     ck_assert_int_eq(number(report, "cpu.free_count"), 13);
@@ -92,6 +93,28 @@ START_TEST(the_peak_is_never_below_the_current_bytes)
     json_t *report = load();
     ck_assert_int_eq(number(report, "cpu.peak_bytes"), 3 * 4096);
     json_decref(report);
+}
+END_TEST
+
+START_TEST(a_peak_that_was_seen_raises_the_recorded_one)
+{
+    struct mt_segment_file file;
+    struct mt_snapshot snapshot;
+    char why[100];
+    SET(segment->globals.peak_bytes, 1000);
+    SET(segment->globals.live_shards_max, 10);
+    ck_assert_int_eq(mt_segment_file_open(&file, path, why, sizeof why), 0);
+    ck_assert_int_eq(mt_snapshot_take(&snapshot, &file, why, sizeof why), 0);
+    struct mt_report_context context = {.reason = "request",
+                                        .seen_peak = {.bytes = 201000, .when_ns = 3000000000, .frame = 4}};
+    json_t *report = mt_report_json(&snapshot, &context);
+    ck_assert_int_eq(number(report, "cpu.peak_bytes"), 201000);
+    ck_assert_int_eq(number(report, "cpu.peak_error_bytes"), 10 * 65536 - 200000);
+    ck_assert_int_eq(number(report, "cpu.peak_frame"), 4);
+    ck_assert(json_real_value(at(report, "cpu.peak_s")) == 2.0);
+    json_decref(report);
+    mt_snapshot_free(&snapshot);
+    mt_segment_file_close(&file);
 }
 END_TEST
 
@@ -478,6 +501,7 @@ static TCase *document_tests(void)
     tcase_add_test(tests, an_empty_segment_gives_a_whole_report);
     tcase_add_test(tests, threads_and_classes_add_up_to_the_totals);
     tcase_add_test(tests, the_peak_is_never_below_the_current_bytes);
+    tcase_add_test(tests, a_peak_that_was_seen_raises_the_recorded_one);
     tcase_add_test(tests, names_of_any_bytes_become_text);
     tcase_add_test(tests, the_end_of_a_process_is_told_apart);
     tcase_add_test(tests, events_come_in_their_order);
