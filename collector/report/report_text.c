@@ -239,9 +239,26 @@ static void print_categories(const struct text *text, const json_t *report)
 
 /* ---- CPU heap ---------------------------------------------------------------------------------- */
 
+static void print_pools(const struct text *text, const json_t *pools)
+{
+    const json_t *slab = mt_json_get(pools, "slab"), *tlsf = mt_json_get(pools, "tlsf"),
+                 *huge = mt_json_get(pools, "huge");
+    fprintf(text->out, "  pools %s: %s\n", name_or(pools, "mode", "off"), name_or(pools, "reason", ""));
+    if (!json_object_size(slab)) return;
+    fprintf(text->out,
+            "    slabs  %11s used of %11s reserved, %11s free with memory; %s blocks freed by other threads\n",
+            bytes_of(slab, "used_bytes"), bytes_of(slab, "reserved_bytes"), bytes_of(slab, "dirty_bytes"),
+            count_of(slab, "remote_free_count"));
+    fprintf(text->out, "    TLSF   %11s used of %11s reserved, %11s free with memory; largest free %s\n",
+            bytes_of(tlsf, "used_bytes"), bytes_of(tlsf, "reserved_bytes"), bytes_of(tlsf, "dirty_bytes"),
+            bytes_of(tlsf, "largest_free_bytes"));
+    fprintf(text->out, "    huge   %11s used in %s blocks\n", bytes_of(huge, "current_bytes"),
+            count_of(huge, "current_count"));
+}
+
 static void print_heap(const struct text *text, const json_t *report)
 {
-    const json_t *cpu = mt_json_get(report, "cpu"), *pools = mt_json_get(cpu, "pools");
+    const json_t *cpu = mt_json_get(report, "cpu");
     title(text, "CPU heap");
     fprintf(text->out, "  live %s in %s blocks; total %s asked for in %s allocations, %s frees, %s reallocs\n",
             bytes_of(cpu, "current_bytes"), count_of(cpu, "current_count"), bytes_of(cpu, "total_bytes"),
@@ -252,7 +269,7 @@ static void print_heap(const struct text *text, const json_t *report)
     if (mt_json_get_i64(cpu, "inherited_count"))
         fprintf(text->out, "  of that %s in %s blocks inherited over fork\n", bytes_of(cpu, "inherited_bytes"),
                 count_of(cpu, "inherited_count"));
-    fprintf(text->out, "  pools %s: %s\n", name_or(pools, "mode", "off"), name_or(pools, "reason", ""));
+    print_pools(text, mt_json_get(cpu, "pools"));
 }
 
 static void print_class(const struct text *text, const json_t *row)
