@@ -307,6 +307,12 @@ static struct mt_slice *take_locked(struct mt_pool *pool, uint64_t bytes, uint64
     return slice;
 }
 
+/* The first ones, so that a program with few is measured too, and then a part. */
+static bool is_sample(uint64_t number)
+{
+    return number < SAMPLE_EVERY || number % SAMPLE_EVERY == 0;
+}
+
 /* The time of a hit, with what clearing took. */
 static void note_hit(struct mt_pool *pool, uint64_t start_ns)
 {
@@ -322,7 +328,7 @@ static struct mt_slice *take(struct mt_pool *pool, uint64_t bytes)
 {
     uint64_t dirty_bytes = 0;
     enter(pool);
-    bool is_sampled = pool->stats[MT_VK_POOL_HITS] % SAMPLE_EVERY == SAMPLE_EVERY - 1;
+    bool is_sampled = is_sample(pool->stats[MT_VK_POOL_HITS]);
     uint64_t start_ns = is_sampled ? mt_now_ns() : 0;
     struct mt_chunk *released = pool->resting ? mt_space_expire(pool, stamp_of(pool->owner)) : NULL;
     struct mt_slice *slice = take_locked(pool, bytes, &dirty_bytes);
@@ -351,7 +357,7 @@ void mt_pool_free(struct mt_device_pool *pools, uint64_t handle)
     struct mt_pool *pool = slice->pool;
     if (atomic_load_explicit(&slice->private_count, memory_order_relaxed)) mt_pool_forget_privates(pools, slice);
     enter(pool);
-    bool is_sampled = pool->times[MT_VK_POOL_FREES] % SAMPLE_EVERY == SAMPLE_EVERY - 1;
+    bool is_sampled = is_sample(pool->times[MT_VK_POOL_FREES]);
     uint64_t start_ns = is_sampled ? mt_now_ns() : 0, stamp = stamp_of(pools);
     atomic_store_explicit(&slice->state, MT_SLICE_RESTING, memory_order_relaxed);
     mt_space_rest(pool, slice, stamp);
