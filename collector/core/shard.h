@@ -52,6 +52,22 @@ void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes);
 #endif
 
 /*
+ * &shard->classes[mt_class_of_block(usable_bytes)] in the fewest instructions:
+ * with s the exponent minus 3, the class is 8 * s + (last >> s) - 32.
+ */
+static inline struct mt_class_counter *mt_shard_class(struct mt_shard *shard, uint64_t usable_bytes)
+{
+    enum {
+        CLASS_BYTES = sizeof(struct mt_class_counter),
+        BASE = offsetof(struct mt_shard, classes) - 32 * CLASS_BYTES
+    };
+    uint64_t last = usable_bytes - 1;
+    unsigned shift = (63u ^ (unsigned)__builtin_clzll(last | 128)) - 3u;
+    uint64_t offset = ((uint64_t)shift * 8 + (last >> shift)) * CLASS_BYTES;
+    return (struct mt_class_counter *)(void *)((char *)shard + offset + BASE);
+}
+
+/*
  * Counting one allocation by the owner of a shard that is not shard 0, in two
  * halves around the call that allocates, so that nothing but the block itself
  * must be kept across it. usable_bytes is at least 1 and less than 2^48.
@@ -84,7 +100,7 @@ static inline bool mt_shard_is_sample_due(const struct mt_shard *shard)
 static inline bool mt_shard_did_allocate_unsampled(struct mt_core *core, struct mt_shard *shard,
                                                    uint64_t usable_bytes)
 {
-    MT_ADD(shard->classes[mt_class_of_block(usable_bytes)].allocation_count, 1);
+    MT_ADD(mt_shard_class(shard, usable_bytes)->allocation_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable_bytes;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
     if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1)) return false;
@@ -114,7 +130,7 @@ static inline void mt_shard_allocated(struct mt_core *core, struct mt_shard *sha
 static inline bool mt_shard_count_freed(struct mt_shard *shard, uint64_t usable_bytes)
 {
     MT_ADD(shard->free_count, 1);
-    MT_ADD(shard->classes[mt_class_of_block(usable_bytes)].free_count, 1);
+    MT_ADD(mt_shard_class(shard, usable_bytes)->free_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable_bytes;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
     return __builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0);
