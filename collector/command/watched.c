@@ -65,6 +65,7 @@ int mt_watched_open(struct mt_watched *watched, const char *path, mt_image_count
     uint64_t now = mt_now_ns();
     watched->interval_ns = option_seconds(&snapshot, "MEMTRACK_INTERVAL", 5);
     watched->keep_reports = option_is_on(&snapshot, "MEMTRACK_KEEP");
+    watched->met_ns = now;
     watched->next_report_ns = now + watched->interval_ns;
     watched->next_mappings_ns = now + SECOND_NS;
     watched->dump_seen = MT_GET(snapshot.segment->globals.dump_done);
@@ -310,7 +311,9 @@ static void sample(struct mt_watched *watched, bool with_mappings)
         mt_seen_peak_look(&watched->seen_peak, &counters);
         mt_snapshot_free(&counters);
     }
-    watched->next_sample_ns = now + SAMPLE_EVERY_NS;
+    /* Most programs that end soon grow until they do: at first every step counts. */
+    bool is_young = now - watched->met_ns < 2 * SECOND_NS;
+    watched->next_sample_ns = is_young ? now : now + SAMPLE_EVERY_NS;
     if (!with_mappings) return;
     mt_proc_read_mappings(watched->host_pid, slash ? slash + 1 : watched->file.path, &watched->mappings);
     watched->next_mappings_ns = now + MAPPINGS_EVERY_NS;

@@ -29,6 +29,7 @@ struct mt_watched {
     bool written;    /* there is a report of this run under stem */
     char stem[1400];
     unsigned long sequence;
+    uint64_t met_ns; /* when the collector saw it first */
     uint64_t interval_ns, next_report_ns, next_sample_ns, next_mappings_ns, exec_seen_ns, dump_seen;
     struct mt_proc_memory memory;
     struct mt_memory_split split; /* of the same moment */

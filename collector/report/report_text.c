@@ -198,8 +198,18 @@ static void print_resident(const struct text *text, const json_t *memory)
             negative ? "set aside, but never touched" : "code, files, stacks, free memory of the allocator");
 }
 
+/* The kernel forgets a process's RSS when the process ends: what is known is what it last said. */
+static const char *rss_remark(const json_t *memory, bool running, char remark[80])
+{
+    if (!json_is_integer(mt_json_get(memory, "rss_bytes"))) return "the program ended before it could be asked for";
+    if (running) return "";
+    snprintf(remark, 80, "when last asked for, at %.1f s", mt_json_get_real(memory, "sampled_s"));
+    return remark;
+}
+
 static void print_memory(const struct text *text, const json_t *report)
 {
+    char remark[80];
     const json_t *cpu = mt_json_get(report, "cpu"), *memory = mt_json_get(cpu, "memory"), *device;
     const json_t *mappings = mt_json_get(cpu, "mappings"),
                  *end = mt_json_get(mt_json_get(report, "process"), "exit");
@@ -215,9 +225,7 @@ static void print_memory(const struct text *text, const json_t *report)
     json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), index, device)
         print_device_row(text, device);
     print_now_and_peak(text, "resident (RSS)", bytes_of(memory, "rss_bytes"), bytes_of(memory, "rss_peak_bytes"),
-                       json_is_integer(mt_json_get(memory, "rss_bytes"))
-                           ? running ? "" : "when it was last asked for"
-                           : "the program ended before it could be asked for");
+                       rss_remark(memory, running, remark));
     print_resident(text, memory);
 }
 
