@@ -96,7 +96,7 @@ format: ## format the code in place
 	$(Q)clang-format -i $(C_FILES)
 
 lint: ## cppcheck, clang-tidy and shellcheck
-	$(Q)tests/lint.sh $(BUILD)
+	$(Q)tests/lint.sh
 
 bench: all $$(BENCH_PROGRAMS) ## interleaved timings against plain runs and the installed peers
 	$(Q)$(PYTHON) tests/bench/run.py --build $(BUILD) $(BENCH_ARGS)
