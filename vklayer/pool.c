@@ -276,9 +276,10 @@ static void refill(struct mt_pool *pool)
 {
     struct mt_device_pool *pools = pool->owner;
     mt_lock_enter(&pools->lock);
-    if (pools->slices_used < pools->slices_committed || commit_slices(pools)) {
-        struct mt_slice *slices = (struct mt_slice *)(pools->slices + pools->slices_used);
-        pools->slices_used += SLICES_PER_REFILL * sizeof *slices;
+    uint64_t used = atomic_load_explicit(&pools->slices_used, memory_order_relaxed);
+    if (used < pools->slices_committed || commit_slices(pools)) {
+        struct mt_slice *slices = (struct mt_slice *)(pools->slices + used);
+        atomic_store_explicit(&pools->slices_used, used + SLICES_PER_REFILL * sizeof *slices, memory_order_relaxed);
         for (unsigned i = SLICES_PER_REFILL; i-- > 0;) {
             slices[i].pool = pool;
             slices[i].next = pool->spare;
@@ -343,7 +344,8 @@ struct mt_slice *mt_pool_slice(struct mt_device_pool *pools, uint64_t handle)
 {
     struct mt_slice *slice = (struct mt_slice *)(uintptr_t)handle;
     uint64_t place = handle - (uint64_t)(uintptr_t)pools->slices;
-    bool is_one = mt_pool_owns(pools, handle) && place % sizeof *slice == 0 && place < pools->slices_used;
+    bool is_one = mt_pool_owns(pools, handle) && place % sizeof *slice == 0 &&
+                  place < atomic_load_explicit(&pools->slices_used, memory_order_relaxed);
     if (is_one && atomic_load_explicit(&slice->state, memory_order_relaxed) == MT_SLICE_LIVE) return slice;
     count(pools, MT_VK_POOLS_STALE);
     tell(pools, "device memory was used after vkFreeMemory");

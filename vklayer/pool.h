@@ -92,8 +92,9 @@ struct mt_device_pool {
     struct mt_pool *_Atomic pools[VK_MAX_MEMORY_TYPES][MT_POOL_VARIANTS];
     uint64_t *counters; /* attr[] of the record of the whole */
     _Atomic uint32_t told;
-    struct mt_lock lock; /* guards what follows */
-    uint64_t slices_used, slices_committed;
+    _Atomic uint64_t slices_used; /* bytes; changed under the lock */
+    struct mt_lock lock;          /* guards what follows */
+    uint64_t slices_committed;
     struct mt_chunk *spare_chunks;
     struct mt_private *privates[MT_POOL_PRIVATE_LISTS], *spare_privates;
 };

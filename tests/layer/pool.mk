@@ -19,10 +19,10 @@ $(BUILD)/tests/layer/check_pool: $(check_pool_obj) $(BUILD)/libVkLayer_memtrack.
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(shell pkg-config --libs check) -lvulkan -ldl -lpthread -lm
 
-$(BUILD)/tests/bench_pool: tests/bench/bench_pool.c
+$(BUILD)/tests/bench_pool: tests/bench/bench_pool.c $(core_pic_obj) $(layer_obj)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $< -lvulkan -lpthread
+	$(Q)$(CC) $(BASE_CFLAGS) -Ivklayer $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) -lvulkan -ldl -lpthread
 
 .PHONY: bench-pool
 bench-pool: all $(BUILD)/tests/bench_pool $(BUILD)/tests/layer/mock_icd/mock_icd.json ## device-memory pools against the driver's own calls
