@@ -1,5 +1,5 @@
 #!/bin/bash
-# docs/report.md explains every key of the schema; docs/options.md and the man page's list are those of the option table.
+# docs/report.md explains every key of the schema; docs/options.md and the man page are those of the command.
 set -u
 cd "$TEST_SOURCE" || exit 1
 "${PYTHON:-python3}" - <<'P' || exit 1
@@ -21,4 +21,10 @@ missing = sorted(keys - words)
 print("docs/report.md lacks:", " ".join(missing)) if missing else None
 sys.exit(bool(missing))
 P
-scripts/update-docs "$MEMTRACK_BUILD" --check
+scripts/update-docs "$MEMTRACK_BUILD" --check || exit 1
+# The man page has every subcommand that `memtrack help` lists.
+problems=0
+for subcommand in $("$MEMTRACK_BUILD/memtrack" help | sed -n 's/^  \([a-z]*\)  *[a-z].*/\1/p'); do
+    [ "$subcommand" = version ] || grep -qx "\.Cm $subcommand" man/memtrack.1 || { problems=1; echo "man/memtrack.1 lacks $subcommand"; }
+done
+exit $problems
