@@ -16,16 +16,11 @@
 
 struct mt_core mt_core;
 
-static _Atomic bool passes_through;
+_Atomic bool mt_init_is_through;
 static _Atomic bool was_tried;      /* mt_core_start() has answered once */
 static _Atomic bool is_constructed; /* the constructor has run: its answer is the last one */
 static _Atomic bool is_prepared;
 static _Atomic uint32_t told_epoch; /* the core's epoch + 1 when its segment was told */
-
-bool mt_init_passes_through(void)
-{
-    return atomic_load_explicit(&passes_through, memory_order_relaxed);
-}
 
 bool mt_init_wants_mappings(void)
 {
@@ -47,7 +42,7 @@ static void tell_segment(void)
 static enum mt_init_verdict settle_off(void)
 {
     if (atomic_load_explicit(&mt_core.state, memory_order_acquire) == MT_CORE_OFF)
-        atomic_store_explicit(&passes_through, true, memory_order_relaxed);
+        atomic_store_explicit(&mt_init_is_through, true, memory_order_relaxed);
     return MT_INIT_OFF;
 }
 
@@ -73,7 +68,7 @@ enum mt_init_verdict mt_init_ready(void)
         mt_pooled_ready();
         return MT_INIT_ON;
     }
-    atomic_store_explicit(&passes_through, true, memory_order_relaxed);
+    atomic_store_explicit(&mt_init_is_through, true, memory_order_relaxed);
     return MT_INIT_OFF;
 }
 

@@ -22,7 +22,11 @@ enum mt_init_verdict {
 enum mt_init_verdict mt_init_ready(void);
 
 /* True once it is settled that allocations are not counted in this process. */
-bool mt_init_passes_through(void);
+extern _Atomic bool mt_init_is_through __attribute__((visibility("hidden")));
+static inline bool mt_init_passes_through(void)
+{
+    return atomic_load_explicit(&mt_init_is_through, memory_order_relaxed);
+}
 
 /* True while mappings and stacks are counted, or may be counted soon. */
 bool mt_init_wants_mappings(void);

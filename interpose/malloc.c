@@ -50,7 +50,11 @@ static inline void *pooled(void *block)
 
 static __attribute__((noinline)) void *malloc_slow(size_t bytes)
 {
-    if (!mt_count_enter()) return mt_boot_alloc(bytes, MINIMUM_ALIGNMENT);
+    if (mt_init_passes_through()) return mt_next_malloc(bytes);
+    if (!mt_count_enter()) {
+        void *block = mt_boot_alloc(bytes, MINIMUM_ALIGNMENT);
+        return block || !mt_next_is_ready() ? block : mt_next_malloc(bytes);
+    }
     if (mt_pooled()) return pooled(mt_pools_allocate_slow(bytes));
     return counted(mt_next_malloc(bytes), bytes);
 }
@@ -113,14 +117,16 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
 static __attribute__((noinline)) void free_slow(void *block)
 {
     if (!block || mt_pools_free_slow(block) || mt_boot_owns(block)) return;
-    mt_count_enter();
-    if (!mt_next_is_ready()) return;
-    if (mt_pooled()) {
-        mt_pooled_count_foreign();
+    if (mt_init_passes_through() && !mt_pooled()) {
         mt_next_free(block);
         return;
     }
-    mt_count_freed(block, mt_next_usable(block));
+    mt_count_enter();
+    if (!mt_next_is_ready()) return;
+    if (mt_pooled())
+        mt_pooled_count_foreign();
+    else
+        mt_count_freed(block, mt_next_usable(block));
     mt_next_free(block);
 }
 
