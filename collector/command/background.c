@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "segment.h"
+#include "session.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static volatile bool stop_requested;
@@ -95,11 +98,28 @@ static void mark_path(char *buffer, size_t bytes, const char *directory)
     snprintf(buffer, bytes, "%s/kept", directory);
 }
 
+static bool note_segment(const struct mt_segment_name *segment, void *context)
+{
+    (void)segment;
+    *(bool *)context = true;
+    return false;
+}
+
+/* Not one that `memtrack run` has just made: its first segment comes after its lock. */
+static bool is_established(const char *directory)
+{
+    enum { OLD_S = 10 };
+    struct stat info;
+    bool has_segment = false;
+    mt_session_visit(directory, note_segment, &has_segment);
+    return has_segment || (!stat(directory, &info) && time(NULL) - info.st_mtime > OLD_S);
+}
+
 static bool is_abandoned(const char *directory)
 {
     char path[1400];
     mark_path(path, sizeof path, directory);
-    if (!access(path, F_OK)) return false;
+    if (!access(path, F_OK) || !is_established(directory)) return false;
     snprintf(path, sizeof path, "%s/collector.lock", directory);
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return false; /* being made or being removed */
