@@ -345,14 +345,32 @@ static struct mt_tag_sum rest_of(const struct mt_snapshot *snapshot)
     return rest;
 }
 
+/*
+ * Inherited blocks that were freed here left no trace with their stack. With
+ * all stacks, what is left of them is what the stacks do not hold; with sampled
+ * ones that cannot be told from the error.
+ */
+static void settle_inherited(struct mt_tag_sum *rest, const struct mt_snapshot *snapshot,
+                             const struct mt_tag_sum *sums, size_t count)
+{
+    if (snapshot->stacks.mode != MT_STACKS_ALL || !rest->inherited_count) return;
+    rest->live_bytes += snapshot->cpu.live_bytes;
+    rest->live_count += (int64_t)(snapshot->cpu.allocation_count - snapshot->cpu.free_count) * MT_SCALE;
+    for (size_t i = 0; i < count; i++) {
+        rest->live_bytes -= sums[i].live_bytes;
+        rest->live_count -= sums[i].live_count;
+    }
+}
+
 json_t *mt_tags_json(const struct mt_snapshot *snapshot)
 {
-    struct mt_tag_sum *sums;
+    struct mt_tag_sum *sums = NULL;
     const struct mt_tag_rules *rules = mt_tag_rules_of(snapshot);
     json_t *rows = json_array();
     unsigned percent = mt_budget_warning_percent(snapshot);
     size_t count = rules ? mt_tags_sum(rules, snapshot, &sums) : 0;
     struct mt_tag_sum rest = rest_of(snapshot);
+    settle_inherited(&rest, snapshot, sums, count);
     if (rest.total_count || rest.live_bytes) json_array_append_new(rows, tag_json(&rest, percent));
     for (size_t i = 0; i < count; i++) json_array_append_new(rows, tag_json(&sums[i], percent));
     if (rules) free(sums);
