@@ -269,21 +269,24 @@ struct mt_pool_class {
 struct mt_pools {
     _Atomic uint32_t is_on;
     uint32_t padding;
-    char reason[120]; /* why the pools are on or off */
-    _Atomic uint64_t slab_reserved_bytes;  /* address space of slab chunks */
-    _Atomic uint64_t slab_used_bytes;      /* in slabs; the sum of the classes' reserved_bytes */
-    _Atomic uint64_t slab_dirty_bytes;     /* in no slab, but still with memory behind it */
+    char reason[120];                                     /* why the pools are on or off */
+    _Atomic uint64_t slab_reserved_bytes;                 /* address space of slab chunks */
+    _Atomic uint64_t slab_used_bytes;                     /* in slabs; the sum of the classes' reserved_bytes */
+    _Atomic uint64_t slab_dirty_bytes;                    /* in no slab, but still with memory behind it */
     _Atomic uint64_t slab_purged_bytes, slab_purge_count; /* cumulative */
-    _Atomic uint64_t remote_free_count, remote_batch_count; /* cumulative: blocks freed by another thread, and in how many sends */
-    _Atomic uint64_t heap_count, absorbed_heap_count; /* thread heaps ever made; cumulative takeovers of idle ones */
+    _Atomic uint64_t remote_free_count,
+        remote_batch_count; /* cumulative: blocks freed by another thread, and in how many sends */
+    _Atomic uint64_t heap_count,
+        absorbed_heap_count; /* thread heaps ever made; cumulative takeovers of idle ones */
     _Atomic uint64_t tlsf_reserved_bytes, tlsf_used_bytes, tlsf_dirty_bytes;
     _Atomic uint64_t tlsf_chunk_count, tlsf_used_count, tlsf_free_count; /* chunks, used blocks, free blocks */
     _Atomic uint64_t tlsf_largest_free_bytes;
-    _Atomic uint64_t tlsf_allocation_count, tlsf_resize_count; /* cumulative: blocks made; blocks grown or shrunk in place */
-    _Atomic uint64_t tlsf_purged_bytes, tlsf_purge_count;      /* cumulative */
+    _Atomic uint64_t tlsf_allocation_count,
+        tlsf_resize_count; /* cumulative: blocks made; blocks grown or shrunk in place */
+    _Atomic uint64_t tlsf_purged_bytes, tlsf_purge_count; /* cumulative */
     _Atomic uint64_t huge_bytes, huge_count;
-    _Atomic uint64_t huge_allocation_count, huge_remap_count;  /* cumulative */
-    struct mt_pool_class classes[MT_POOL_CLASSES]; /* index: mt_class_of() */
+    _Atomic uint64_t huge_allocation_count, huge_remap_count; /* cumulative */
+    struct mt_pool_class classes[MT_POOL_CLASSES];            /* index: mt_class_of() */
 };
 
 /* ---- objects: records of a few kinds, made and dropped by a client -------- */
@@ -410,11 +413,11 @@ struct mt_thread_name {
 };
 
 enum mt_attribution_dropped {
-    MT_LOST_STACKS,   /* the table was full: blocks without a stack */
-    MT_LOST_THREADS,  /* no memory for a thread's walker */
-    MT_LOST_NESTED,   /* allocations inside memtrack's own code or in a signal handler meanwhile */
-    MT_LOST_BLOCKS,   /* live blocks that could not be remembered */
-    MT_LOST_MODULES,  /* the module table was full */
+    MT_LOST_STACKS,  /* the table was full: blocks without a stack */
+    MT_LOST_THREADS, /* no memory for a thread's walker */
+    MT_LOST_NESTED,  /* allocations inside memtrack's own code or in a signal handler meanwhile */
+    MT_LOST_BLOCKS,  /* live blocks that could not be remembered */
+    MT_LOST_MODULES, /* the module table was full */
     MT_LOST_COUNT
 };
 
@@ -429,7 +432,7 @@ struct mt_attribution {
     _Atomic int64_t noted_peak_bytes;         /* the peak that epoch belongs to */
     _Alignas(64) _Atomic uint64_t frames_at;  /* bump pointer into the newest arena of frames */
     _Atomic uint64_t frames_end;
-    struct mt_thread_name thread_names[MT_THREAD_NAMES]; /* the last one is "(other)" */
+    struct mt_thread_name thread_names[MT_THREAD_NAMES];       /* the last one is "(other)" */
     _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
     _Atomic uint64_t chunks[MT_STACK_CHUNKS];
     struct mt_modules modules;

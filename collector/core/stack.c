@@ -155,7 +155,8 @@ static void fill(struct mt_stack *stack, const struct key *key, bool is_cut)
     stack->first_ns = mt_now_coarse_ns();
 }
 
-static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, const struct key *key, bool is_cut)
+static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, const struct key *key,
+                    bool is_cut)
 {
     uint32_t id = make(core, key->frames, key->depth);
     struct mt_stack *stack = mt_stack_at(core, id);
@@ -180,7 +181,8 @@ static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t hea
 
 static uint32_t intern(struct mt_core *core, const struct key *key, bool is_cut)
 {
-    _Atomic uint32_t *bucket = &core->segment->attribution.buckets[(key->hash ^ (key->hash >> 32)) % MT_STACK_BUCKETS];
+    _Atomic uint32_t *bucket =
+        &core->segment->attribution.buckets[(key->hash ^ (key->hash >> 32)) % MT_STACK_BUCKETS];
     uint32_t head = atomic_load_explicit(bucket, memory_order_acquire);
     uint32_t id = search(core, head, 0, key);
     return id ? id : add(core, bucket, head, key, is_cut);
@@ -240,7 +242,8 @@ uint32_t mt_stack_of_walk(struct mt_core *core, struct mt_walker *walker)
     unsigned limit = (unsigned)core->options.number[MT_OPT_STACK_DEPTH], count = walker->count;
     if (!count || !mt_stack_ready(core)) return 0;
     bool is_cut = count > limit || walker->is_cut;
-    struct key key = {walker->pcs, count, mt_module_generation(core), walker->thread, walker->frames[count - 1].hash};
+    struct key key = {walker->pcs, count, mt_module_generation(core), walker->thread,
+                      walker->frames[count - 1].hash};
     if (count > limit) {
         key.frames += count - limit;
         key.depth = limit;
