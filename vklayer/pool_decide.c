@@ -6,6 +6,7 @@
  */
 #include "pool.h"
 
+#include <link.h>
 #include <string.h>
 
 /* The newest core version whose commands this file has been held against. */
@@ -105,6 +106,34 @@ static bool has_watching_tool(const struct mt_device *device, const struct mt_in
     return is_found;
 }
 
+/*
+ * Capture layers, by the library that the loader has brought into the process
+ * for them. Unlike the question above this sees layers above too, and works
+ * for programs of every version.
+ */
+static int is_capture_library(struct dl_phdr_info *info, size_t bytes, void *found)
+{
+    static const char *const names[] = {
+        "librenderdoc",     "libVkLayer_gfxreconstruct", "libVkLayer_GLES_gfxreconstruct",
+        "libNvda.Graphics", "libVkLayer_GraphicsSpy",    "libgapii"};
+    const char *slash = strrchr(info->dlpi_name ? info->dlpi_name : "", '/'),
+               *file = slash ? slash + 1 : info->dlpi_name;
+    (void)bytes;
+    for (size_t i = 0; file && i < sizeof names / sizeof *names; i++) {
+        if (strncmp(file, names[i], strlen(names[i]))) continue;
+        *(const char **)found = names[i];
+        return 1;
+    }
+    return 0;
+}
+
+static const char *capture_library(void)
+{
+    const char *found = NULL;
+    dl_iterate_phdr(is_capture_library, &found);
+    return found;
+}
+
 /* The version that the program may use of this device. */
 static uint32_t version_of(const struct mt_device *device, const struct mt_instance *instance)
 {
@@ -118,7 +147,8 @@ bool mt_pool_is_refused(const struct mt_device *device, const struct mt_instance
 {
     char tool[48];
     uint32_t version = version_of(device, instance);
-    const char *extension = unknown_extension(info), *feature = forbidden_feature(info);
+    const char *extension = unknown_extension(info), *feature = forbidden_feature(info),
+               *library = capture_library();
     if (VK_API_VERSION_VARIANT(version) || version >= KNOWN_VERSION + (1u << 12))
         mt_format(reason, bytes, "Vulkan %u.%u is newer than this layer knows", VK_API_VERSION_MAJOR(version),
                   VK_API_VERSION_MINOR(version));
@@ -128,6 +158,8 @@ bool mt_pool_is_refused(const struct mt_device *device, const struct mt_instance
         mt_format(reason, bytes, "extension %s is not on the allow-list", extension);
     else if (feature)
         mt_format(reason, bytes, "feature %s is enabled", feature);
+    else if (library)
+        mt_format(reason, bytes, "a capture tool is in the process: %s", library);
     else if (version >= VK_API_VERSION_1_3 && has_watching_tool(device, instance, tool, sizeof tool))
         mt_format(reason, bytes, "a tool watches or changes calls: %s", tool);
     else

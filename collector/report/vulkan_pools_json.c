@@ -159,12 +159,13 @@ static json_t *verdict_json(const struct balance *sum, bool is_on)
     bool pays = sum->saved_ns > 0 && driver >= CHEAP_PAIR_NS;
     snprintf(text, sizeof text,
              "%s: an allocation and its release take the driver %.1f us and the pools %.2f us; %" PRId64
-             " driver calls were saved, and %.2f ms %s.",
+             " driver calls were %s, and %.2f ms %s.",
              pays                ? "Pools pay on this driver"
              : sum->saved_ns > 0 ? "Pools are hardly worth it on this driver"
                                  : "Pools do not pay in this program",
-             driver / 1000, pooled / 1000, sum->saved_calls,
-             (sum->saved_ns < 0 ? -sum->saved_ns : sum->saved_ns) / 1e6, sum->saved_ns < 0 ? "lost" : "won");
+             driver / 1000, pooled / 1000, sum->saved_calls < 0 ? -sum->saved_calls : sum->saved_calls,
+             sum->saved_calls < 0 ? "added" : "saved", (sum->saved_ns < 0 ? -sum->saved_ns : sum->saved_ns) / 1e6,
+             sum->saved_ns < 0 ? "lost" : "won");
     return json_string(text);
 }
 

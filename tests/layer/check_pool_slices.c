@@ -5,6 +5,7 @@
  */
 #include "pool_support.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +134,20 @@ START_TEST(a_tracing_tool_keeps_a_device_unpooled)
 {
     start_device("tool=4", "MEMTRACK_VULKAN_POOL=tlsf");
     expect_refusal("mock tool");
+}
+END_TEST
+
+START_TEST(a_capture_library_in_the_process_does_too)
+{
+    char line[2400], path[1024];
+    start_instance("", "MEMTRACK_VULKAN_POOL=tlsf");
+    snprintf(path, sizeof path, "%s/librenderdoc.so", session_directory());
+    snprintf(line, sizeof line, "cp \"%s/tests/layer/mock_icd/libmock_icd.so\" \"%s\"", getenv("MEMTRACK_BUILD"),
+             path);
+    ck_assert_int_eq(system(line), 0);
+    ck_assert_ptr_nonnull(dlopen(path, RTLD_NOW | RTLD_LOCAL));
+    ck_assert_int_eq(make_device("", NULL, NULL, &device), VK_SUCCESS);
+    expect_refusal("a capture tool is in the process: librenderdoc");
 }
 END_TEST
 
@@ -506,6 +521,7 @@ Suite *pool_suite(void)
     tcase_add_test(cases, the_same_structures_with_nothing_enabled_do_not);
     tcase_add_test(cases, a_device_group_is_unpooled);
     tcase_add_test(cases, a_tracing_tool_keeps_a_device_unpooled);
+    tcase_add_test(cases, a_capture_library_in_the_process_does_too);
     tcase_add_test(cases, a_validating_tool_does_not);
     tcase_add_test(cases, what_must_be_passed_through_is);
     tcase_add_test(cases, harmless_structures_are_pooled);
