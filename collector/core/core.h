@@ -46,8 +46,8 @@ struct mt_core {
     int32_t pid;
     volatile uint32_t *fork_mark; /* 1; reads 0 in a child that no handler was told of */
     struct mt_option_values options;
-    char directory[1024]; /* of the segment */
-    char path[1200];      /* of the segment's file; "" when anonymous */
+    char directory[1024];                /* of the segment */
+    char path[1200];                     /* of the segment's file; "" when anonymous */
     struct mt_walk_shared *_Atomic walk; /* what all stack walkers share; see walk.c */
     /* taken by fork's parent just before the fork, used by the child */
     uint64_t fork_live_bytes, fork_live_count;

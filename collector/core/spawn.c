@@ -157,7 +157,8 @@ void mt_collector_ensure(struct mt_core *core)
         mt_say("no memtrack command beside the library to write reports (MEMTRACK_COLLECTOR=PATH names one); "
                "`memtrack report %s` renders the statistics later",
                core->path);
-    else if (!error) mt_verbose(core, "started %s to write the reports", command);
+    else if (!error)
+        mt_verbose(core, "started %s to write the reports", command);
     else
         mt_say("cannot start %s (%s); `memtrack report %s` renders the statistics later", command,
                strerrordesc_np(error), core->path);
