@@ -100,6 +100,9 @@ class Bench:
 
     def run(self, command, extra):
         """Seconds of wall time and of processor time, KiB of the largest process, status."""
+        launcher = built(self.build, "bench_launch")
+        if launcher:
+            return self.launch(launcher, command, extra)
         start = time.perf_counter()
         process = subprocess.Popen(command, env=self.environment(extra), stdin=subprocess.DEVNULL, cwd=self.folder,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -107,6 +110,15 @@ class Bench:
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.perf_counter() - start
         return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, process.returncode
+
+    def launch(self, launcher, command, extra):
+        """The same from a small process: a resident size begins with that of the process it was made by."""
+        file = os.path.join(self.folder, "launched")
+        extra = dict(extra)
+        subprocess.run([launcher, file, extra.pop("LD_PRELOAD", ""), *command], env=self.environment(extra), cwd=self.folder,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        wall, cpu, rss, status = open(file, encoding="utf-8").read().split()
+        return float(wall), float(cpu), int(rss), os.waitstatus_to_exitcode(int(status))
 
     def variants(self):
         """Name, words before the command, environment; the plain run comes first."""
@@ -159,11 +171,22 @@ class Bench:
         return wall, cpu, rss
 
     def programs(self):
+        self.table(programs(self.folder), "Whole programs")
+
+    def patterns(self):
+        program = built(self.build, "bench_patterns")
+        if not program:
+            note("bench_patterns is not built: the patterns are left out")
+            return
+        names = subprocess.run([program], capture_output=True, text=True, check=False).stdout.split()
+        self.table([(name, [program, name], {}) for name in names], "Patterns of allocation")
+
+    def table(self, rows, heading):
         variants = self.variants()
         names = [name for name, _, _ in variants if name != "plain"]
         lines = ["| program | plain, s | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
         overall = {name: [] for name in names}
-        for title, command, extra in programs(self.folder):
+        for title, command, extra in rows:
             found = self.measure(command, extra, variants, self.options.rounds)
             cells = []
             for name in names:
@@ -176,7 +199,7 @@ class Bench:
         cells = [" / ".join(f"{statistics.median(r[i] for r in overall[n]):.2f}" for i in range(3)) if overall[n] else "-"
                  for n in names]
         lines.append("| **median** | | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
-        self.sections.append(("Whole programs", "Each cell: wall time / processor time / resident size, as ratios to the "
+        self.sections.append((heading, "Each cell: wall time / processor time / resident size, as ratios to the "
                               f"plain run; {self.options.rounds} interleaved rounds. `counting` is the preloaded library "
                               "over the program's own allocator, `pools` the library with its pools, `memtrack run` the whole "
                               "command with default options, its collector, its start and its end.", lines))
@@ -303,7 +326,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(SOURCE, "build"))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("pairs", "programs", "layer"), action="append")
+    parser.add_argument("--only", choices=("pairs", "patterns", "programs", "layer"), action="append")
     parser.add_argument("--no-peers", action="store_true", help="leave the other allocators and heaptrack out")
     parser.add_argument("--write", metavar="FILE", help="put the tables into this document")
     options = parser.parse_args()
@@ -311,7 +334,7 @@ def main():
     options.said = ([f"--rounds {options.rounds}"] if options.rounds != 7 else []) + (["--no-peers"] if options.no_peers else [])
     with tempfile.TemporaryDirectory(prefix="memtrack-bench.") as folder:
         bench = Bench(options, folder)
-        for section in ("pairs", "programs", "layer"):
+        for section in ("pairs", "patterns", "programs", "layer"):
             if not options.only or section in options.only:
                 getattr(bench, section)()
         text = bench.document()

@@ -26,3 +26,9 @@ fuzz-tlsf: ## fuzz the TLSF engine (clang)
 	$(Q)$(BUILD)/fuzz/fuzz_tlsf -max_len=4096 -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/tlsf
 
 .SECONDARY: $(pools_obj)
+
+BENCH_PROGRAMS += $(BUILD)/tests/bench_patterns $(BUILD)/tests/bench_launch
+$(BUILD)/tests/bench_patterns $(BUILD)/tests/bench_launch: $(BUILD)/tests/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(BASE_CFLAGS) -fno-builtin -MF $@.d $(CFLAGS) -o $@ $< -lpthread
