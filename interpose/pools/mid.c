@@ -21,7 +21,7 @@ enum {
     SMALL_CHUNK_BYTES = 8 << 20, /* tried where the chosen size cannot be had */
     FIRST_RECORDS = 1600,        /* 64 KiB of them */
     PUBLISHED = 5,
-    MOVE_PAGES_FROM = 256 * 1024, /* below, copying is cheaper than changing page tables */
+    MOVE_PAGES_FROM = 1 << 20, /* below, copying is cheaper than changing page tables */
 };
 
 /* Where a block starts: how large it is and its id in the engine. 0 elsewhere. */

@@ -366,12 +366,13 @@ static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to
 
 static void *move(struct mt_theap *heap, void *block, size_t usable, size_t bytes)
 {
-    bool is_zero;
+    bool is_zero = false;
     bool is_growing = bytes > usable && usable > MT_SLAB_MAX;
     void *moved = is_growing && bytes <= MT_MID_MAX ? allocate_mid(heap, bytes, 1, true, &is_zero)
                                                     : mt_pools_allocate(bytes);
     if (!moved) return NULL;
-    if (is_growing && mt_entry_class(mt_pagemap_entry(moved)) == MT_ENTRY_MID) {
+    /* Into memory that was never touched the pages themselves may go; elsewhere copying is cheaper. */
+    if (is_growing && is_zero && mt_entry_class(mt_pagemap_entry(moved)) == MT_ENTRY_MID) {
         move_mid(heap, block, usable, moved);
         return moved;
     }
