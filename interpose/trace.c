@@ -107,7 +107,10 @@ static void record(struct mt_shard *shard, const void *block, uint64_t requested
                                  .birth_ns = mt_now_coarse_ns(),
                                  .birth_frame = mt_frame_now(&mt_core),
                                  .thread_count = LOAD(shard->allocation_count)};
-    if (!what.stack) return;
+    if (!what.stack) { /* no room for another stack (counted there), or a stack that could not be read */
+        if (!thread->walker->count) lose(MT_LOST_BLOCKS);
+        return;
+    }
     if (is_exact)
         what.weight = (struct mt_stack_weight){(int64_t)usable_bytes, MT_SCALE, requested_bytes, 0};
     else

@@ -7,13 +7,13 @@
 
 #include "eh_frame.h"
 #include "module.h"
-#include "segment.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -177,15 +177,34 @@ static bool read_maps(int fd, struct mt_walker *walker, uintptr_t stack, struct 
     }
 }
 
+/* Where the program's arguments begin, above the main thread's first frame; from the dynamic loader. */
+extern void *__libc_stack_end __attribute__((weak));
+
+static bool is_on_main_stack(uintptr_t stack, struct mt_walk_range *range)
+{
+    uintptr_t end = &__libc_stack_end ? (uintptr_t)__libc_stack_end & ~(sizeof(uintptr_t) - 1) : 0;
+    if (stack >= end || end - stack >= MAIN_STACK_BYTES) return false;
+    *range = (struct mt_walk_range){.low = end - MAIN_STACK_BYTES, .high = end, .is_own = true};
+    return true;
+}
+
+/* A program under a system call filter may be ended for opening a file: then a stack that is not known yet is not
+ * walked. */
+static bool may_open_files(void)
+{
+    return syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) == 0;
+}
+
 static bool find_range(struct mt_core *core, struct mt_walker *walker, uintptr_t stack, struct mt_walk_range *range)
 {
     int saved = errno;
-    struct mt_seccomp guard;
-    mt_seccomp_enter(&guard);
-    long fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    bool found = fd >= 0 && read_maps((int)fd, walker, stack, range);
-    if (fd >= 0) syscall(SYS_close, fd);
-    mt_seccomp_leave(&guard);
+    bool found = is_on_main_stack(stack, range);
+    long fd = !found && may_open_files() ? syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC)
+                                         : -1;
+    if (fd >= 0) {
+        found = read_maps((int)fd, walker, stack, range);
+        syscall(SYS_close, fd);
+    }
     range->unmap_count = LOAD(core->segment->globals.unmap_count);
     errno = saved;
     return found;
