@@ -1,7 +1,9 @@
 #!/bin/bash
 # timeout: 400
+# shellcheck disable=SC2154 # problems, status and tracked_status are set by common.sh
 # Programs with device-memory pools on: the same pictures as without, nothing new from validation below,
 # and no broken rule in verify mode.
+# shellcheck source=tests/layer/common.sh
 . "$(dirname "$0")/common.sh"
 export MEMTRACK_COLLECTOR=auto
 seen=0
@@ -85,12 +87,24 @@ if command -v vkcube >/dev/null; then
         result "vkcube_$mode"
     done
 fi
+if [ -x /usr/lib/qt6/bin/qml ]; then
+    export QSG_RHI_BACKEND=vulkan QT_QPA_PLATFORM=xcb QT_VK_PHYSICAL_DEVICE_INDEX=0
+    picture() { /usr/lib/qt6/bin/qml "$TEST_SOURCE/tests/layer/pool_scene.qml" -- "$1"; }
+    picture "$TEST_TMP/qml.plain.png" >"$TEST_TMP/qml.out" 2>&1 || problem "qml fails"
+    for mode in off arena verify; do
+        pooled $mode /usr/lib/qt6/bin/qml "$TEST_SOURCE/tests/layer/pool_scene.qml" -- "$TEST_TMP/qml.$mode.png"
+        cmp -s "$TEST_TMP/qml.plain.png" "$TEST_TMP/qml.$mode.png" || problem "the picture of Qt Quick in mode $mode"
+        [ $mode = off ] || sound $mode qml 'sum(r.hit_count for r in dev.pools.rows) > 10'
+        result "qt_quick_$mode"
+    done
+    unset QSG_RHI_BACKEND QT_QPA_PLATFORM QT_VK_PHYSICAL_DEVICE_INDEX
+fi
 if command -v glmark2 >/dev/null; then
     export MESA_LOADER_DRIVER_OVERRIDE=zink GALLIUM_DRIVER=zink LIBGL_ALWAYS_SOFTWARE=1 LIBGL_KOPPER_DRI2=1
     for mode in arena verify; do # --validate compares points of each scene's picture with known ones
         pooled $mode glmark2 --validate --size 320x240 -b build -b texture -b shading -b bump -b effect2d
         grep -q 'Success' "$TEST_TMP/tracked.out" || problem "glmark2 validates nothing"
-        ! grep -q 'Failure' "$TEST_TMP/tracked.out" || problem "glmark2: a wrong picture in mode $mode"
+        if grep -q 'Failure' "$TEST_TMP/tracked.out"; then problem "glmark2: a wrong picture in mode $mode"; fi
         check_report glmark2 "all(d.pools.violation_count == 0 and d.pools.stale_handle_count == 0 for d in vulkan.devices)" \
             'vulkan.devices'
         result "glmark2_$mode"
