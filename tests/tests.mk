@@ -42,10 +42,10 @@ FULL_TESTS        := $(sort $(wildcard tests/integration/full_*.sh))
 STATIC_TESTS      := $(sort $(wildcard tests/static/*.sh))
 ORACLE_TESTS      := $(sort $(wildcard tests/oracle/test_*.sh))
 
-.PHONY: check check-unit check-fixtures check-layer check-static check-oracle check-integration check-full \
+.PHONY: check check-unit check-fixtures check-layer check-static check-oracle check-integration check-modes check-full \
         check-asan check-tsan check-exports check-schema check-format check-gpu format lint bench bench-docs
 
-check: check-static check-unit check-fixtures check-layer check-oracle check-integration ## every quick test
+check: check-static check-unit check-fixtures check-layer check-oracle check-integration check-modes ## every quick test
 
 check-unit: all $(UNIT_TESTS) $(UNIT_TESTS_PLAIN) ## unit tests of the core, the report and the pools
 	$(Q)$(RUN_TESTS) $(UNIT_TESTS) $(UNIT_TESTS_PLAIN)
@@ -64,6 +64,12 @@ check-oracle: all ## counts against valgrind and a call log
 
 check-integration: all ## real programs and rough treatment
 	$(Q)$(RUN_TESTS) $(INTEGRATION_TESTS)
+
+# Deterministic programs and the oracle again, with options that change how every call is counted.
+MODE_TESTS := $(patsubst %,tests/integration/test_%.sh,lua sqlite gcc python perl forks vkcube qml) $(ORACLE_TESTS)
+check-modes: all ## the main tests without pools, and with every stack and an exact peak
+	$(Q)TEST_OPTIONS=MEMTRACK_POOLS=off $(RUN_TESTS) --label "pools off" $(MODE_TESTS)
+	$(Q)TEST_OPTIONS='MEMTRACK_STACKS=all MEMTRACK_PEAK=exact' $(RUN_TESTS) --label "all stacks" $(MODE_TESTS)
 
 check-full: all ## the big games
 	$(Q)$(RUN_TESTS) -t 900 -j 1 $(FULL_TESTS)

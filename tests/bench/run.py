@@ -126,7 +126,9 @@ class Bench:
         alone = {**preload, "MEMTRACK_COLLECTOR": "none"}
         command = [os.path.join(self.build, "memtrack"), "run", "--output", self.reports, "--"]
         rows = [("plain", [], {}), ("counting", [], {**alone, "MEMTRACK_POOLS": "off"}),
-                ("pools", [], {**alone, "MEMTRACK_POOLS": "on"}), ("memtrack run", command, {})]
+                ("pools", [], {**alone, "MEMTRACK_POOLS": "on"}),
+                ("sampled stacks", [], {**alone, "MEMTRACK_STACKS": "sampled"}),
+                ("all stacks", [], {**alone, "MEMTRACK_STACKS": "all"}), ("memtrack run", command, {})]
         if not self.options.no_peers:
             for name, library in PEERS.items():
                 path = os.path.join(LIBRARIES, library)
@@ -201,15 +203,16 @@ class Bench:
         lines.append("| **median** | | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
         self.sections.append((heading, "Each cell: wall time / processor time / resident size, as ratios to the "
                               f"plain run; {self.options.rounds} interleaved rounds. `counting` is the preloaded library "
-                              "over the program's own allocator, `pools` the library with its pools, `memtrack run` the whole "
-                              "command with default options, its collector, its start and its end.", lines))
+                              "over the program's own allocator, `pools` the library with its pools, the two `stacks` "
+                              "columns pools and call stacks, `memtrack run` the whole command with default options, its "
+                              "collector, its start and its end.", lines))
 
     def pairs(self):
         program = built(self.build, "bench_pairs")
         if not program:
             note("bench_pairs is not built: pairs are left out")
             return
-        variants = [v for v in self.variants() if v[0] not in ("memtrack run", "heaptrack")]
+        variants = [v for v in self.variants() if v[0] not in ("memtrack run", "all stacks", "heaptrack")]
         names = [name for name, _, _ in variants]
         lines = ["| threads | " + " | ".join(names) + " | counting adds |", "|---|" + "---|" * (len(names) + 1)]
         for threads in ("1", "2", "8"):

@@ -20,8 +20,9 @@ mkdir -p "$OUT" "$HOME" "$XDG_RUNTIME_DIR" "$TMPDIR"
 chmod 700 "$XDG_RUNTIME_DIR"
 cd "$TEST_TMP" || exit 1
 
-# TEST_POOLS=on|off runs the same tests with the pools switched.
-[ -z "${TEST_POOLS-}" ] || export MEMTRACK_POOLS=$TEST_POOLS
+# TEST_OPTIONS="NAME=value ..." runs the same tests with other options of memtrack.
+# shellcheck disable=SC2086,SC2163
+for option in ${TEST_OPTIONS-}; do export "$option"; done
 
 problems=0
 at_end=()
