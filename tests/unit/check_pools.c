@@ -290,6 +290,58 @@ START_TEST(the_peak_of_one_thread_is_exact)
 }
 END_TEST
 
+/* ---- call stacks ------------------------------------------------------------------------------ */
+
+static const void *sampled_blocks[100000];
+static unsigned sampled_count, sample_freed_count;
+
+static void note_sampled(struct mt_shard *shard, const void *block, uint64_t requested, uint64_t usable)
+{
+    ck_assert_uint_le(requested, usable);
+    ck_assert_uint_eq(mt_pools_usable(block), usable);
+    sampled_blocks[sampled_count++] = block;
+    atomic_store(&shard->sample_countdown_bytes, (int64_t)atomic_load(&shard->requested_bytes) + 10000);
+}
+
+static void note_sample_freed(struct mt_shard *shard, const void *block, uint64_t usable)
+{
+    (void)shard;
+    ck_assert_uint_gt(usable, 0);
+    for (unsigned i = 0; i < sampled_count; i++)
+        if (sampled_blocks[i] == block) {
+            sampled_blocks[i] = NULL;
+            sample_freed_count++;
+            return;
+        }
+}
+
+START_TEST(every_sampled_block_is_told_of_when_it_ends)
+{
+    static const struct mt_pools_client client = {.sampled = note_sampled, .sample_freed = note_sample_freed};
+    ck_assert(mt_pools_start(&core, &client));
+    atomic_store(&mt_theap_self->shard->sample_countdown_bytes, 1);
+    unsigned char *blocks[500] = {0};
+    size_t sizes[500];
+    for (unsigned step = 0; step < 50000; step++) {
+        size_t i = random_below(500), bytes = 1 + random_below(step % 50 ? 900 : 90000);
+        if (blocks[i]) ck_assert(is_filled(blocks[i], sizes[i] < 50 ? sizes[i] : 50, (unsigned)i));
+        if (blocks[i] && step % 3) {
+            mt_pools_free(blocks[i]);
+            blocks[i] = NULL;
+            continue;
+        }
+        blocks[i] = blocks[i] ? mt_pools_reallocate(blocks[i], bytes) : mt_pools_allocate(bytes);
+        fill(blocks[i], sizes[i] = bytes, (unsigned)i);
+    }
+    for (unsigned i = 0; i < 500; i++)
+        if (blocks[i]) mt_pools_free(blocks[i]);
+    ck_assert_uint_gt(sampled_count, 1000);
+    ck_assert_uint_eq(sample_freed_count, sampled_count);
+    ck_assert_uint_eq(sum().allocation_count, sum().free_count);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
 /* ---- threads ------------------------------------------------------------------------- */
 
 enum { WORKERS = 4, EXCHANGE = 4096 };
@@ -614,6 +666,7 @@ int main(void)
     tcase_add_test(tests, pointers_of_others_are_left_alone);
     tcase_add_test(tests, counts_are_exact);
     tcase_add_test(tests, the_peak_of_one_thread_is_exact);
+    tcase_add_test(tests, every_sampled_block_is_told_of_when_it_ends);
     tcase_add_test(tests, blocks_cross_threads_and_counts_stay_exact);
     tcase_add_test(tests, what_ended_threads_left_is_taken_over);
     tcase_add_test(tests, ten_thousand_threads_need_few_heaps);
