@@ -203,7 +203,9 @@ static bool start_growing(struct mt_pool *pool, uint64_t stamp, struct mt_chunk 
                           enum mt_vulkan_pool_miss *miss)
 {
     enter(pool);
-    bool is_refused = pool->no_chunk_until && stamp - pool->no_chunk_until > UINT64_MAX / 2;
+    uint64_t left = pool->no_chunk_until -
+                    stamp; /* far more where the time is over, or was counted before the first frame */
+    bool is_refused = pool->no_chunk_until && left && left <= RETRY_STAMPS;
     *miss = is_refused ? MT_VK_MISS_CHUNK : MT_VK_MISS_BUSY;
     bool may_grow = !is_refused && !pool->is_growing;
     if (may_grow) {
@@ -655,10 +657,13 @@ static bool reserve_slices(struct mt_device_pool *pools)
     return true;
 }
 
+/* A program may make a thousand devices: what is decided as before is not told again. */
 static struct mt_object *write_decision(struct mt_device *device, enum mt_pool_mode mode, const char *reason)
 {
     struct mt_object *record = record_of(device, MT_VK_POOLS, &device->stats->pools_record);
     if (!record) return NULL;
+    if (mode == MT_POOL_OFF && strcmp(record->text, reason))
+        mt_event(device->core, "pool", "device memory is not pooled: %s", reason);
     mt_object_begin(record);
     mt_format(record->text, sizeof record->text, "%s", reason);
     record->attr[MT_VK_POOLS_MODE] = mode;
@@ -693,7 +698,6 @@ struct mt_device_pool *mt_pool_start(struct mt_device *device, const struct mt_i
     bool is_refused = mt_pool_is_refused(device, instance, info, reason, sizeof reason);
     if (!is_refused) mt_format(reason, sizeof reason, "asked for by %s", mt_option_table[MT_OPT_VULKAN_POOL].name);
     struct mt_object *record = write_decision(device, is_refused ? MT_POOL_OFF : mode, reason);
-    if (is_refused) mt_event(device->core, "pool", "device memory is not pooled: %s", reason);
     return is_refused || !record ? NULL : make_pools(device, instance, record, mode);
 }
 

@@ -107,6 +107,16 @@ VkResult mt_pool_bind_image(struct mt_device_pool *pools, VkImage image, VkDevic
     return device->next.BindImageMemory(device->handle, image, memory, offset);
 }
 
+/* The call does not go down: each binding that wants its own result gets the error. */
+static void refuse(const void *chain)
+{
+    for (const VkBaseInStructure *at = chain; at; at = at->pNext) {
+        const struct mt_bind_status *status = (const void *)at;
+        if ((int)at->sType == MT_STYPE_BIND_MEMORY_STATUS && status->pResult)
+            *status->pResult = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
+}
+
 VkResult mt_pool_bind_buffers(struct mt_device_pool *pools, PFN_vkBindBufferMemory2 next, uint32_t count,
                               const VkBindBufferMemoryInfo *infos)
 {
@@ -118,6 +128,7 @@ VkResult mt_pool_bind_buffers(struct mt_device_pool *pools, PFN_vkBindBufferMemo
         is_right = place(pools, &items[i].memory, &items[i].memoryOffset);
     }
     VkResult result = is_right ? next(pools->device->handle, count, items) : VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    for (uint32_t i = 0; !is_right && i < count; i++) refuse(infos[i].pNext);
     copy_end(pools, &copy);
     return result;
 }
@@ -133,6 +144,7 @@ VkResult mt_pool_bind_images(struct mt_device_pool *pools, PFN_vkBindImageMemory
         is_right = place(pools, &items[i].memory, &items[i].memoryOffset);
     }
     VkResult result = is_right ? next(pools->device->handle, count, items) : VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    for (uint32_t i = 0; !is_right && i < count; i++) refuse(infos[i].pNext);
     copy_end(pools, &copy);
     return result;
 }

@@ -69,6 +69,19 @@ START_TEST(sparse_binding_keeps_a_device_unpooled)
 }
 END_TEST
 
+START_TEST(a_reason_is_told_once)
+{
+    VkPhysicalDeviceFeatures features = {.sparseBinding = VK_TRUE};
+    start_instance("features=sparse", "MEMTRACK_VULKAN_POOL=tlsf");
+    for (unsigned i = 0; i < 50; i++) {
+        ck_assert_int_eq(make_device("", NULL, &features, &device), VK_SUCCESS);
+        vkDestroyDevice(device, NULL);
+    }
+    ck_assert_uint_eq(segment->event_count, 1);
+    vkDestroyInstance(instance, NULL);
+}
+END_TEST
+
 START_TEST(sparse_binding_in_the_chain_counts_too)
 {
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
@@ -515,6 +528,7 @@ Suite *pool_suite(void)
     tcase_add_test(cases, off_by_default);
     tcase_add_test(cases, an_unknown_extension_keeps_a_device_unpooled);
     tcase_add_test(cases, sparse_binding_keeps_a_device_unpooled);
+    tcase_add_test(cases, a_reason_is_told_once);
     tcase_add_test(cases, sparse_binding_in_the_chain_counts_too);
     tcase_add_loop_test(cases, a_feature_of_single_allocations_keeps_a_device_unpooled, 0,
                         sizeof single_features / sizeof *single_features);

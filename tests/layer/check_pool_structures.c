@@ -104,6 +104,25 @@ START_TEST(arrays_of_buffers)
 }
 END_TEST
 
+START_TEST(a_binding_to_freed_memory_gets_its_own_error)
+{
+    VkResult own = VK_SUCCESS;
+    struct mt_bind_status status = {(VkStructureType)MT_STYPE_BIND_MEMORY_STATUS, NULL, &own};
+    start_device("", "MEMTRACK_VULKAN_POOL=tlsf");
+    VkDeviceMemory gone = allocate(4096, DEVICE_TYPE);
+    VkBindBufferMemoryInfo info = {VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO, &status, create_buffer(4096), gone,
+                                   0};
+    free_memory(gone);
+    ck_assert_int_eq(vkBindBufferMemory2(device, 1, &info), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    ck_assert_int_eq(own, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    ck_assert_uint_eq(view_handle(segment, MT_VK_BUFFER, MOCK_HANDLE(info.buffer))->attr[MT_VK_RESOURCE_FLAGS], 0);
+    ck_assert_uint_eq(driver->breach_count, 0);
+    vkDestroyBuffer(device, info.buffer, NULL);
+    vkDestroyDevice(device, NULL);
+    vkDestroyInstance(instance, NULL);
+}
+END_TEST
+
 START_TEST(arrays_of_images)
 {
     VkBindImageMemoryInfo infos[3];
@@ -446,6 +465,7 @@ Suite *structures_suite(void)
     tcase_add_test(cases, buffers_and_images);
     tcase_add_loop_test(cases, arrays_of_buffers, 0, 2);
     tcase_add_loop_test(cases, arrays_of_images, 0, 2);
+    tcase_add_test(cases, a_binding_to_freed_memory_gets_its_own_error);
     tcase_add_test(cases, mapping);
     tcase_add_test(cases, memory_that_the_host_does_not_see_cannot_be_mapped);
     tcase_add_test(cases, flushing);
