@@ -164,7 +164,7 @@ static void *put(struct tape *tape, const void *items, size_t bytes)
     tape->bytes += rounded;
     if (!tape->at) return NULL;
     void *here = tape->at;
-    memcpy(here, items, bytes);
+    if (bytes) memcpy(here, items, bytes); /* a count of 0 may come with a NULL pointer */
     tape->at += rounded;
     return here;
 }
