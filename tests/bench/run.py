@@ -125,8 +125,8 @@ class Bench:
         preload = {"LD_PRELOAD": os.path.join(self.build, "libmemtrack.so"), "MEMTRACK_OUTPUT": self.reports}
         alone = {**preload, "MEMTRACK_COLLECTOR": "none"}
         command = [os.path.join(self.build, "memtrack"), "run", "--output", self.reports, "--"]
-        rows = [("plain", [], {}), ("counting", [], {**alone, "MEMTRACK_POOLS": "off"}),
-                ("pools", [], {**alone, "MEMTRACK_POOLS": "on"}),
+        rows = [("plain", [], {}), ("counting", [], {**alone, "MEMTRACK_POOLS": "off", "MEMTRACK_STACKS": "off"}),
+                ("pools", [], {**alone, "MEMTRACK_POOLS": "on", "MEMTRACK_STACKS": "off"}),
                 ("sampled stacks", [], {**alone, "MEMTRACK_STACKS": "sampled"}),
                 ("all stacks", [], {**alone, "MEMTRACK_STACKS": "all"}), ("memtrack run", command, {})]
         if not self.options.no_peers:
