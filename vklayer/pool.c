@@ -22,12 +22,10 @@ enum {
     COMMIT_BYTES = 256 * 1024,
     TRIES = 4,
 };
-#define SMALLEST_CHUNK  (UINT64_C(1) << 20)
 #define ALIGNMENT_FLOOR (UINT64_C(64) << 10)
 #define IMAGE_FROM      (UINT64_C(1) << 20) /* larger requests of device-local memory count as image-sized */
 #define RESTING_MOST    (UINT64_C(64) << 20)
 #define SLICES_BYTES    (sizeof(void *) == 8 ? UINT64_C(256) << 20 : UINT64_C(8) << 20)
-#define HEAP_SHARE      64 /* a chunk is at most so small a part of its heap */
 
 /* Frames; before the first one, sixtieths of a second. */
 static uint64_t stamp_of(const struct mt_device_pool *pools)
@@ -252,7 +250,8 @@ static bool grow(struct mt_pool *pool, uint64_t need, enum mt_vulkan_pool_miss *
     end_chunks(pool, used_up);
     if (!pool->own_times[MT_VK_POOL_PROBES]) probe(pool);
     uint64_t bytes = chunk_bytes_for(pool, need);
-    while (!(chunk = make_chunk(pool, bytes)) && bytes / 2 >= need && bytes / 2 >= SMALLEST_CHUNK) bytes /= 2;
+    while (!(chunk = make_chunk(pool, bytes)) && bytes / 2 >= need && bytes / 2 >= MT_POOL_SMALLEST_CHUNK)
+        bytes /= 2;
     if (add_chunk(pool, chunk, bytes, stamp)) return true;
     if (chunk) end_chunk(pool, chunk);
     *miss = MT_VK_MISS_CHUNK;
@@ -443,10 +442,10 @@ static void set_sizes(struct mt_pool *pool)
              limit = core->options.number[MT_OPT_VULKAN_POOL_LIMIT];
     if (sizeof(void *) == 4 && most > UINT64_C(16) << 20)
         most = UINT64_C(16) << 20; /* mapped for good: address space */
-    if (most > heap_bytes / HEAP_SHARE) most = heap_bytes / HEAP_SHARE;
+    if (most > heap_bytes / MT_POOL_HEAP_SHARE) most = heap_bytes / MT_POOL_HEAP_SHARE;
     pool->most_chunk_bytes = power_below(most);
     pool->next_chunk_bytes = pool->most_chunk_bytes / FIRST_CHUNK_SHARE;
-    if (pool->next_chunk_bytes < SMALLEST_CHUNK) pool->next_chunk_bytes = SMALLEST_CHUNK;
+    if (pool->next_chunk_bytes < MT_POOL_SMALLEST_CHUNK) pool->next_chunk_bytes = MT_POOL_SMALLEST_CHUNK;
     pool->limit_bytes = limit < pool->most_chunk_bytes / 4 ? limit : pool->most_chunk_bytes / 4;
     pool->resting_most = RESTING_MOST < pool->most_chunk_bytes ? RESTING_MOST : pool->most_chunk_bytes;
 }

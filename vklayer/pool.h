@@ -20,6 +20,8 @@ enum mt_pool_kind { MT_POOL_DEVICE, MT_POOL_STAGING, MT_POOL_IMAGE, MT_POOL_NONE
 enum {
     MT_POOL_CHUNKS = 4096, /* of one pool */
     MT_POOL_PRIVATE_LISTS = 64,
+    MT_POOL_HEAP_SHARE = 64,              /* a chunk is at most so small a part of its heap */
+    MT_POOL_SMALLEST_CHUNK = 1024 * 1024, /* a heap too small for these is not pooled */
     MT_POOL_VARIANTS = 4, /* of one memory type: with and without device address, small and image-sized */
 };
 

@@ -177,7 +177,9 @@ enum mt_pool_kind mt_pool_kind_of(const struct mt_device *device, uint32_t type)
                                         VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
     if (type >= device->memory.memoryTypeCount) return MT_POOL_NONE;
     VkMemoryPropertyFlags flags = device->memory.memoryTypes[type].propertyFlags;
-    VkMemoryHeapFlags heap = device->memory.memoryHeaps[device->memory.memoryTypes[type].heapIndex].flags;
+    const VkMemoryHeap *of = &device->memory.memoryHeaps[device->memory.memoryTypes[type].heapIndex];
+    VkMemoryHeapFlags heap = of->flags;
+    if (of->size / MT_POOL_HEAP_SHARE < MT_POOL_SMALLEST_CHUNK) return MT_POOL_NONE;
     if (flags & ~known ||
         heap & ~(VkMemoryHeapFlags)(VK_MEMORY_HEAP_DEVICE_LOCAL_BIT | VK_MEMORY_HEAP_MULTI_INSTANCE_BIT))
         return MT_POOL_NONE;

@@ -379,6 +379,14 @@ START_TEST(a_small_heap_gets_small_chunks)
 }
 END_TEST
 
+START_TEST(a_tiny_heap_is_not_pooled)
+{
+    start_device("heaps=63M:local,1G;types=0:local,1:visible+coherent", "MEMTRACK_VULKAN_POOL=tlsf");
+    expect_miss(NULL, 4096, DEVICE_TYPE, MT_VK_MISS_TYPE);
+    end_device();
+}
+END_TEST
+
 /* ---- when the driver refuses ------------------------------------------------------------------------------- */
 
 START_TEST(a_refused_chunk_leaves_the_allocation_itself)
@@ -539,6 +547,7 @@ Suite *pool_suite(void)
     tcase_add_test(cases, a_validating_tool_does_not);
     tcase_add_test(cases, what_must_be_passed_through_is);
     tcase_add_test(cases, harmless_structures_are_pooled);
+    tcase_add_test(cases, a_tiny_heap_is_not_pooled);
     tcase_add_test(cases, freed_slices_rest);
     tcase_add_test(cases, an_arena_never_hands_out_a_byte_twice);
     tcase_add_test(cases, a_full_and_empty_arena_goes_back_to_the_driver);
