@@ -444,6 +444,24 @@ START_TEST(the_drivers_error_is_the_programs)
 }
 END_TEST
 
+START_TEST(a_handle_of_the_drivers_that_looks_like_a_slice_is_not_given_out)
+{
+    char script[64];
+    start_device("", "MEMTRACK_VULKAN_POOL=tlsf");
+    VkDeviceMemory slice = allocate(4096, DEVICE_TYPE);
+    uint64_t live = driver->live_memory_count;
+    snprintf(script, sizeof script, "alias=%lu", (unsigned long)(MOCK_HANDLE(slice) + 4096));
+    set_driver(script);
+    VkDeviceMemory own = allocate(100 * MIB, DEVICE_TYPE);
+    ck_assert(!is_slice(own));
+    ck_assert_uint_eq(driver->config.alias, 0); /* it was given out, and back */
+    ck_assert_uint_eq(driver->live_memory_count, live + 1);
+    free_memory(own);
+    free_memory(slice);
+    end_device();
+}
+END_TEST
+
 /* ---- errors of the program, and ends --------------------------------------------------------------------------
  */
 
@@ -548,6 +566,7 @@ Suite *pool_suite(void)
     tcase_add_test(cases, what_must_be_passed_through_is);
     tcase_add_test(cases, harmless_structures_are_pooled);
     tcase_add_test(cases, a_tiny_heap_is_not_pooled);
+    tcase_add_test(cases, a_handle_of_the_drivers_that_looks_like_a_slice_is_not_given_out);
     tcase_add_test(cases, freed_slices_rest);
     tcase_add_test(cases, an_arena_never_hands_out_a_byte_twice);
     tcase_add_test(cases, a_full_and_empty_arena_goes_back_to_the_driver);

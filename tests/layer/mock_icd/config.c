@@ -129,6 +129,7 @@ static bool set_number(const char *key, uint64_t value)
                  {"fail_allocate_from", &mock.config.fail_allocate_from},
                  {"fail_larger", &mock.config.fail_larger},
                  {"fail_map", &mock.config.fail_map},
+                 {"alias", &mock.config.alias},
                  {"delay_allocate_us", &mock.config.delay_allocate_us}};
     for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(table[i].key, key)) continue;

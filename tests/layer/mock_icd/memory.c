@@ -93,6 +93,10 @@ static VkResult VKAPI_CALL mock_AllocateMemory(VkDevice device, const VkMemoryAl
     ADD(live_memory_count, 1);
     note_peak(ADD(live_memory_bytes, memory->bytes) + memory->bytes);
     *result = (VkDeviceMemory)handle;
+    if (mock.config.alias && !mock.alias_of) {
+        mock.alias_of = handle;
+        *result = (VkDeviceMemory)mock.config.alias;
+    }
     mock_log("vkAllocateMemory type=%u size=%llu flags=%llx memory=%llx", memory->type,
              (unsigned long long)memory->bytes, (unsigned long long)memory->flags, (unsigned long long)handle);
     return VK_SUCCESS;

@@ -14,6 +14,7 @@
  *   buffer_alignment=N  image_alignment=N  max_allocations=N  tool=PURPOSE BITS
  *   fail_allocate=N             the N-th vkAllocateMemory fails (several: N+N+N), fail_allocate_from=N all from
  * there fail_larger=SIZE            allocations of more bytes fail fail_map=N  fail_device=RESULT
+ *   alias=HANDLE                the next vkAllocateMemory returns this handle, whatever it is
  * delay_allocate_us=N garbage=1                   new memory is filled with 0xa5 instead of zero log=FILE one line
  * for each call that concerns memory
  */
@@ -34,7 +35,7 @@ struct mock_config {
     uint32_t api_version, device_type, tool_purposes;
     char name[64];
     uint64_t granularity, atom, map_alignment, buffer_alignment, image_alignment, max_allocations;
-    uint64_t fail_allocate[MOCK_FAILURES], fail_allocate_from, fail_larger, fail_map, delay_allocate_us;
+    uint64_t fail_allocate[MOCK_FAILURES], fail_allocate_from, fail_larger, fail_map, delay_allocate_us, alias;
     int fail_device;
     bool has_sparse, has_capture_replay, has_pageable, has_placed, has_garbage;
     char extensions[MOCK_EXTENSIONS][VK_MAX_EXTENSION_NAME_SIZE];
@@ -49,6 +50,7 @@ struct mock_state {
     _Atomic uint64_t private_count, name_count, capture_count, device_count;
     _Atomic uint64_t breach_count;
     char first_breach[160];
+    uint64_t alias_of;                                   /* what the handle `alias` stands for while it lives */
     _Atomic uint64_t last_bind_memory, last_bind_offset; /* of the newest binding of any kind */
 };
 typedef struct mock_state *mock_state_function(void);

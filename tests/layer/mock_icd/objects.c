@@ -49,6 +49,7 @@ struct mock_object *mock_object_new(enum mock_kind kind, uint64_t *handle)
 
 struct mock_object *mock_object_of(enum mock_kind kind, uint64_t handle, const char *who)
 {
+    if (mock.alias_of && handle == mock.config.alias) handle = mock.alias_of;
     uint64_t index = (handle ^ HANDLE_MARK) >> 8;
     struct mock_object *object = index && index < UINT32_MAX ? row((uint32_t)index) : NULL;
     if (object && object->kind == kind && (handle & 0xff) == (uint64_t)kind) return object;
@@ -58,6 +59,10 @@ struct mock_object *mock_object_of(enum mock_kind kind, uint64_t handle, const c
 
 void mock_object_free(uint64_t handle)
 {
+    if (mock.alias_of && handle == mock.config.alias) {
+        handle = mock.alias_of;
+        mock.alias_of = mock.config.alias = 0;
+    }
     uint32_t index = (uint32_t)((handle ^ HANDLE_MARK) >> 8);
     pthread_mutex_lock(&lock);
     row(index)->kind = 0;
