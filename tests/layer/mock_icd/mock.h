@@ -12,11 +12,15 @@
  *   features=NAME,NAME          sparse capture_replay pageable placed (offered, not enabled)
  *   api=1.3  device=cpu|discrete  name=TEXT  granularity=N  atom=N  map_alignment=N
  *   buffer_alignment=N  image_alignment=N  max_allocations=N  tool=PURPOSE BITS
- *   fail_allocate=N             the N-th vkAllocateMemory fails (several: N+N+N), fail_allocate_from=N all from
- * there fail_larger=SIZE            allocations of more bytes fail fail_map=N  fail_device=RESULT
+ *   fail_allocate=N             the N-th vkAllocateMemory fails; N+N+N for several
+ *   fail_allocate_from=N        all from the N-th on fail
+ *   fail_larger=SIZE            allocations of more bytes fail
+ *   fail_map=N                  the N-th vkMapMemory fails
+ *   fail_device=RESULT          vkCreateDevice returns this
+ *   delay_allocate_us=N         vkAllocateMemory takes so long
  *   alias=HANDLE                the next vkAllocateMemory returns this handle, whatever it is
- * delay_allocate_us=N garbage=1                   new memory is filled with 0xa5 instead of zero log=FILE one line
- * for each call that concerns memory
+ *   garbage=1                   new memory is filled with 0xa5 instead of zero
+ *   log=FILE                    one line for each call that concerns memory
  */
 #ifndef MOCK_H
 #define MOCK_H
