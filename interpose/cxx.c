@@ -166,8 +166,9 @@ static __attribute__((noinline)) void *new_sampled(enum operator_index index, si
     return new_slow(index, bytes, 0, second, 0, caller);
 }
 
-static inline __attribute__((always_inline)) void *new_counted(struct mt_shard *shard, enum operator_index index,
-                                                               size_t bytes, uintptr_t second, const void *caller)
+/* A function of its own, so that the pools' path needs no stack frame. */
+static __attribute__((noinline)) void *new_counted(struct mt_shard *shard, enum operator_index index, size_t bytes,
+                                                   uintptr_t second, const void *caller)
 {
     mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
@@ -180,7 +181,8 @@ static inline __attribute__((always_inline)) void *new_block(enum operator_index
                                                              uintptr_t second, const void *caller)
 {
     uintptr_t self = is_direct() ? mt_thread.self : 0;
-    if (mt_thread_is_shard(self)) return new_counted(mt_thread_fast_shard(self), index, bytes, second, caller);
+    if (MT_UNLIKELY(mt_thread_is_shard(self)))
+        return new_counted(mt_thread_fast_shard(self), index, bytes, second, caller);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *found;
     switch (mt_pools_allocate_fast(heap, bytes, &found)) {
@@ -197,20 +199,26 @@ static inline void *new_aligned(enum operator_index index, size_t bytes, size_t 
     return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, alignment, alignment, third, caller);
 }
 
+static __attribute__((noinline)) void delete_beside(enum operator_index index, void *block, uintptr_t second,
+                                                    uintptr_t third, const void *caller)
+{
+    uintptr_t self = is_direct() ? mt_thread.self : 0;
+    if (mt_thread_is_shard(self) && mt_count_free_by_header(mt_thread_fast_shard(self), block)) return;
+    if (is_direct() && mt_count_free_sampled(mt_thread.sampled, block)) return;
+    delete_slow(index, block, second, third, caller);
+}
+
 static inline __attribute__((always_inline)) void
 delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third, const void *caller)
 {
     uintptr_t self = is_direct() ? mt_thread.self : 0;
-    if (mt_thread_is_shard(self) && mt_count_free_by_header(mt_thread_fast_shard(self), block)) return;
-    struct mt_theap *heap = mt_thread_is_shard(self) ? NULL : (struct mt_theap *)self;
+    struct mt_theap *heap = MT_UNLIKELY(mt_thread_is_shard(self)) ? NULL : (struct mt_theap *)self;
     unsigned class;
     switch (mt_pools_free_fast(heap, block, &class)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, class); return;
-    default: break;
+    default: delete_beside(index, block, second, third, caller);
     }
-    if (is_direct() && mt_count_free_sampled(mt_thread.sampled, block)) return;
-    delete_slow(index, block, second, third, caller);
 }
 
 #define NEW_1(function, index)                                                                                     \

@@ -75,7 +75,8 @@ static __attribute__((noinline)) void *malloc_sampled(size_t bytes)
     return mt_count_did_allocate_sampled(shard, block);
 }
 
-static inline void *malloc_counted(struct mt_shard *shard, size_t bytes)
+/* A function of its own, so that the pools' path needs no stack frame. */
+static __attribute__((noinline)) void *malloc_counted(struct mt_shard *shard, size_t bytes)
 {
     mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
@@ -86,7 +87,7 @@ static inline void *malloc_counted(struct mt_shard *shard, size_t bytes)
 MT_EXPORT void *malloc(size_t bytes)
 {
     uintptr_t self = mt_thread.self;
-    if (mt_thread_is_shard(self)) return malloc_counted(mt_thread_fast_shard(self), bytes);
+    if (MT_UNLIKELY(mt_thread_is_shard(self))) return malloc_counted(mt_thread_fast_shard(self), bytes);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *block;
     switch (mt_pools_allocate_fast(heap, bytes, &block)) {
