@@ -8,7 +8,7 @@
 #include "stats.h"
 
 enum {
-    IDLE_SHARE = 32,          /* free memory below this part of the used memory is left alone */
+    IDLE_SHARE = 4,           /* free memory below this part of the used memory is left alone */
     IDLE_BYTES = 1 << 20,     /* and so much in any case */
     PURGE_AT_LEAST = 1 << 20, /* fewer calls of the system */
 };
