@@ -241,7 +241,7 @@ static bool is_offset(int32_t offset, int32_t low, int32_t high)
  */
 static bool is_sane(const struct mt_unwind_rule *rule)
 {
-    if (rule->frame_pointer_offset != (rule->frame_pointer_offset << 8) >> 8) return false;
+    if (!is_offset(rule->frame_pointer_offset, -(1 << 23), (1 << 23) - 1)) return false; /* it is kept in 24 bits */
     if (rule->cfa != MT_CFA_STACK) return true;
     if (rule->frame_pointer == MT_FP_AT_CFA && !is_offset(rule->frame_pointer_offset, -rule->cfa_offset, -16))
         return false;
