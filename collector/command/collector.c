@@ -336,12 +336,7 @@ static bool is_known(const struct mt_segment_name *segment, void *context)
     return !search->found;
 }
 
-/*
- * A process makes its segment and then looks whether the lock is held. So the
- * collector gives the lock back first and looks for segments after that: one
- * of the two sees the other. True when it must go on.
- */
-static bool is_needed_again(struct mt_collector *collector)
+bool mt_collector_is_needed_again(struct mt_collector *collector)
 {
     struct search_for_new search = {collector, false};
     flock(collector->lock, LOCK_UN);
@@ -359,7 +354,7 @@ void mt_collector_serve(struct mt_collector *collector, uint64_t linger_ns, vola
         if (!idle) busy_ns = now;
         if (!idle || now - busy_ns < linger_ns)
             mt_collector_wait(collector, -1, STEP_MS);
-        else if (is_needed_again(collector))
+        else if (mt_collector_is_needed_again(collector))
             busy_ns = now;
         else
             return;

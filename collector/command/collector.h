@@ -31,6 +31,13 @@ void mt_collector_write_all(struct mt_collector *collector);
 /* Steps until no segment was there for linger_ns, or *stop becomes true; then reports of what still runs. */
 void mt_collector_serve(struct mt_collector *collector, uint64_t linger_ns, volatile bool *stop);
 
+/*
+ * A process makes its segment and then looks whether the lock is held. So a
+ * collector that wants to end gives the lock back first and looks for segments
+ * after that: one of the two sees the other. True when it must go on, with the lock.
+ */
+bool mt_collector_is_needed_again(struct mt_collector *collector);
+
 /* Processes that have a segment and were alive at the last step. */
 size_t mt_collector_live_count(const struct mt_collector *collector);
 

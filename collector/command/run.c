@@ -349,7 +349,7 @@ static void tell_reports(struct mt_collector *collector, bool has_library)
 /* What still runs in the session is collected in the background. */
 static void hand_over(struct mt_collector *collector, const char *directory)
 {
-    if (!mt_collector_live_count(collector)) {
+    if (!mt_collector_live_count(collector) && !mt_collector_is_needed_again(collector)) {
         mt_collector_close(collector);
         return;
     }
