@@ -27,7 +27,7 @@
 #define NO_SANITIZE
 #endif
 
-enum { RULE_BITS = 14, RULE_WAYS = 2, MAIN_STACK_BYTES = 8 << 20 };
+enum { RULE_BITS = 14, RULE_WAYS = 2, MAIN_STACK_BYTES = 8 << 20, HOME_BITS = 7 };
 
 /* key is pc ^ rule, so that a torn pair is seen as no match. */
 struct rule_slot {
@@ -38,6 +38,8 @@ struct mt_walk_shared {
     _Atomic uint32_t generation;
     _Atomic uint32_t closing;
     _Atomic uint64_t free_walkers; /* pointer in the low 48 bits, a changing tag above */
+    /* A walker waits where its thread looks first: what it knows of that thread's stack is worth a system call. */
+    _Atomic(struct mt_walker *) homes[1 << HOME_BITS];
     struct rule_slot slots[1u << RULE_BITS];
 };
 
@@ -69,10 +71,22 @@ static struct mt_walker *claim(struct mt_walker *walker)
     return walker;
 }
 
+static _Atomic(struct mt_walker *) *home_of_thread(struct mt_walk_shared *shared)
+{
+    uint64_t thread = (uint64_t)(uintptr_t)__builtin_thread_pointer();
+    return &shared->homes[(thread * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - HOME_BITS)]; /* multiplicative hash */
+}
+
 struct mt_walker *mt_walker_take(struct mt_core *core)
 {
     struct mt_walk_shared *shared = shared_of(core);
     if (!shared) return NULL;
+    struct mt_walker *own = atomic_exchange_explicit(home_of_thread(shared), NULL, memory_order_acquire);
+    if (own) {
+        own->may_close = false;
+        own->thread = 0;
+        return claim(own);
+    }
     /* Acquire pairs with the release in mt_walker_give_back(). Walkers are never unmapped. */
     uint64_t head = atomic_load_explicit(&shared->free_walkers, memory_order_acquire);
     while (head & pointer_mask) {
@@ -94,6 +108,9 @@ void mt_walker_give_back(struct mt_core *core, struct mt_walker *walker)
 {
     struct mt_walk_shared *shared = shared_of(core);
     if (!shared || !walker) return;
+    /* Release pairs with the acquire in mt_walker_take(); acquire for the walker that has to go. */
+    walker = atomic_exchange_explicit(home_of_thread(shared), walker, memory_order_acq_rel);
+    if (!walker) return;
     uint64_t head = LOAD(shared->free_walkers), fresh;
     do {
         __atomic_store_n(&walker->next_free, (struct mt_walker *)(uintptr_t)(head & pointer_mask),
