@@ -334,7 +334,6 @@ enum {
     MT_STACK_CHUNK = 256,   /* stacks in one chunk */
     MT_STACK_CHUNKS = 8192, /* chunks in one segment: 2 Mi stacks */
     MT_MODULE_MAX = 1024,
-    MT_MODULE_COUNTERS = 128, /* modules with counters of their own in each shard; the last one is "others" */
     MT_LIFETIME_BUCKETS = 32,
     MT_THREAD_NAMES = 256,
     MT_SCALE = 256, /* estimated counts are kept in 1/256 so that a scaled sample adds no bias */
@@ -395,15 +394,10 @@ struct mt_modules {
     struct mt_module rows[MT_MODULE_MAX];
 };
 
-struct mt_module_counter {
-    _Atomic uint64_t allocation_count, requested_bytes;
-};
-
 /* What one shard counts besides; one writer, like the shard. At mt_shard.reserved[0] as an offset. */
 struct mt_shard_attribution {
     _Atomic uint64_t lifetime_time[MT_LIFETIME_BUCKETS];   /* in 1/MT_SCALE; bucket b: below 4 ms << b */
     _Atomic uint64_t lifetime_frames[MT_LIFETIME_BUCKETS]; /* in 1/MT_SCALE; 0, 1, 2-3, 4-7 ... frames */
-    struct mt_module_counter modules[MT_MODULE_COUNTERS];
 };
 
 /* A thread name that stacks are told apart by. */

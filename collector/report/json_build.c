@@ -122,3 +122,22 @@ const char *mt_json_get_text(const json_t *object, const char *key)
     const char *text = json_string_value(json_object_get(object, key));
     return text ? text : "";
 }
+
+static int larger_first(const void *a, const void *b)
+{
+    const struct mt_json_row *left = a, *right = b;
+    return left->key < right->key ? 1 : left->key > right->key ? -1 : 0;
+}
+
+struct mt_json_row *mt_json_sort_rows(const json_t *list, const char *key, size_t *count)
+{
+    *count = json_array_size(list);
+    struct mt_json_row *rows = calloc(*count + 1, sizeof *rows);
+    if (!rows) *count = 0;
+    for (size_t i = 0; i < *count; i++) {
+        rows[i].row = json_array_get(list, i);
+        rows[i].key = mt_json_get_i64(rows[i].row, key);
+    }
+    if (*count) qsort(rows, *count, sizeof *rows, larger_first);
+    return rows;
+}

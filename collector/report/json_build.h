@@ -36,4 +36,12 @@ double mt_json_get_real(const json_t *object, const char *key);
 const char *mt_json_get_text(const json_t *object, const char *key);
 const json_t *mt_json_get(const json_t *object, const char *key);
 
+/* The rows of a list, the largest value of `key` first; key is that value. The caller frees it; NULL with count 0.
+ */
+struct mt_json_row {
+    const json_t *row;
+    int64_t key;
+};
+struct mt_json_row *mt_json_sort_rows(const json_t *list, const char *key, size_t *count);
+
 #endif

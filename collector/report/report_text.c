@@ -73,39 +73,12 @@ static const char *words_of(const json_t *list, char *buffer, size_t bytes)
     return buffer;
 }
 
-/* ---- sorted views of lists ---------------------------------------------------------- */
-
-struct sorted {
-    const json_t *row;
-    int64_t key;
-};
-
-static int larger_first(const void *a, const void *b)
-{
-    const struct sorted *left = a, *right = b;
-    return left->key < right->key ? 1 : left->key > right->key ? -1 : 0;
-}
-
-/* The rows of a list, the largest value of `key` first. The caller frees it. */
-static struct sorted *sort_rows(const json_t *list, const char *key, size_t *count)
-{
-    *count = json_array_size(list);
-    struct sorted *rows = calloc(*count + 1, sizeof *rows);
-    if (!rows) *count = 0;
-    for (size_t i = 0; i < *count; i++) {
-        rows[i].row = json_array_get(list, i);
-        rows[i].key = mt_json_get_i64(rows[i].row, key);
-    }
-    if (*count) qsort(rows, *count, sizeof *rows, larger_first);
-    return rows;
-}
-
 typedef void print_row(const struct text *text, const json_t *row);
 
 static void print_sorted(const struct text *text, const json_t *list, const char *key, print_row *print)
 {
     size_t count;
-    struct sorted *rows = sort_rows(list, key, &count);
+    struct mt_json_row *rows = mt_json_sort_rows(list, key, &count);
     size_t shown = count < text->rows ? count : text->rows;
     for (size_t i = 0; i < shown; i++) print(text, rows[i].row);
     if (count > shown) fprintf(text->out, "  ... and %zu more\n", count - shown);

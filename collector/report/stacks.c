@@ -130,10 +130,6 @@ static void add_counters(struct mt_stacks *stacks, const struct mt_shard_attribu
         stacks->lifetime_time[i] += GET(part->lifetime_time[i]);
         stacks->lifetime_frames[i] += GET(part->lifetime_frames[i]);
     }
-    for (unsigned i = 0; i < MT_MODULE_COUNTERS; i++) {
-        stacks->module_counters[i].allocation_count += GET(part->modules[i].allocation_count);
-        stacks->module_counters[i].requested_bytes += GET(part->modules[i].requested_bytes);
-    }
 }
 
 static int read_counters(struct mt_stacks *stacks, const struct mt_segment_file *file,

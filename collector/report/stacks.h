@@ -25,7 +25,6 @@ struct mt_stacks {
     struct mt_module *modules;
     size_t module_count;
     uint64_t lifetime_time[MT_LIFETIME_BUCKETS], lifetime_frames[MT_LIFETIME_BUCKETS];
-    struct mt_module_counter module_counters[MT_MODULE_COUNTERS];
     struct mt_thread_name thread_names[MT_THREAD_NAMES];
     uint64_t *frame_words;
 };

@@ -20,30 +20,6 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-struct sorted {
-    const json_t *row;
-    int64_t key;
-};
-
-static int larger_first(const void *a, const void *b)
-{
-    const struct sorted *left = a, *right = b;
-    return left->key < right->key ? 1 : left->key > right->key ? -1 : 0;
-}
-
-static struct sorted *sort_rows(const json_t *list, const char *key, size_t *count)
-{
-    *count = json_array_size(list);
-    struct sorted *rows = calloc(*count + 1, sizeof *rows);
-    if (!rows) *count = 0;
-    for (size_t i = 0; i < *count; i++) {
-        rows[i].row = json_array_get(list, i);
-        rows[i].key = mt_json_get_i64(rows[i].row, key);
-    }
-    if (*count) qsort(rows, *count, sizeof *rows, larger_first);
-    return rows;
-}
-
 /* ---- one stack ------------------------------------------------------------------------ */
 
 static void print_frame(FILE *out, const json_t *frame)
@@ -114,7 +90,7 @@ static void print_stacks(FILE *out, json_t *printed, const json_t *stacks, const
 {
     size_t count, shown = 0;
     bool is_bytes = strstr(key, "bytes") != NULL;
-    struct sorted *rows = sort_rows(stacks, key, &count);
+    struct mt_json_row *rows = mt_json_sort_rows(stacks, key, &count);
     if (count && rows[0].key > 0) fprintf(out, "\n%s\n", heading);
     for (; shown < count && shown < limit && rows[shown].key > 0; shown++)
         print_stack(out, printed, rows[shown].row, key, is_bytes);
@@ -126,7 +102,7 @@ static void print_stacks(FILE *out, json_t *printed, const json_t *stacks, const
 static void print_modules(FILE *out, const json_t *modules, size_t limit)
 {
     size_t count;
-    struct sorted *rows = sort_rows(modules, "total_bytes", &count);
+    struct mt_json_row *rows = mt_json_sort_rows(modules, "total_bytes", &count);
     if (count && rows[0].key > 0)
         fprintf(out, "\nModules that called malloc or new\n  %12s %12s %12s %12s   %s\n", "live", "at peak",
                 "in all", "calls", "module");
