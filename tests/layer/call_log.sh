@@ -10,7 +10,7 @@ compare() { # compare NAME [NAME=VALUE...] COMMAND...
     local name=$1 logged counted
     shift
     session "$name"
-    rm -f "$TEST_TMP"/calls*
+    forget() { rm -f "$MEMTRACK_SESSION"/*.seg "$TEST_TMP"/calls*; }
     with_layers "$MEMTRACK_LAYER:VK_LAYER_LUNARG_gfxreconstruct" GFXRECON_CAPTURE_FILE="$TEST_TMP/calls.gfxr" \
         GFXRECON_LOG_LEVEL=error GFXRECON_MEMORY_TRACKING_MODE=unassisted "$@"
     gfxrecon-convert --output "$TEST_TMP/calls.jsonl" "$TEST_TMP"/calls*.gfxr >/dev/null 2>&1

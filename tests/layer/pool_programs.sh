@@ -17,7 +17,7 @@ pooled() {
     local mode=$1
     shift
     rm -rf "${OUT:?}"/*
-    MEMTRACK_VULKAN_POOL=$mode tracked "$@"
+    MEMTRACK_VULKAN_POOL=$mode steady tracked "$@"
     expect "exit status of $1 in mode $mode" "$tracked_status" 0
 }
 

@@ -24,7 +24,10 @@ khronos_validation.log_filename = $TEST_TMP/messages
 khronos_validation.enables = VK_VALIDATION_FEATURE_ENABLE_BEST_PRACTICES_EXT
 khronos_validation.enable_message_limit = false
 SETTINGS
-    : >"$TEST_TMP/messages"
+    forget() {
+        rm -f "$MEMTRACK_SESSION"/*.seg
+        : >"$TEST_TMP/messages"
+    }
     # shellcheck disable=SC2046
     with_layers "$layers" VK_LAYER_SETTINGS_PATH="$TEST_TMP/vk_layer_settings.txt" $(use_zink_for "$1") "$@"
     found=$(grep -oE '^[A-Za-z]+[-A-Za-z0-9_]+\([A-Z/ ]+\)' "$TEST_TMP/messages" | sort | uniq -c)
