@@ -118,7 +118,7 @@ static void shadow_clear(void)
 
 /* ---- the hash table of sampled blocks ---------------------------------------------------- */
 
-enum { BUCKETS = 16384, LOCKS = 64, SLAB_BYTES = 65536, SPINS = 64 };
+enum { BUCKETS = 16384, LOCKS = 64, AREA_BYTES = 65536, BATCH = 8, SPINS = 64 };
 
 struct entry {
     struct entry *next;
@@ -132,6 +132,8 @@ struct table {
         struct entry *free;
     } locks[LOCKS];
     struct entry *buckets[BUCKETS];
+    _Alignas(64) _Atomic uint32_t area_lock; /* taken with a bucket's lock held */
+    struct entry *area, *area_end;           /* never used yet; touched as they are needed */
 };
 
 static struct table *table;
@@ -141,15 +143,19 @@ static unsigned bucket_of(uintptr_t address)
     return (unsigned)(((address >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 50);
 }
 
-static void lock(unsigned bucket)
+static void lock_word(_Atomic uint32_t *word)
 {
     for (unsigned spin = 1;; spin++) {
         uint32_t idle = 0;
-        if (atomic_compare_exchange_weak_explicit(&table->locks[bucket % LOCKS].word, &idle, 1,
-                                                  memory_order_acquire, memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(word, &idle, 1, memory_order_acquire, memory_order_relaxed))
             return;
         if (spin % SPINS == 0) sched_yield();
     }
+}
+
+static void lock(unsigned bucket)
+{
+    lock_word(&table->locks[bucket % LOCKS].word);
 }
 
 static void unlock(unsigned bucket)
@@ -173,15 +179,29 @@ static void change_filter(uintptr_t address, int change)
     }
 }
 
+/* A few entries from the area that all locks share, so that a lock's first block touches no page of its own. */
+static struct entry *take_batch(struct mt_core *core)
+{
+    lock_word(&table->area_lock);
+    if (table->area_end - table->area < BATCH) {
+        table->area = mt_private_map(core, AREA_BYTES);
+        table->area_end = table->area ? table->area + AREA_BYTES / sizeof *table->area : NULL;
+    }
+    struct entry *batch = table->area;
+    if (batch) table->area += BATCH;
+    atomic_store_explicit(&table->area_lock, 0, memory_order_release);
+    return batch;
+}
+
 /* With the bucket's lock held. */
 static struct entry *take_entry(struct mt_core *core, unsigned bucket)
 {
     struct entry **free = &table->locks[bucket % LOCKS].free;
     if (!*free) {
-        struct entry *slab = mt_private_map(core, SLAB_BYTES);
-        for (unsigned i = 0; slab && i < SLAB_BYTES / sizeof *slab; i++) {
-            slab[i].next = *free;
-            *free = &slab[i];
+        struct entry *batch = take_batch(core);
+        for (unsigned i = 0; batch && i < BATCH; i++) {
+            batch[i].next = *free;
+            *free = &batch[i];
         }
     }
     struct entry *entry = *free;

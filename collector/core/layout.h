@@ -331,8 +331,8 @@ struct mt_objects {
 enum {
     MT_STACK_DEPTH_MAX = 256,
     MT_STACK_BUCKETS = 32768,
-    MT_STACK_CHUNK = 256,   /* stacks in one chunk */
-    MT_STACK_CHUNKS = 8192, /* chunks in one segment: 2 Mi stacks */
+    MT_STACK_CHUNK = 64,     /* stacks in one chunk */
+    MT_STACK_CHUNKS = 32768, /* chunks in one segment: 2 Mi stacks */
     MT_MODULE_MAX = 1024,
     MT_LIFETIME_BUCKETS = 32,
     MT_THREAD_NAMES = 256,
@@ -426,7 +426,8 @@ struct mt_attribution {
     _Atomic int64_t noted_peak_bytes;         /* the peak that epoch belongs to */
     _Alignas(64) _Atomic uint64_t frames_at;  /* bump pointer into the newest arena of frames */
     _Atomic uint64_t frames_end;
-    struct mt_thread_name thread_names[MT_THREAD_NAMES];       /* the last one is "(other)" */
+    _Atomic uint32_t bucket_pages;                       /* bits: pages of buckets that have memory behind them */
+    struct mt_thread_name thread_names[MT_THREAD_NAMES]; /* the last one is "(other)" */
     _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
     _Atomic uint64_t chunks[MT_STACK_CHUNKS];
     struct mt_modules modules;

@@ -15,7 +15,8 @@
 #define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
-enum { FRAME_ARENA_BYTES = 32768, SPINS = 64 };
+enum { FRAME_ARENA_BYTES = 8192, SPINS = 64, BUCKETS_PER_PAGE = 4096 / sizeof(uint32_t) };
+_Static_assert(MT_STACK_BUCKETS / BUCKETS_PER_PAGE <= 32, "one bit for each page of buckets");
 
 /* ---- start ------------------------------------------------------------------------ */
 
@@ -37,9 +38,10 @@ static void unlock(_Atomic uint32_t *word)
 static bool start(struct mt_core *core, uint32_t mode)
 {
     struct mt_attribution *table = &core->segment->attribution;
-    if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, chunks)) ||
-        !mt_segment_commit(core, &table->modules,
-                           offsetof(struct mt_modules, rows) + 64 * sizeof(struct mt_module)))
+    bool has_names = core->options.number[MT_OPT_STACK_THREADS] != 0;
+    if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, thread_names)) ||
+        (has_names && !mt_segment_commit(core, table->thread_names, sizeof table->thread_names)) ||
+        !mt_segment_commit(core, &table->modules, offsetof(struct mt_modules, rows)))
         return false;
     mt_walk_forget(core); /* rules that were read for a parent's segment would hide the modules from this one */
     STORE(table->modules.generation, 1);
@@ -179,10 +181,26 @@ static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t hea
     }
 }
 
+/* Buckets are committed by pages: a program with few stacks uses few of them. NULL when there is no memory. */
+static _Atomic uint32_t *bucket_of(struct mt_core *core, uint64_t hash)
+{
+    struct mt_attribution *table = &core->segment->attribution;
+    unsigned index = (unsigned)((hash ^ (hash >> 32)) % MT_STACK_BUCKETS);
+    uint32_t bit = UINT32_C(1) << (index / BUCKETS_PER_PAGE);
+    if (__builtin_expect(!(LOAD(table->bucket_pages) & bit), 0)) {
+        if (!mt_segment_commit(core, &table->buckets[index], sizeof table->buckets[0])) return NULL;
+        atomic_fetch_or_explicit(&table->bucket_pages, bit, memory_order_relaxed);
+    }
+    return &table->buckets[index];
+}
+
 static uint32_t intern(struct mt_core *core, const struct key *key, bool is_cut)
 {
-    _Atomic uint32_t *bucket =
-        &core->segment->attribution.buckets[(key->hash ^ (key->hash >> 32)) % MT_STACK_BUCKETS];
+    _Atomic uint32_t *bucket = bucket_of(core, key->hash);
+    if (!bucket) {
+        FETCH_ADD(core->segment->attribution.lost[MT_LOST_STACKS], 1);
+        return 0;
+    }
     uint32_t head = atomic_load_explicit(bucket, memory_order_acquire);
     uint32_t id = search(core, head, 0, key);
     return id ? id : add(core, bucket, head, key, is_cut);
