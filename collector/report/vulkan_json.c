@@ -8,30 +8,12 @@
 #include "vulkan_names.h"
 #include "vulkan_pools_json.h"
 #include "vulkan_records.h"
+#include "vulkan_view.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A range of a memory object that a resource is bound to. */
-struct binding {
-    uint32_t memory; /* object id */
-    uint64_t start, end;
-};
-
-/* Everything about one device that several parts need. */
-struct device_view {
-    const struct mt_snapshot *snapshot;
-    uint32_t id;
-    const struct mt_object *record; /* NULL: the layer dropped it, only counters are left */
-    const struct binding *bindings; /* of all devices, by memory and start */
-    size_t binding_count;
-};
-
-struct usage_sum {
-    uint64_t bound, unbound, aliased, resource_count;
-};
 
 static json_t *flags_json(const struct mt_flag_name *names, uint64_t flags)
 {
@@ -42,84 +24,6 @@ static json_t *flags_json(const struct mt_flag_name *names, uint64_t flags)
     }
     if (flags) json_array_append_new(list, mt_json_handle(flags)); /* bits without a name here */
     return list;
-}
-
-static bool is_resource(const struct mt_object *record)
-{
-    return record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE;
-}
-
-static uint64_t occupied_bytes(const struct mt_object *record)
-{
-    uint64_t required = record->attr[MT_VK_RESOURCE_REQUIRED_BYTES];
-    return required ? required : record->size_bytes;
-}
-
-static bool is_bound(const struct mt_object *record)
-{
-    uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
-    uint64_t elsewhere = MT_VK_RESOURCE_MEMORY_FREED | MT_VK_RESOURCE_SWAPCHAIN;
-    return record->link && (flags & MT_VK_RESOURCE_BOUND) && !(flags & elsewhere);
-}
-
-/* ---- what is bound where ------------------------------------------------------ */
-
-static int by_memory_and_start(const void *a, const void *b)
-{
-    const struct binding *left = a, *right = b;
-    if (left->memory != right->memory) return left->memory < right->memory ? -1 : 1;
-    return left->start < right->start ? -1 : left->start > right->start;
-}
-
-static struct binding *collect_bindings(const struct mt_snapshot *snapshot, size_t *count)
-{
-    struct binding *list = malloc((snapshot->object_count + 1) * sizeof *list);
-    *count = 0;
-    for (size_t i = 0; list && i < snapshot->object_count; i++) {
-        const struct mt_object *record = &snapshot->objects[i].record;
-        if (!is_resource(record) || !is_bound(record)) continue;
-        uint64_t end = record->offset + occupied_bytes(record);
-        if (end < record->offset) end = UINT64_MAX;
-        list[(*count)++] = (struct binding){record->link, record->offset, end};
-    }
-    if (list) qsort(list, *count, sizeof *list, by_memory_and_start);
-    return list;
-}
-
-static size_t first_binding(const struct device_view *device, uint32_t memory)
-{
-    size_t low = 0, high = device->binding_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (device->bindings[middle].memory < memory)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The union of the bound ranges, what is left, and what is covered more than once. */
-static struct usage_sum usage_of(const struct device_view *device, uint32_t memory, uint64_t size)
-{
-    struct usage_sum sum = {0};
-    uint64_t covered_to = 0, lengths = 0;
-    for (size_t i = first_binding(device, memory);
-         i < device->binding_count && device->bindings[i].memory == memory; i++) {
-        uint64_t start = device->bindings[i].start, end = device->bindings[i].end;
-        if (end > size) end = size;
-        sum.resource_count++;
-        if (start >= end) continue;
-        lengths += end - start;
-        if (start < covered_to) start = covered_to;
-        if (end > start) {
-            sum.bound += end - start;
-            covered_to = end;
-        }
-    }
-    sum.unbound = size - sum.bound;
-    sum.aliased = lengths - sum.bound;
-    return sum;
 }
 
 /* ---- heaps and types ----------------------------------------------------------- */
@@ -163,28 +67,10 @@ static json_t *type_json(const struct mt_snapshot *snapshot, const struct mt_hea
     return row;
 }
 
-static int by_index(const void *a, const void *b)
-{
-    const struct mt_heap *left = *(const struct mt_heap *const *)a, *right = *(const struct mt_heap *const *)b;
-    return left->index < right->index ? -1 : left->index > right->index;
-}
-
-static size_t heaps_of(const struct device_view *device, enum mt_heap_kind kind,
-                       const struct mt_heap *found[MT_HEAP_MAX])
-{
-    size_t count = 0;
-    for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
-        const struct mt_heap *heap = &device->snapshot->segment->heaps[i];
-        if (MT_GET(heap->kind) == (uint32_t)kind && heap->owner == device->id) found[count++] = heap;
-    }
-    qsort(found, count, sizeof *found, by_index);
-    return count;
-}
-
-static json_t *heaps_json(const struct device_view *device, enum mt_heap_kind kind)
+static json_t *heaps_json(const struct mt_vulkan_view *device, enum mt_heap_kind kind)
 {
     const struct mt_heap *heaps[MT_HEAP_MAX];
-    size_t count = heaps_of(device, kind, heaps);
+    size_t count = mt_vulkan_heaps_of(device, kind, heaps);
     json_t *rows = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(rows, kind == MT_HEAP_DEVICE_HEAP ? heap_json(device->snapshot, heaps[i])
@@ -192,10 +78,10 @@ static json_t *heaps_json(const struct device_view *device, enum mt_heap_kind ki
     return rows;
 }
 
-static json_t *imported_json(const struct device_view *device)
+static json_t *imported_json(const struct mt_vulkan_view *device)
 {
     const struct mt_heap *heaps[MT_HEAP_MAX];
-    size_t count = heaps_of(device, MT_HEAP_DEVICE_IMPORT, heaps);
+    size_t count = mt_vulkan_heaps_of(device, MT_HEAP_DEVICE_IMPORT, heaps);
     int64_t live = 0, bytes = 0;
     uint64_t total = 0;
     for (size_t i = 0; i < count; i++) {
@@ -208,15 +94,6 @@ static json_t *imported_json(const struct device_view *device)
     mt_json_set_i64(part, "bytes", bytes);
     mt_json_set_u64(part, "import_count", total);
     return part;
-}
-
-static int64_t device_current_bytes(const struct device_view *device)
-{
-    const struct mt_heap *heaps[MT_HEAP_MAX];
-    size_t count = heaps_of(device, MT_HEAP_DEVICE_HEAP, heaps);
-    int64_t sum = 0;
-    for (size_t i = 0; i < count; i++) sum += MT_GET(heaps[i]->current_bytes);
-    return sum;
 }
 
 /* ---- allocations ---------------------------------------------------------------- */
@@ -276,7 +153,7 @@ static void set_origin(json_t *row, const struct mt_snapshot *snapshot, const st
     mt_json_set_known(row, "stack", record->stack);
 }
 
-static void set_usage(json_t *row, const struct usage_sum *usage)
+static void set_usage(json_t *row, const struct mt_vulkan_usage *usage)
 {
     mt_json_set_u64(row, "resource_count", usage->resource_count);
     mt_json_set_u64(row, "bound_bytes", usage->bound);
@@ -284,10 +161,10 @@ static void set_usage(json_t *row, const struct usage_sum *usage)
     mt_json_set_u64(row, "aliased_bytes", usage->aliased);
 }
 
-static json_t *allocation_json(const struct device_view *device, uint32_t id, const struct mt_object *record)
+static json_t *allocation_json(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
     uint64_t flags = record->attr[MT_VK_MEMORY_FLAGS], properties = record->attr[MT_VK_MEMORY_PROPERTIES];
-    struct usage_sum usage = usage_of(device, id, record->size_bytes);
+    struct mt_vulkan_usage usage = mt_vulkan_usage_of(device, id, record->size_bytes);
     json_t *row = json_object();
     mt_json_set_u64(row, "id", id);
     mt_json_set(row, "handle", mt_json_handle(record->handle));
@@ -319,20 +196,6 @@ static json_t *allocation_json(const struct device_view *device, uint32_t id, co
 }
 
 /* ---- buffers and images ------------------------------------------------------------ */
-
-static bool memory_is_host_visible(const struct mt_snapshot *snapshot, const struct mt_object *resource)
-{
-    const struct mt_object *memory = mt_snapshot_object(snapshot, resource->link);
-    return memory && memory->kind == MT_VK_MEMORY && (memory->attr[MT_VK_MEMORY_PROPERTIES] & 2u);
-}
-
-static const char *kind_of(const struct mt_snapshot *snapshot, const struct mt_object *record)
-{
-    uint64_t usage = record->attr[MT_VK_RESOURCE_USAGE];
-    if (record->kind == MT_VK_BUFFER) return mt_vk_buffer_kind(usage, memory_is_host_visible(snapshot, record));
-    return mt_vk_image_kind(usage, (uint32_t)record->attr[MT_VK_IMAGE_FORMAT],
-                            record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_SWAPCHAIN);
-}
 
 static const char *binding_name(const struct mt_object *record)
 {
@@ -381,7 +244,7 @@ static json_t *resource_json(const struct mt_snapshot *snapshot, uint32_t id, co
     json_t *row = json_object();
     mt_json_set_u64(row, "id", id);
     mt_json_set_text(row, "type", is_buffer ? "buffer" : "image");
-    mt_json_set_text(row, "kind", kind_of(snapshot, record));
+    mt_json_set_text(row, "kind", mt_vulkan_kind_of(snapshot, record));
     mt_json_set(row, "handle", mt_json_handle(record->handle));
     mt_json_set_name(row, "name", record->name);
     mt_json_set(row, "requested_bytes", is_buffer ? mt_json_u64(record->size_bytes) : NULL);
@@ -393,10 +256,10 @@ static json_t *resource_json(const struct mt_snapshot *snapshot, uint32_t id, co
     mt_json_set_u64(row, "create_flags", record->attr[MT_VK_RESOURCE_CREATE_FLAGS]);
     mt_json_set_text(row, "binding", binding_name(record));
     mt_json_set_bool(row, "sparse", (flags & MT_VK_RESOURCE_SPARSE) != 0);
-    mt_json_set(row, "memory", is_bound(record) ? mt_json_u64(record->link) : NULL);
+    mt_json_set(row, "memory", mt_vulkan_is_bound(record) ? mt_json_u64(record->link) : NULL);
     mt_json_set(row, "swapchain",
                 (flags & MT_VK_RESOURCE_SWAPCHAIN) && record->link ? mt_json_u64(record->link) : NULL);
-    mt_json_set(row, "offset", is_bound(record) ? mt_json_u64(record->offset) : NULL);
+    mt_json_set(row, "offset", mt_vulkan_is_bound(record) ? mt_json_u64(record->offset) : NULL);
     mt_json_set(row, "bound_s", mt_report_time_json(snapshot, record->attr[MT_VK_RESOURCE_BIND_NS]));
     mt_json_set(row, "image", is_buffer ? NULL : image_json(record));
     mt_json_set_bool(row, "leaked", (flags & MT_VK_RESOURCE_LEAKED) != 0);
@@ -412,14 +275,14 @@ struct kind_sum {
 static void add_to_kind(struct kind_sum *sums, size_t *count, const struct mt_snapshot *snapshot,
                         const struct mt_object *record)
 {
-    const char *kind = kind_of(snapshot, record);
+    const char *kind = mt_vulkan_kind_of(snapshot, record);
     size_t i = 0;
     while (i < *count && strcmp(sums[i].kind, kind)) i++;
     if (i == *count) sums[(*count)++] = (struct kind_sum){.kind = kind};
     sums[i].count++;
     sums[i].requested += record->size_bytes;
     sums[i].required += record->attr[MT_VK_RESOURCE_REQUIRED_BYTES];
-    if (is_bound(record)) sums[i].bound += occupied_bytes(record);
+    if (mt_vulkan_is_bound(record)) sums[i].bound += mt_vulkan_occupied_bytes(record);
 }
 
 static int larger_kind_first(const void *a, const void *b)
@@ -438,7 +301,7 @@ static void set_kind_sum(json_t *row, const struct kind_sum *sum)
 }
 
 /* {count, requested_bytes, required_bytes, bound_bytes, by_kind[]} of the buffers or images of a device. */
-static json_t *resource_sum_json(const struct device_view *device, uint16_t record_kind)
+static json_t *resource_sum_json(const struct mt_vulkan_view *device, uint16_t record_kind)
 {
     struct kind_sum sums[32], all = {0};
     size_t count = 0;
@@ -493,7 +356,7 @@ static bool is_leaked(const struct mt_object *record)
 {
     if (record->kind == MT_VK_MEMORY) return record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_LEAKED;
     if (record->kind == MT_VK_SWAPCHAIN) return record->attr[MT_VK_SWAPCHAIN_LEAKED];
-    return is_resource(record) && (record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_LEAKED);
+    return mt_vulkan_is_resource(record) && (record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_LEAKED);
 }
 
 static json_t *leak_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
@@ -507,7 +370,8 @@ static json_t *leak_json(const struct mt_snapshot *snapshot, uint32_t id, const 
     mt_json_set_text(row, "type", types[record->kind]);
     mt_json_set(row, "handle", mt_json_handle(record->handle));
     mt_json_set_name(row, "name", record->name);
-    mt_json_set_u64(row, "bytes", is_resource(record) ? occupied_bytes(record) : record->size_bytes);
+    mt_json_set_u64(row, "bytes",
+                    mt_vulkan_is_resource(record) ? mt_vulkan_occupied_bytes(record) : record->size_bytes);
     set_origin(row, snapshot, record);
     return row;
 }
@@ -543,7 +407,7 @@ static void add_call_time(json_t *part, const struct mt_histogram *histogram)
     json_decref(key);
 }
 
-static json_t *call_times_json(const struct device_view *device)
+static json_t *call_times_json(const struct mt_vulkan_view *device)
 {
     json_t *part = json_object();
     for (unsigned i = 0; i < MT_HISTOGRAM_MAX; i++) {
@@ -557,7 +421,7 @@ static json_t *call_times_json(const struct device_view *device)
 /* ---- devices ------------------------------------------------------------------------------ */
 
 typedef bool wanted_record(const struct mt_object *record);
-typedef json_t *record_row(const struct device_view *device, uint32_t id, const struct mt_object *record);
+typedef json_t *record_row(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record);
 
 static bool want_memory(const struct mt_object *record)
 {
@@ -569,22 +433,22 @@ static bool want_swapchain(const struct mt_object *record)
     return record->kind == MT_VK_SWAPCHAIN;
 }
 
-static json_t *resource_row(const struct device_view *device, uint32_t id, const struct mt_object *record)
+static json_t *resource_row(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
     return resource_json(device->snapshot, id, record);
 }
 
-static json_t *swapchain_row(const struct device_view *device, uint32_t id, const struct mt_object *record)
+static json_t *swapchain_row(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
     return swapchain_json(device->snapshot, id, record);
 }
 
-static json_t *leak_row(const struct device_view *device, uint32_t id, const struct mt_object *record)
+static json_t *leak_row(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
     return leak_json(device->snapshot, id, record);
 }
 
-static json_t *rows_json(const struct device_view *device, wanted_record *wanted, record_row *row)
+static json_t *rows_json(const struct mt_vulkan_view *device, wanted_record *wanted, record_row *row)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < device->snapshot->object_count; i++) {
@@ -596,15 +460,15 @@ static json_t *rows_json(const struct device_view *device, wanted_record *wanted
 }
 
 /* Sums over all memory objects that are not imports. */
-static json_t *memory_sum_json(const struct device_view *device)
+static json_t *memory_sum_json(const struct mt_vulkan_view *device)
 {
-    struct usage_sum all = {0};
+    struct mt_vulkan_usage all = {0};
     uint64_t count = 0, bytes = 0;
     for (size_t i = 0; i < device->snapshot->object_count; i++) {
         const struct mt_snapshot_object *object = &device->snapshot->objects[i];
         if (object->record.kind != MT_VK_MEMORY || object->record.owner != device->id) continue;
         if (object->record.attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_IMPORT) continue;
-        struct usage_sum usage = usage_of(device, object->id, object->record.size_bytes);
+        struct mt_vulkan_usage usage = mt_vulkan_usage_of(device, object->id, object->record.size_bytes);
         count++;
         bytes += object->record.size_bytes;
         all.resource_count += usage.resource_count;
@@ -628,7 +492,7 @@ static json_t *version_json(uint64_t version)
     return json_string(text);
 }
 
-static void set_identity(json_t *row, const struct device_view *device)
+static void set_identity(json_t *row, const struct mt_vulkan_view *device)
 {
     static const struct mt_object unknown;
     const struct mt_object *record = device->record ? device->record : &unknown;
@@ -656,22 +520,22 @@ static void set_identity(json_t *row, const struct device_view *device)
     mt_json_set_u64(row, "unknown_free_count", attr[MT_VK_DEVICE_UNKNOWN_FREES]);
 }
 
-static json_t *device_json(const struct device_view *device)
+static json_t *device_json(const struct mt_vulkan_view *device)
 {
     bool in_process = device->record && (device->record->attr[MT_VK_DEVICE_FLAGS] & MT_VK_DEVICE_IN_PROCESS);
     json_t *row = json_object();
     set_identity(row, device);
-    mt_json_set_i64(row, "current_bytes", device_current_bytes(device));
+    mt_json_set_i64(row, "current_bytes", mt_vulkan_current_bytes(device));
     mt_json_set(row, "heaps", heaps_json(device, MT_HEAP_DEVICE_HEAP));
     mt_json_set(row, "memory_types", heaps_json(device, MT_HEAP_DEVICE_TYPE));
     mt_json_set(row, "imported", imported_json(device));
     mt_json_set_bool(row, "in_process_memory", in_process);
-    mt_json_set_i64(row, "in_process_bytes", in_process ? device_current_bytes(device) : 0);
+    mt_json_set_i64(row, "in_process_bytes", in_process ? mt_vulkan_current_bytes(device) : 0);
     mt_json_set(row, "memory", memory_sum_json(device));
     mt_json_set(row, "buffers", resource_sum_json(device, MT_VK_BUFFER));
     mt_json_set(row, "images", resource_sum_json(device, MT_VK_IMAGE));
     mt_json_set(row, "allocations", rows_json(device, want_memory, allocation_json));
-    mt_json_set(row, "resources", rows_json(device, is_resource, resource_row));
+    mt_json_set(row, "resources", rows_json(device, mt_vulkan_is_resource, resource_row));
     mt_json_set(row, "swapchains", rows_json(device, want_swapchain, swapchain_row));
     mt_json_set(row, "leaks", rows_json(device, is_leaked, leak_row));
     mt_json_set(row, "call_times", call_times_json(device));
@@ -709,7 +573,7 @@ static size_t orphan_owners(const struct mt_snapshot *snapshot, uint32_t owners[
     return count;
 }
 
-static json_t *devices_json(struct device_view *device)
+static json_t *devices_json(struct mt_vulkan_view *device)
 {
     const struct mt_snapshot *snapshot = device->snapshot;
     uint32_t orphans[MT_HEAP_MAX];
@@ -731,14 +595,13 @@ static json_t *devices_json(struct device_view *device)
 
 json_t *mt_report_vulkan_json(const struct mt_snapshot *snapshot)
 {
-    struct device_view device = {.snapshot = snapshot};
-    struct binding *bindings = collect_bindings(snapshot, &device.binding_count);
-    device.bindings = bindings;
+    struct mt_vulkan_view view;
+    mt_vulkan_view_start(&view, snapshot);
     struct mt_timeline_point now = mt_timeline_point_of(snapshot, NULL);
     json_t *part = json_object();
     mt_json_set_i64(part, "current_bytes", now.vulkan_current_bytes);
-    mt_json_set(part, "devices", devices_json(&device));
+    mt_json_set(part, "devices", devices_json(&view));
     mt_json_set(part, "host", host_json(snapshot));
-    free(bindings);
+    mt_vulkan_view_end(&view);
     return part;
 }

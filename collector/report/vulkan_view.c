@@ -1,0 +1,143 @@
+/*
+ * What several parts of the report ask of a device's records: which ranges of
+ * its memory are covered, what kind a resource is, its rows of counters. Pure
+ * functions over a snapshot.
+ */
+#include "vulkan_view.h"
+
+#include "vulkan_names.h"
+#include "vulkan_records.h"
+
+#include <stdlib.h>
+
+bool mt_vulkan_is_resource(const struct mt_object *record)
+{
+    return record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE;
+}
+
+uint64_t mt_vulkan_occupied_bytes(const struct mt_object *record)
+{
+    uint64_t required = record->attr[MT_VK_RESOURCE_REQUIRED_BYTES];
+    return required ? required : record->size_bytes;
+}
+
+bool mt_vulkan_is_bound(const struct mt_object *record)
+{
+    uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
+    uint64_t elsewhere = MT_VK_RESOURCE_MEMORY_FREED | MT_VK_RESOURCE_SWAPCHAIN;
+    return record->link && (flags & MT_VK_RESOURCE_BOUND) && !(flags & elsewhere);
+}
+
+/* ---- what is bound where ------------------------------------------------------ */
+
+static int by_memory_and_start(const void *a, const void *b)
+{
+    const struct mt_vulkan_binding *left = a, *right = b;
+    if (left->memory != right->memory) return left->memory < right->memory ? -1 : 1;
+    return left->start < right->start ? -1 : left->start > right->start;
+}
+
+static struct mt_vulkan_binding *collect_bindings(const struct mt_snapshot *snapshot, size_t *count)
+{
+    struct mt_vulkan_binding *list = malloc((snapshot->object_count + 1) * sizeof *list);
+    *count = 0;
+    for (size_t i = 0; list && i < snapshot->object_count; i++) {
+        const struct mt_object *record = &snapshot->objects[i].record;
+        if (!mt_vulkan_is_resource(record) || !mt_vulkan_is_bound(record)) continue;
+        uint64_t end = record->offset + mt_vulkan_occupied_bytes(record);
+        if (end < record->offset) end = UINT64_MAX;
+        list[(*count)++] = (struct mt_vulkan_binding){record->link, record->offset, end};
+    }
+    if (list) qsort(list, *count, sizeof *list, by_memory_and_start);
+    return list;
+}
+
+static size_t first_binding(const struct mt_vulkan_view *device, uint32_t memory)
+{
+    size_t low = 0, high = device->binding_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (device->bindings[middle].memory < memory)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The union of the bound ranges, what is left, and what is covered more than once. */
+struct mt_vulkan_usage mt_vulkan_usage_of(const struct mt_vulkan_view *device, uint32_t memory, uint64_t size)
+{
+    struct mt_vulkan_usage sum = {0};
+    uint64_t covered_to = 0, lengths = 0;
+    for (size_t i = first_binding(device, memory);
+         i < device->binding_count && device->bindings[i].memory == memory; i++) {
+        uint64_t start = device->bindings[i].start, end = device->bindings[i].end;
+        if (end > size) end = size;
+        sum.resource_count++;
+        if (start >= end) continue;
+        lengths += end - start;
+        if (start < covered_to) start = covered_to;
+        if (end > start) {
+            sum.bound += end - start;
+            covered_to = end;
+        }
+    }
+    sum.unbound = size - sum.bound;
+    sum.aliased = lengths - sum.bound;
+    return sum;
+}
+
+static int by_index(const void *a, const void *b)
+{
+    const struct mt_heap *left = *(const struct mt_heap *const *)a, *right = *(const struct mt_heap *const *)b;
+    return left->index < right->index ? -1 : left->index > right->index;
+}
+
+size_t mt_vulkan_heaps_of(const struct mt_vulkan_view *device, enum mt_heap_kind kind,
+                          const struct mt_heap *found[MT_HEAP_MAX])
+{
+    size_t count = 0;
+    for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
+        const struct mt_heap *heap = &device->snapshot->segment->heaps[i];
+        if (MT_GET(heap->kind) == (uint32_t)kind && heap->owner == device->id) found[count++] = heap;
+    }
+    qsort(found, count, sizeof *found, by_index);
+    return count;
+}
+
+int64_t mt_vulkan_current_bytes(const struct mt_vulkan_view *device)
+{
+    const struct mt_heap *heaps[MT_HEAP_MAX];
+    size_t count = mt_vulkan_heaps_of(device, MT_HEAP_DEVICE_HEAP, heaps);
+    int64_t sum = 0;
+    for (size_t i = 0; i < count; i++) sum += MT_GET(heaps[i]->current_bytes);
+    return sum;
+}
+
+static bool memory_is_host_visible(const struct mt_snapshot *snapshot, const struct mt_object *resource)
+{
+    const struct mt_object *memory = mt_snapshot_object(snapshot, resource->link);
+    return memory && memory->kind == MT_VK_MEMORY && (memory->attr[MT_VK_MEMORY_PROPERTIES] & 2u);
+}
+
+const char *mt_vulkan_kind_of(const struct mt_snapshot *snapshot, const struct mt_object *record)
+{
+    uint64_t usage = record->attr[MT_VK_RESOURCE_USAGE];
+    if (record->kind == MT_VK_BUFFER) return mt_vk_buffer_kind(usage, memory_is_host_visible(snapshot, record));
+    return mt_vk_image_kind(usage, (uint32_t)record->attr[MT_VK_IMAGE_FORMAT],
+                            record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_SWAPCHAIN);
+}
+
+void mt_vulkan_view_start(struct mt_vulkan_view *view, const struct mt_snapshot *snapshot)
+{
+    *view = (struct mt_vulkan_view){.snapshot = snapshot};
+    view->bindings = collect_bindings(snapshot, &view->binding_count);
+}
+
+void mt_vulkan_view_end(struct mt_vulkan_view *view)
+{
+    free(view->bindings);
+    view->bindings = NULL;
+    view->binding_count = 0;
+}
