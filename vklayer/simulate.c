@@ -11,7 +11,6 @@
 #include <time.h>
 
 enum { CARDS = 8, TOLD_FAILURES = 16 };
-enum fail_mode { FAIL_NEVER, FAIL_ONCE, FAIL_EVERY, FAIL_RATE };
 
 /* One physical device; several VkDevices share its heaps. */
 struct mt_simulated_card {
@@ -22,10 +21,8 @@ struct mt_simulated_card {
 static struct {
     struct mt_lock lock; /* while the options are read */
     bool is_read, limits_heaps, is_on;
-    uint64_t limit_bytes[VK_MAX_MEMORY_HEAPS]; /* 0 = none */
-    enum fail_mode fail;
-    uint64_t fail_number; /* of ONCE and EVERY */
-    uint64_t fail_chance; /* of RATE, of 2^64 */
+    uint64_t limit_bytes[MT_OPTION_HEAPS]; /* as many as VK_MAX_MEMORY_HEAPS; 0 = none */
+    struct mt_failures fail;
     uint64_t delay_us;
     _Atomic uint64_t asked_count, failed_count;
     _Atomic uint32_t is_told;
@@ -34,97 +31,16 @@ static struct {
 
 /* ---- options ----------------------------------------------------------------------- */
 
-static bool read_digits(const char **at, uint64_t *value)
-{
-    const char *start = *at;
-    for (*value = 0; **at >= '0' && **at <= '9'; ++*at) {
-        if (*value > UINT64_MAX / 16) return false;
-        *value = *value * 10 + (uint64_t)(**at - '0');
-    }
-    return *at > start;
-}
-
-static bool read_size(const char **at, uint64_t *bytes)
-{
-    static const char suffixes[] = "KMGT";
-    if (!read_digits(at, bytes)) return false;
-    const char *suffix = **at ? strchr(suffixes, **at & ~32) : NULL;
-    if (suffix && **at != ',') {
-        unsigned shift = 10u * (unsigned)(suffix - suffixes + 1);
-        if (*bytes > UINT64_MAX >> shift) return false;
-        *bytes <<= shift;
-        ++*at;
-    }
-    return *bytes > 0;
-}
-
-/* "0:4G,1:512M" */
-static bool read_limits(const char *text)
-{
-    uint64_t heap, bytes, limits[VK_MAX_MEMORY_HEAPS] = {0};
-    const char *at = text;
-    for (;;) {
-        if (!read_digits(&at, &heap) || heap >= VK_MAX_MEMORY_HEAPS || *at++ != ':' || !read_size(&at, &bytes))
-            return false;
-        if (limits[heap]) return false;
-        limits[heap] = bytes;
-        if (!*at) break;
-        if (*at++ != ',') return false;
-    }
-    memcpy(simulation.limit_bytes, limits, sizeof limits);
-    simulation.limits_heaps = true;
-    return true;
-}
-
-/* A part from 0 (exclusive) to 1, as a share of 2^64. */
-static bool read_part(const char *text, uint64_t *share)
-{
-    double value = 0, scale = 1;
-    const char *at = text;
-    while (*at >= '0' && *at <= '9') value = value * 10 + (*at++ - '0');
-    if (*at == '.')
-        for (at++; *at >= '0' && *at <= '9'; at++) value += (*at - '0') * (scale /= 10);
-    if (*at || at == text || value <= 0 || value > 1) return false;
-    *share = value >= 1 ? UINT64_MAX : (uint64_t)(value * 18446744073709551616.0);
-    return true;
-}
-
-/* "7", "every:10" or "rate:0.01" */
-static bool read_failures(const char *text)
-{
-    uint64_t number = 0;
-    enum fail_mode mode = FAIL_ONCE;
-    if (!strncmp(text, "rate:", 5)) {
-        if (!read_part(text + 5, &simulation.fail_chance)) return false;
-        simulation.fail = FAIL_RATE;
-        return true;
-    }
-    if (!strncmp(text, "every:", 6)) {
-        mode = FAIL_EVERY;
-        text += 6;
-    }
-    if (!read_digits(&text, &number) || *text || !number) return false;
-    simulation.fail = mode;
-    simulation.fail_number = number;
-    return true;
-}
-
-static void read_option(const struct mt_core *core, enum mt_option option, bool (*read)(const char *),
-                        const char *expected)
-{
-    const char *text = core->options.text[option];
-    if (!text || !*text || read(text)) return;
-    mt_say("%s=%s: expected %s; nothing is simulated by it", mt_option_table[option].name, text, expected);
-}
-
 void mt_simulate_start(struct mt_core *core)
 {
     mt_lock_enter(&simulation.lock);
     if (!simulation.is_read) {
-        read_option(core, MT_OPT_VULKAN_HEAP_LIMIT, read_limits, "HEAP:SIZE[,HEAP:SIZE...], such as 0:4G,1:512M");
-        read_option(core, MT_OPT_VULKAN_FAIL, read_failures, "N, every:N or rate:P with P up to 1");
+        const char *limits = core->options.text[MT_OPT_VULKAN_HEAP_LIMIT];
+        const char *failures = core->options.text[MT_OPT_VULKAN_FAIL];
+        simulation.limits_heaps = *limits && mt_option_heaps(limits, simulation.limit_bytes);
+        if (*failures) mt_option_failures(failures, &simulation.fail);
         simulation.delay_us = core->options.number[MT_OPT_VULKAN_DELAY];
-        simulation.is_on = simulation.limits_heaps || simulation.fail != FAIL_NEVER || simulation.delay_us;
+        simulation.is_on = simulation.limits_heaps || simulation.fail.mode != MT_FAIL_NEVER || simulation.delay_us;
         simulation.is_read = true;
     }
     mt_lock_leave(&simulation.lock);
@@ -196,7 +112,7 @@ static void tell(struct mt_core *core)
         if (simulation.limit_bytes[i])
             mt_event(core, "simulation", "memory heap %u is limited to %lu bytes", i,
                      (unsigned long)simulation.limit_bytes[i]);
-    if (simulation.fail != FAIL_NEVER)
+    if (simulation.fail.mode != MT_FAIL_NEVER)
         mt_event(core, "simulation", "vkAllocateMemory is made to fail: %s",
                  core->options.text[MT_OPT_VULKAN_FAIL]);
     if (simulation.delay_us)
@@ -236,11 +152,11 @@ static uint64_t scatter(uint64_t number)
 
 static bool is_failing(uint64_t number)
 {
-    switch (simulation.fail) {
-    case FAIL_NEVER: return false;
-    case FAIL_ONCE: return number == simulation.fail_number;
-    case FAIL_EVERY: return number % simulation.fail_number == 0;
-    case FAIL_RATE: return scatter(number) <= simulation.fail_chance;
+    switch (simulation.fail.mode) {
+    case MT_FAIL_NEVER: return false;
+    case MT_FAIL_ONCE: return number == simulation.fail.number;
+    case MT_FAIL_EVERY: return number % simulation.fail.number == 0;
+    case MT_FAIL_RATE: return scatter(number) <= simulation.fail.chance;
     }
     return false;
 }

@@ -15,7 +15,8 @@ extern char **environ;
 
 static const char *type_name(const struct mt_option_info *info)
 {
-    static const char *const names[] = {"on or off", "number", "size", "seconds", "choice", "text"};
+    static const char *const names[] = {"on or off", "number", "size",          "seconds",
+                                        "choice",    "text",   "HEAP:SIZE,...", "N, every:N or rate:P"};
     return info->type == MT_TYPE_CHOICE ? info->choices : names[info->type];
 }
 

@@ -28,7 +28,7 @@ static int command_version(int argc, char **argv);
 static const struct subcommand subcommands[] = {
     {"run", mt_command_run, "[OPTIONS] [--] COMMAND [ARGUMENTS]",
      "run a program under memtrack and write its reports",
-     "  --output DIR       where the reports go (made when missing; default: MEMTRACK_OUTPUT or .)\n"
+     "  -o, --output DIR   where the reports go (made when missing; default: MEMTRACK_OUTPUT or .)\n"
      "  --interval S       seconds between two reports of a running program (default 5)\n"
      "  --keep             keep every full report under a sequence number\n"
      "  --vulkan=MODE      auto: load the Vulkan layer where it is found; on: say so when it is not; off\n"

@@ -82,6 +82,14 @@ static int parse_vulkan(const char *value, struct run_arguments *arguments)
     return 0;
 }
 
+/* "-o DIR" and "-oDIR". */
+static int parse_output(int argc, char **argv, int *at)
+{
+    const char *value = argv[*at][2] ? argv[*at] + 2 : *at + 1 < argc ? argv[++*at] : NULL;
+    if (!value || *value == '-') return mt_usage_error("run", "-o needs a directory");
+    return set_option(MT_OPT_OUTPUT, value);
+}
+
 /* One option at argv[*at]; moves *at over a value of its own. */
 static int parse_option(int argc, char **argv, int *at, struct run_arguments *arguments)
 {
@@ -91,6 +99,8 @@ static int parse_option(int argc, char **argv, int *at, struct run_arguments *ar
         arguments->quiet = true;
     else if (!strcmp(argument, "--keep"))
         return set_option(MT_OPT_KEEP, "on");
+    else if (!strncmp(argument, "-o", 2))
+        return parse_output(argc, argv, at);
     else if (mt_option_argument(argc, argv, at, "--vulkan", &value))
         return parse_vulkan(value, arguments);
     else {

@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <string.h>
 
-#define BOOL    MT_TYPE_BOOL
-#define INT     MT_TYPE_INT
-#define SIZE    MT_TYPE_SIZE
-#define SECONDS MT_TYPE_SECONDS
-#define CHOICE  MT_TYPE_CHOICE
-#define TEXT    MT_TYPE_TEXT
+#define BOOL     MT_TYPE_BOOL
+#define INT      MT_TYPE_INT
+#define SIZE     MT_TYPE_SIZE
+#define SECONDS  MT_TYPE_SECONDS
+#define CHOICE   MT_TYPE_CHOICE
+#define TEXT     MT_TYPE_TEXT
+#define HEAPS    MT_TYPE_HEAPS
+#define FAILURES MT_TYPE_FAILURES
 
 const struct mt_option_info mt_option_table[MT_OPT_COUNT] = {
 #define MT_OPTION(id, name, type, def, min, max, choices, help) {#id, name, type, def, min, max, choices, help},
@@ -28,6 +30,8 @@ const struct mt_option_info mt_option_table[MT_OPT_COUNT] = {
 #undef SECONDS
 #undef CHOICE
 #undef TEXT
+#undef HEAPS
+#undef FAILURES
 
 static bool equals_any(const char *text, const char *const *words)
 {
@@ -108,10 +112,14 @@ static int parse_number(const struct mt_option_info *info, const char *text, uin
 
 static int parse(const struct mt_option_info *info, const char *text, uint64_t *value)
 {
+    uint64_t heaps[MT_OPTION_HEAPS];
+    struct mt_failures failures;
     switch (info->type) {
     case MT_TYPE_BOOL: return parse_bool(text, value);
     case MT_TYPE_CHOICE: return parse_choice(text, info->choices, value);
     case MT_TYPE_TEXT: *value = 0; return 0;
+    case MT_TYPE_HEAPS: *value = 0; return !*text || mt_option_heaps(text, heaps) ? 0 : -EINVAL;
+    case MT_TYPE_FAILURES: *value = 0; return !*text || mt_option_failures(text, &failures) ? 0 : -EINVAL;
     case MT_TYPE_INT:
     case MT_TYPE_SIZE:
     case MT_TYPE_SECONDS: return parse_number(info, text, value);
@@ -143,6 +151,8 @@ static void describe_expected(const struct mt_option_info *info, char *buffer, s
     case MT_TYPE_BOOL: mt_format(buffer, bytes, "on or off"); return;
     case MT_TYPE_CHOICE: mt_format(buffer, bytes, "one of %s", info->choices); return;
     case MT_TYPE_TEXT: mt_format(buffer, bytes, "a text"); return;
+    case MT_TYPE_HEAPS: mt_format(buffer, bytes, "HEAP:SIZE[,HEAP:SIZE...], such as 0:4G,1:512M"); return;
+    case MT_TYPE_FAILURES: mt_format(buffer, bytes, "N, every:N or rate:P with P up to 1"); return;
     case MT_TYPE_INT:
     case MT_TYPE_SIZE:
     case MT_TYPE_SECONDS: break;

@@ -16,7 +16,16 @@ enum mt_option {
     MT_OPT_COUNT
 };
 
-enum mt_option_type { MT_TYPE_BOOL, MT_TYPE_INT, MT_TYPE_SIZE, MT_TYPE_SECONDS, MT_TYPE_CHOICE, MT_TYPE_TEXT };
+enum mt_option_type {
+    MT_TYPE_BOOL,
+    MT_TYPE_INT,
+    MT_TYPE_SIZE,
+    MT_TYPE_SECONDS,
+    MT_TYPE_CHOICE,
+    MT_TYPE_TEXT,
+    MT_TYPE_HEAPS,    /* a text for mt_option_heaps(), or empty */
+    MT_TYPE_FAILURES, /* a text for mt_option_failures(), or empty */
+};
 
 struct mt_option_info {
     const char *id;   /* "OUTPUT" */
@@ -49,6 +58,19 @@ unsigned mt_options_read(struct mt_option_values *values, char *const *environme
 /* Sets one option from a text. Returns 0, or -EINVAL with one line in message. */
 int mt_option_set(struct mt_option_values *values, enum mt_option option, const char *text, char *message,
                   size_t message_bytes);
+
+/* "0:4G,1:512M": sizes by heap, each heap once; 0 where none is given. False for anything else. */
+enum { MT_OPTION_HEAPS = 16 };
+bool mt_option_heaps(const char *text, uint64_t bytes[MT_OPTION_HEAPS]);
+
+/* "7", "every:10" or "rate:0.01": which calls are to fail. False for anything else. */
+enum mt_failure_mode { MT_FAIL_NEVER, MT_FAIL_ONCE, MT_FAIL_EVERY, MT_FAIL_RATE };
+struct mt_failures {
+    enum mt_failure_mode mode;
+    uint64_t number; /* of ONCE and EVERY */
+    uint64_t chance; /* of RATE, of 2^64 */
+};
+bool mt_option_failures(const char *text, struct mt_failures *failures);
 
 /* Writes "NAME=value\n" for all options; returns the bytes written, without the NUL. */
 size_t mt_options_print(const struct mt_option_values *values, char *buffer, size_t bytes);

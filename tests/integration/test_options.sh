@@ -29,19 +29,23 @@ check_report "$TEST_TMP/json" 'config["MEMTRACK_PEAK"] == "batched"'
 # An empty value is as good as none.
 LINES_EMPTY=$(env MEMTRACK_INTERVAL= MEMTRACK_COLLECTOR=none LD_PRELOAD="$PRELOAD" /bin/true 2>&1 | wc -l)
 expect "lines about an empty value" "$LINES_EMPTY" 0
+try MEMTRACK_VULKAN_HEAP_LIMIT=4G
+try MEMTRACK_VULKAN_FAIL=every:
 # memtrack run says it once, however many processes there are.
 status=0
 output=$(MEMTRACK_INTERVAL=soon MEMTRACK_NO_SUCH=1 "$MEMTRACK" run --output "$OUT" -- sh -c 'seq 3 | sort | tail -n 1; exit 3' 2>"$TEST_TMP/err") || status=$?
 expect "run with bad options in the environment" "$status $output" "3 3"
 expect "lines about them" "$(grep -c 'MEMTRACK_INTERVAL' "$TEST_TMP/err") $(grep -c 'MEMTRACK_NO_SUCH' "$TEST_TMP/err")" "1 1"
 # The command's own arguments.
-for bad in --no-such-option --interval=never --vulkan=maybe --interval; do
+for bad in --no-such-option --interval=never --vulkan=maybe --interval --vulkan-heap-limit=4G --vulkan-fail=rate:2 -o; do
     status=0
     "$MEMTRACK" run "$bad" -- touch "$TEST_TMP/ran" >"$TEST_TMP/out" 2>"$TEST_TMP/err" || status=$?
     expect "status of run $bad" "$status" 2
     [ "$(grep -c . "$TEST_TMP/err")" -ge 1 ] || problem "run $bad says nothing"
     [ ! -e "$TEST_TMP/ran" ] || problem "run $bad ran the program"
 done
+"$MEMTRACK" run -o "$TEST_TMP/short" --quiet -- true && [ -n "$(find "$TEST_TMP/short" -name '*.json')" ] || problem "run -o DIR"
+"$MEMTRACK" run -o"$TEST_TMP/joined" --quiet -- true && [ -n "$(find "$TEST_TMP/joined" -name '*.json')" ] || problem "run -oDIR"
 status=0; "$MEMTRACK" no-such-command 2>"$TEST_TMP/err" >/dev/null || status=$?
 expect "status of an unknown command" "$status" 2
 status=0; "$MEMTRACK" run 2>/dev/null >/dev/null || status=$?

@@ -63,10 +63,29 @@ START_TEST(a_size_takes_suffixes)
 }
 END_TEST
 
-static const char *const bad[] = {"MEMTRACK_PEAK=maybe",     "MEMTRACK_PEAK=batche",      "MEMTRACK_PEAK_BATCH=12x",
-                                  "MEMTRACK_PEAK_BATCH=1",   "MEMTRACK_PEAK_BATCH=-4096", "MEMTRACK_INTERVAL=0",
-                                  "MEMTRACK_INTERVAL=soon",  "MEMTRACK_INTERVAL=.",       "MEMTRACK_KEEP=perhaps",
-                                  "MEMTRACK_SEGMENT_SIZE=1K"};
+static const char *const bad[] = {"MEMTRACK_PEAK=maybe",
+                                  "MEMTRACK_PEAK=batche",
+                                  "MEMTRACK_PEAK_BATCH=12x",
+                                  "MEMTRACK_PEAK_BATCH=1",
+                                  "MEMTRACK_PEAK_BATCH=-4096",
+                                  "MEMTRACK_INTERVAL=0",
+                                  "MEMTRACK_INTERVAL=soon",
+                                  "MEMTRACK_INTERVAL=.",
+                                  "MEMTRACK_KEEP=perhaps",
+                                  "MEMTRACK_SEGMENT_SIZE=1K",
+                                  "MEMTRACK_VULKAN_HEAP_LIMIT=4G",
+                                  "MEMTRACK_VULKAN_HEAP_LIMIT=0:0",
+                                  "MEMTRACK_VULKAN_HEAP_LIMIT=16:1G",
+                                  "MEMTRACK_VULKAN_HEAP_LIMIT=0:4G,",
+                                  "MEMTRACK_VULKAN_HEAP_LIMIT=0:1G,0:2G",
+                                  "MEMTRACK_VULKAN_BUDGET=0:4Q",
+                                  "MEMTRACK_VULKAN_BUDGET=0:99999999999999999999",
+                                  "MEMTRACK_VULKAN_FAIL=0",
+                                  "MEMTRACK_VULKAN_FAIL=x",
+                                  "MEMTRACK_VULKAN_FAIL=every:",
+                                  "MEMTRACK_VULKAN_FAIL=rate:2",
+                                  "MEMTRACK_VULKAN_FAIL=rate:0",
+                                  "MEMTRACK_VULKAN_FAIL=5x"};
 
 START_TEST(a_bad_value_keeps_the_default_and_says_so_in_one_line)
 {
@@ -77,6 +96,21 @@ START_TEST(a_bad_value_keeps_the_default_and_says_so_in_one_line)
     ck_assert_ptr_null(strchr(last_line, '\n'));
     ck_assert_ptr_nonnull(strstr(last_line, "expected"));
     ck_assert_mem_eq(values.number, defaults.number, sizeof values.number);
+}
+END_TEST
+
+START_TEST(sizes_by_heap_and_failures_are_read)
+{
+    uint64_t bytes[MT_OPTION_HEAPS];
+    struct mt_failures failures;
+    ck_assert(mt_option_heaps("2:1G,0:4096", bytes));
+    ck_assert_uint_eq(bytes[0], 4096);
+    ck_assert_uint_eq(bytes[1], 0);
+    ck_assert_uint_eq(bytes[2], 1073741824);
+    ck_assert(mt_option_failures("7", &failures) && failures.mode == MT_FAIL_ONCE && failures.number == 7);
+    ck_assert(mt_option_failures("every:3", &failures) && failures.mode == MT_FAIL_EVERY && failures.number == 3);
+    ck_assert(mt_option_failures("rate:0.5", &failures) && failures.mode == MT_FAIL_RATE);
+    ck_assert_uint_eq(failures.chance, UINT64_C(1) << 63);
 }
 END_TEST
 
@@ -128,6 +162,7 @@ int main(void)
     tcase_add_test(tests, every_default_is_a_legal_value);
     tcase_add_loop_test(tests, a_size_takes_suffixes, 0, sizeof sizes / sizeof *sizes);
     tcase_add_loop_test(tests, a_bad_value_keeps_the_default_and_says_so_in_one_line, 0, sizeof bad / sizeof *bad);
+    tcase_add_test(tests, sizes_by_heap_and_failures_are_read);
     tcase_add_test(tests, an_unknown_option_is_named);
     tcase_add_test(tests, an_empty_value_means_the_default);
     tcase_add_test(tests, seconds_may_have_a_fraction);
