@@ -7,6 +7,7 @@
 #include "collector.h"
 #include "command.h"
 #include "report/json_build.h"
+#include "report/stacks_json.h"
 #include "report/writer.h"
 
 #include <errno.h>
@@ -26,6 +27,10 @@ static const uint64_t SAMPLE_EVERY_NS = UINT64_C(250000000);
 static const uint64_t MAPPINGS_EVERY_NS = UINT64_C(30000000000);
 /* An exec that failed goes back to RUNNING within microseconds; after this time it has succeeded. */
 static const uint64_t EXEC_SETTLED_NS = UINT64_C(300000000);
+
+/* The age at which a program's stacks are looked at first; then at double the age each time, until reports do it.
+ */
+static const uint64_t LOOK_AHEAD_NS = UINT64_C(200000000);
 
 static uint64_t option_seconds(const struct mt_snapshot *snapshot, const char *name, double fallback)
 {
@@ -67,6 +72,7 @@ int mt_watched_open(struct mt_watched *watched, const char *path, mt_image_count
     watched->keep_reports = option_is_on(&snapshot, "MEMTRACK_KEEP");
     watched->met_ns = now;
     watched->next_report_ns = now + watched->interval_ns;
+    watched->next_names_ns = now + LOOK_AHEAD_NS;
     watched->next_mappings_ns = now + SECOND_NS;
     watched->dump_seen = MT_GET(snapshot.segment->globals.dump_done);
     bool running = MT_GET(snapshot.segment->process.state) == MT_STATE_RUNNING;
@@ -319,6 +325,21 @@ static void sample(struct mt_watched *watched, bool with_mappings)
     watched->next_mappings_ns = now + MAPPINGS_EVERY_NS;
 }
 
+/*
+ * Debug information is read while the program runs, on another processor, and
+ * not when it has ended and its user waits for the report.
+ */
+static void look_ahead(struct mt_watched *watched, uint64_t now)
+{
+    struct mt_snapshot snapshot;
+    char why[200];
+    uint64_t age = now - watched->met_ns;
+    watched->next_names_ns = now + (age > LOOK_AHEAD_NS ? age : LOOK_AHEAD_NS);
+    if (mt_snapshot_take(&snapshot, &watched->file, why, sizeof why)) return;
+    mt_stacks_json_look_ahead(&snapshot);
+    mt_snapshot_free(&snapshot);
+}
+
 static void note_path(const struct mt_watched *watched)
 {
     char path[1300];
@@ -377,5 +398,6 @@ enum mt_watched_verdict mt_watched_step(struct mt_watched *watched, bool newer_i
         write_interval_report(watched, now);
     else if (now >= watched->next_sample_ns)
         sample(watched, now >= watched->next_mappings_ns);
+    if (now >= watched->next_names_ns) look_ahead(watched, now);
     return MT_WATCHED_RUNS;
 }

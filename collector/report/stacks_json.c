@@ -66,6 +66,12 @@ json_t *mt_stacks_json_frames(const struct mt_snapshot *snapshot, uint32_t id)
     return stack ? frames_of(snapshot, stack) : json_array();
 }
 
+void mt_stacks_json_look_ahead(const struct mt_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->stacks.count; i++)
+        json_decref(frames_of(snapshot, &snapshot->stacks.stacks[i]));
+}
+
 json_t *mt_stacks_json_of_objects(const struct mt_snapshot *snapshot)
 {
     json_t *list = json_array(), *seen = json_object();
