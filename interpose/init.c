@@ -37,6 +37,7 @@ static void tell_segment(void)
     mt_copy_name(&mt_core, process->next_allocator, sizeof process->next_allocator, mt_next.path);
     mt_copy_name(&mt_core, process->foreign_allocator, sizeof process->foreign_allocator, mt_next.foreign);
     mt_mappings_publish();
+    atomic_store_explicit(&mt_core.change_scope, mt_thread_change_scope, memory_order_relaxed);
 }
 
 static enum mt_init_verdict settle_off(void)

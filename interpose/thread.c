@@ -202,6 +202,13 @@ MT_COLD void *mt_count_mapped_alone(void *block)
     return block;
 }
 
+uint32_t mt_thread_change_scope(uint32_t scope)
+{
+    uint32_t previous = mt_thread.scope;
+    mt_thread.scope = (uint16_t)scope;
+    return previous;
+}
+
 /* ---- the end of a thread ------------------------------------------------------ */
 
 static void retire(struct mt_thread *thread)

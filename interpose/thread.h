@@ -32,6 +32,7 @@ struct mt_thread {
     uint8_t is_presenting;    /* inside a presentation call */
     uint8_t rounds;           /* of thread-specific destructors */
     uint8_t holds_mappings;   /* it has, or is about to take, the lock of the mappings */
+    uint16_t scope;           /* see mt_scope_enter() */
     char name[16];            /* as the kernel knows it; "" = not asked yet */
     uint32_t renames;         /* names that threads gave to others, when `name` was taken over */
     uint32_t stack_epoch;     /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
@@ -83,6 +84,9 @@ void mt_thread_reallocated(void);
 
 /* In a fork's child, for the one thread there is. */
 void mt_thread_after_fork_in_child(void);
+
+/* Puts the calling thread into a scope; returns the one it was in. */
+uint32_t mt_thread_change_scope(uint32_t scope);
 
 /* Makes the key whose destructor retires shards. Called once, before the core starts. */
 void mt_thread_start(void);

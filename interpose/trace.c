@@ -201,10 +201,10 @@ static unsigned bucket_of(uint64_t value)
 /* The part of a shard that counts lifetimes; made on first use. NULL when there is no memory. */
 static struct mt_shard_attribution *counters_of(struct mt_shard *shard)
 {
-    uint64_t offset = LOAD(shard->reserved[0]);
+    uint64_t offset = LOAD(shard->attribution);
     if (!offset) {
         offset = mt_core_alloc(&mt_core, sizeof(struct mt_shard_attribution));
-        atomic_store_explicit(&shard->reserved[0], offset, memory_order_release);
+        atomic_store_explicit(&shard->attribution, offset, memory_order_release);
     }
     return offset ? (struct mt_shard_attribution *)(void *)((char *)mt_core.segment + offset) : NULL;
 }

@@ -3,6 +3,7 @@
  * and library constructors; it may therefore not allocate, and it must leave
  * the program running whatever goes wrong.
  */
+#include "origin.h"
 #include "segment.h"
 #include "shard.h"
 #include "sys.h"
@@ -187,7 +188,9 @@ static bool start_in_child(struct mt_core *core)
     uint32_t clients = LOAD(core->segment->process.clients);
     uint64_t private_bytes = LOAD(core->segment->globals.private_bytes);
     uint64_t mapped_bytes = LOAD(core->segment->globals.mapped_bytes);
+    struct mt_origin_kept *kept = mt_origin_keep(core);
     if (!make_segment(core, (enum mt_client)clients)) return false;
+    mt_origin_restore(core, kept);
     struct mt_globals *globals = &core->segment->globals;
     core->segment->process.is_fork = 1;
     globals->inherited_bytes = core->fork_live_bytes;
@@ -229,6 +232,7 @@ void mt_core_before_fork(struct mt_core *core)
     int64_t count = (int64_t)(globals->inherited_count + sum.allocation_count - sum.free_count);
     core->fork_live_bytes = live > 0 ? (uint64_t)live : 0;
     core->fork_live_count = count > 0 ? (uint64_t)count : 0;
+    mt_origin_before_fork(core);
 }
 
 void mt_core_after_fork_in_child(struct mt_core *core)

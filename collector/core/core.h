@@ -32,6 +32,12 @@ enum mt_core_state {
     MT_CORE_FORKED = 4, /* a fork's child that has not made its own segment yet */
 };
 
+/* A scope's name; see origin.h. */
+struct mt_scope_name {
+    _Atomic uint32_t state; /* 0 unused, 1 being written, 2 complete; release */
+    char name[MT_SCOPE_BYTES];
+};
+
 struct mt_core {
     uint32_t version; /* MT_LAYOUT_VERSION of the owner */
     uint32_t size;    /* sizeof(struct mt_core) of the owner */
@@ -51,6 +57,9 @@ struct mt_core {
     struct mt_walk_shared *_Atomic walk; /* what all stack walkers share; see walk.c */
     /* taken by fork's parent just before the fork, used by the child */
     uint64_t fork_live_bytes, fork_live_count;
+    void *fork_origins;
+    _Atomic(uint32_t (*)(uint32_t)) change_scope; /* set by the preloaded library; see mt_scope_enter() */
+    struct mt_scope_name scopes[MT_SCOPE_MAX];
 };
 
 /*

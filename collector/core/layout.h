@@ -115,7 +115,8 @@ struct mt_shard {
     _Atomic uint64_t flush_count;
     _Atomic uint64_t requested_freed_bytes; /* pools only: requested bytes of freed blocks */
     _Atomic uint64_t asked_bytes;           /* size of the call in progress, in case it fails */
-    _Atomic uint64_t reserved[2];
+    _Atomic uint64_t attribution;           /* offset of its struct mt_shard_attribution; 0 = none */
+    _Atomic uint64_t origins;               /* offset of its newest struct mt_origin_counts; 0 = none; release */
     struct mt_class_counter classes[MT_CLASS_COUNT];
     struct mt_tag_counter tags[MT_TAG_MAX];
 };
@@ -161,6 +162,7 @@ enum mt_dropped {
     MT_DROPPED_COUNT
 };
 
+    MT_DROPPED_ORIGINS,      /* callers counted under "(other)" because the table of origins was full */
 /* ---- heaps: named pots of bytes that are counted with shared atomics ----- */
 
 enum mt_heap_kind {
@@ -489,6 +491,62 @@ static inline unsigned mt_class_of(uint64_t bytes)
     unsigned index = (exponent - 7u) * 8u + (unsigned)(last >> (exponent - 3u));
     return index < MT_CLASS_COUNT ? index : MT_CLASS_COUNT - 1u;
 }
+/* ---- origins: who allocates -------------------------------------------------- */
+
+enum {
+    MT_ORIGIN_MAX = 1024, /* origin 0 is "(other)" */
+    MT_ORIGIN_BUCKETS = 512,
+    MT_ORIGIN_THREAD_BYTES = 24,
+    MT_SCOPE_MAX = 512, /* scope 0 is none */
+    MT_SCOPE_BYTES = 56,
+};
+
+/*
+ * A distinct (calling module, thread name, scope). Written once before its id
+ * is published; rows are never reused.
+ */
+struct mt_origin {
+    _Atomic uint32_t state;                   /* 1 = complete; release */
+    uint32_t next;                            /* next origin of the same bucket; 0 = none */
+    uint32_t module;                          /* row of the module table + 1; 0 = not known */
+    uint32_t scope;                           /* 0 = none */
+    int64_t inherited_bytes, inherited_count; /* live at fork, from the parent */
+    char thread[MT_ORIGIN_THREAD_BYTES];
+    uint64_t reserved;
+};
+
+struct mt_origins {
+    _Atomic uint32_t count; /* ids below this have been handed out; 0 = the table was never used */
+    uint32_t reserved;
+    _Atomic uint32_t buckets[MT_ORIGIN_BUCKETS]; /* id of the newest origin; release */
+    _Alignas(4096) struct mt_origin rows[MT_ORIGIN_MAX];
+    _Alignas(4096) char scopes[MT_SCOPE_MAX][MT_SCOPE_BYTES]; /* "" = never used */
+};
+
+struct mt_origin_cell {
+    _Atomic uint64_t allocation_count, free_count;
+    _Atomic uint64_t requested_bytes; /* cumulative */
+};
+
+/*
+ * What one shard counts for one origin; one writer, like the shard (shard 0:
+ * many, by atomic read-modify-write). Blocks of the pools alone. A block is
+ * counted as allocated by the thread that got it and as freed by the thread
+ * that frees it, both under the origin of the allocation.
+ *
+ * Blocks of the slabs' size classes are counted in their cell, and then not in
+ * the shard's classes[]. Larger ones are counted in the sums below, and in classes[].
+ */
+struct mt_origin_counts {
+    uint32_t origin, reserved;
+    uint64_t next; /* offset of the shard's next one; 0 = none */
+    _Atomic uint64_t large_allocation_count, large_free_count;
+    _Atomic uint64_t large_requested_bytes, large_requested_freed_bytes; /* cumulative */
+    _Atomic int64_t large_live_bytes;
+    uint64_t padding;
+    struct mt_origin_cell classes[MT_POOL_CLASSES];
+};
+
 
 /* The same for the size of a block that exists: at least 1 and less than 2^48. */
 static inline unsigned mt_class_of_block(uint64_t bytes)
@@ -508,3 +566,4 @@ static inline uint64_t mt_class_bytes(unsigned index)
 }
 
 #endif
+    _Alignas(4096) struct mt_origins origins;

@@ -14,6 +14,15 @@
 
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
+bool mt_module_ready(struct mt_core *core)
+{
+    if (!mt_segment_commit_table(core, MT_TABLE_MODULES)) return false;
+    uint32_t unused = 0; /* generations count from 1 */
+    atomic_compare_exchange_strong_explicit(&core->segment->attribution.modules.generation, &unused, 1,
+                                            memory_order_relaxed, memory_order_relaxed);
+    return true;
+}
+
 static unsigned row_count(const struct mt_modules *modules)
 {
     /* Acquire pairs with the release in add_row(). */

@@ -11,6 +11,8 @@
 
 struct link_map;
 
+/* Makes the table usable in this segment. False when there is no memory for it. Cheap once done. */
+bool mt_module_ready(struct mt_core *core);
 /* Registers the object when it is new. Any thread, not re-entered. Returns its row, -1 when there is none. */
 int mt_module_seen(struct mt_core *core, const struct link_map *map, uintptr_t start, uintptr_t end);
 /* The row in force that holds an address, -1 when there is none. */

@@ -189,13 +189,17 @@ bool mt_segment_commit_table(struct mt_core *core, enum mt_table table)
 {
     struct mt_segment *segment = core->segment;
     if (atomic_load_explicit(&segment->committed_tables, memory_order_acquire) & (1u << table)) return true;
-    const void *from = table == MT_TABLE_EVENTS          ? (const void *)segment->events
-                       : table == MT_TABLE_ENDED_THREADS ? (const void *)segment->ended_threads
-                                                         : (const void *)&segment->frames;
-    size_t bytes = table == MT_TABLE_EVENTS          ? sizeof segment->events
-                   : table == MT_TABLE_ENDED_THREADS ? sizeof segment->ended_threads
-                                                     : sizeof segment->frames;
-    if (!mt_segment_commit(core, from, bytes)) return false;
+    const struct {
+        const void *from;
+        size_t bytes;
+    } tables[] = {
+        [MT_TABLE_EVENTS] = {segment->events, sizeof segment->events},
+        [MT_TABLE_ENDED_THREADS] = {segment->ended_threads, sizeof segment->ended_threads},
+        [MT_TABLE_FRAMES] = {&segment->frames, sizeof segment->frames},
+        [MT_TABLE_ORIGINS] = {&segment->origins, offsetof(struct mt_origins, rows[1])},
+        [MT_TABLE_MODULES] = {&segment->attribution.modules, offsetof(struct mt_modules, rows)},
+    };
+    if (!mt_segment_commit(core, tables[table].from, tables[table].bytes)) return false;
     atomic_fetch_or_explicit(&segment->committed_tables, 1u << table, memory_order_release);
     return true;
 }

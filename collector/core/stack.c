@@ -41,10 +41,9 @@ static bool start(struct mt_core *core, uint32_t mode)
     bool has_names = core->options.number[MT_OPT_STACK_THREADS] != 0;
     if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, thread_names)) ||
         (has_names && !mt_segment_commit(core, table->thread_names, sizeof table->thread_names)) ||
-        !mt_segment_commit(core, &table->modules, offsetof(struct mt_modules, rows)))
+        !mt_module_ready(core))
         return false;
     mt_walk_forget(core); /* rules that were read for a parent's segment would hide the modules from this one */
-    STORE(table->modules.generation, 1);
     STORE(table->peak_epoch, 1);
     table->rate_bytes = mode == MT_STACKS_SAMPLED ? core->options.number[MT_OPT_STACK_RATE] : 1;
     /* Release: pairs with the acquire in mt_stack_ready(). */

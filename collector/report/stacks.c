@@ -138,7 +138,7 @@ static int read_counters(struct mt_stacks *stacks, const struct mt_segment_file 
     struct mt_shard_attribution *part = malloc(sizeof *part);
     int error = part ? 0 : -ENOMEM;
     for (uint32_t i = 0; i < shard_count && !error; i++) {
-        uint64_t offset = GET(shards[i].reserved[0]);
+        uint64_t offset = GET(shards[i].attribution);
         if (!offset) continue;
         error = read_range(file, offset, part, sizeof *part);
         if (!error) add_counters(stacks, part);

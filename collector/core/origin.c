@@ -1,0 +1,325 @@
+/*
+ * The table of origins and the counters that each shard keeps for them. Rows
+ * are appended and never change once published; writers meet by
+ * compare-and-swap on a bucket, readers take no lock. Called on the slow paths
+ * of allocation, in fork, and by readers.
+ */
+#include "origin.h"
+
+#include "module.h"
+#include "segment.h"
+
+#include <string.h>
+
+#define LOAD(field)             atomic_load_explicit(&(field), memory_order_relaxed)
+#define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
+#define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
+
+enum { ROWS_PER_PAGE = 4096 / sizeof(struct mt_origin) };
+
+_Static_assert(sizeof(struct mt_origin) == 64, "whole rows to a page");
+
+/* ---- scopes --------------------------------------------------------------------------- */
+
+uint32_t mt_scope_find(struct mt_core *core, const char *name)
+{
+    for (uint32_t i = 1; i < MT_SCOPE_MAX; i++) {
+        uint32_t unused = 0;
+        struct mt_scope_name *scope = &core->scopes[i];
+        /* Release pairs with the acquire of whoever finds the name. */
+        if (!atomic_load_explicit(&scope->state, memory_order_acquire) &&
+            atomic_compare_exchange_strong_explicit(&scope->state, &unused, 1, memory_order_acquire,
+                                                    memory_order_acquire)) {
+            mt_copy_name(core, scope->name, sizeof scope->name, name);
+            atomic_store_explicit(&scope->state, 2, memory_order_release);
+            return i;
+        }
+        while (atomic_load_explicit(&scope->state, memory_order_acquire) == 1)
+            ; /* a copy of a few bytes */
+        if (!strncmp(scope->name, name, sizeof scope->name - 1)) return i;
+    }
+    mt_core_drop(core, MT_DROPPED_HEAPS);
+    return 0;
+}
+
+/* Names go to the segment when an origin first needs them, so that they are also in a fork's child's. */
+static void tell_scope(struct mt_core *core, uint32_t scope)
+{
+    if (!scope || scope >= MT_SCOPE_MAX) return;
+    char *to = core->segment->origins.scopes[scope];
+    if (!mt_segment_commit(core, to, MT_SCOPE_BYTES)) return;
+    memcpy(to, core->scopes[scope].name, MT_SCOPE_BYTES); /* the same bytes, whoever writes them */
+}
+
+/* ---- origins -------------------------------------------------------------------------- */
+
+static uint32_t bucket_of(uint32_t module, const char *thread, uint32_t scope)
+{
+    uint64_t hash = (UINT64_C(0xcbf29ce484222325) ^ module) * UINT64_C(0x100000001b3); /* FNV-1a, 64 bit */
+    hash = (hash ^ scope) * UINT64_C(0x100000001b3);
+    for (; *thread; thread++) hash = (hash ^ (unsigned char)*thread) * UINT64_C(0x100000001b3);
+    return (uint32_t)(hash >> 40) % MT_ORIGIN_BUCKETS;
+}
+
+static bool is_origin(const struct mt_origin *row, uint32_t module, const char *thread, uint32_t scope)
+{
+    return row->module == module && row->scope == scope && !strcmp(row->thread, thread);
+}
+
+/* Looks through a bucket's chain from one id up to, but not with, another. */
+static unsigned find_in_chain(const struct mt_origins *origins, uint32_t from, uint32_t end, uint32_t module,
+                              const char *thread, uint32_t scope)
+{
+    for (uint32_t id = from; id != end && id && id < MT_ORIGIN_MAX; id = origins->rows[id].next)
+        if (is_origin(&origins->rows[id], module, thread, scope)) return id;
+    return 0;
+}
+
+/* A row that nobody else has, with memory behind it; 0 when there is none. */
+static unsigned take_row(struct mt_core *core)
+{
+    struct mt_origins *origins = &core->segment->origins;
+    uint32_t id = LOAD(origins->count);
+    do {
+        if (id >= MT_ORIGIN_MAX) return 0;
+    } while (!atomic_compare_exchange_weak_explicit(&origins->count, &id, id + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return mt_segment_commit(core, &origins->rows[id], sizeof origins->rows[id]) ? id : 0;
+}
+
+/* Origin 0, for whatever finds no other. */
+static bool start_table(struct mt_core *core)
+{
+    struct mt_origins *origins = &core->segment->origins;
+    if (!mt_segment_commit_table(core, MT_TABLE_ORIGINS)) return false;
+    uint32_t unused = 0;
+    if (LOAD(origins->count)) return true;
+    mt_format(origins->rows[0].thread, sizeof origins->rows[0].thread, "(other)");
+    atomic_store_explicit(&origins->rows[0].state, 1, memory_order_release);
+    atomic_compare_exchange_strong_explicit(&origins->count, &unused, 1, memory_order_release,
+                                            memory_order_relaxed);
+    return true;
+}
+
+static unsigned add_origin(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, uint32_t module,
+                           const char *thread, uint32_t scope)
+{
+    struct mt_origins *origins = &core->segment->origins;
+    unsigned id = take_row(core);
+    if (!id) {
+        mt_core_drop(core, MT_DROPPED_ORIGINS);
+        return 0;
+    }
+    struct mt_origin *row = &origins->rows[id];
+    row->module = module;
+    row->scope = scope;
+    memcpy(row->thread, thread, strlen(thread) + 1);
+    tell_scope(core, scope);
+    for (;;) {
+        uint32_t seen = head;
+        row->next = head;
+        /* Release: whoever finds the id sees the row. Pairs with the acquire in mt_origin_find(). */
+        if (atomic_compare_exchange_strong_explicit(bucket, &seen, id, memory_order_release, memory_order_acquire))
+            break;
+        unsigned found = find_in_chain(origins, seen, head, module, thread, scope);
+        if (found) return found; /* another thread was faster; the row taken stays empty */
+        head = seen;
+    }
+    atomic_store_explicit(&row->state, 1, memory_order_release);
+    return id;
+}
+
+unsigned mt_origin_find(struct mt_core *core, uint32_t module, const char *thread, uint32_t scope)
+{
+    char name[MT_ORIGIN_THREAD_BYTES];
+    size_t length = strnlen(thread, sizeof name - 1);
+    memcpy(name, thread, length);
+    name[length] = 0;
+    if (!start_table(core)) return 0;
+    struct mt_origins *origins = &core->segment->origins;
+    _Atomic uint32_t *bucket = &origins->buckets[bucket_of(module, name, scope)];
+    uint32_t head = atomic_load_explicit(bucket, memory_order_acquire);
+    unsigned found = find_in_chain(origins, head, 0, module, name, scope);
+    return found ? found : add_origin(core, bucket, head, module, name, scope);
+}
+
+/* ---- counters --------------------------------------------------------------------------- */
+
+static struct mt_origin_counts *counts_at(struct mt_core *core, uint64_t offset)
+{
+    return offset ? (struct mt_origin_counts *)(void *)((char *)core->segment + offset) : NULL;
+}
+
+static struct mt_origin_counts *find_counts(struct mt_core *core, uint64_t from, uint64_t end, unsigned origin)
+{
+    for (uint64_t offset = from; offset != end;) {
+        struct mt_origin_counts *counts = counts_at(core, offset);
+        if (counts->origin == origin) return counts;
+        offset = counts->next;
+    }
+    return NULL;
+}
+
+struct mt_origin_counts *mt_origin_counts(struct mt_core *core, struct mt_shard *shard, unsigned origin)
+{
+    uint64_t head = atomic_load_explicit(&shard->origins, memory_order_acquire);
+    struct mt_origin_counts *found = find_counts(core, head, 0, origin);
+    if (found) return found;
+    uint64_t offset = mt_core_alloc(core, sizeof *found);
+    struct mt_origin_counts *counts = counts_at(core, offset);
+    if (!counts) return NULL;
+    counts->origin = origin;
+    for (;;) {
+        uint64_t seen = head;
+        counts->next = head;
+        if (atomic_compare_exchange_strong_explicit(&shard->origins, &seen, offset, memory_order_release,
+                                                    memory_order_acquire))
+            return counts;
+        found = find_counts(core, seen, head, origin); /* shard 0 alone: another thread was faster */
+        if (found) return found;
+        head = seen;
+    }
+}
+
+/* ---- fork ------------------------------------------------------------------------------- */
+
+/* What is live by origin in the parent at a fork; in memory of memtrack's own, which the child gets a copy of. */
+struct fork_live {
+    uint32_t is_filled, count;
+    struct mt_origin_sum live[MT_ORIGIN_MAX];
+};
+
+void mt_origin_before_fork(struct mt_core *core)
+{
+    struct mt_origins *origins = &core->segment->origins;
+    struct fork_live *left = core->fork_origins;
+    if (!(atomic_load_explicit(&core->segment->committed_tables, memory_order_acquire) & 1u << MT_TABLE_ORIGINS))
+        return;
+    if (!left) left = core->fork_origins = mt_private_map(core, sizeof *left);
+    if (!left) return;
+    memset(left->live, 0, sizeof left->live);
+    left->count = LOAD(origins->count);
+    mt_origins_sum(core->segment, core->mapped_bytes, left->live);
+    for (uint32_t i = 0; i < left->count; i++) {
+        left->live[i].live_bytes += origins->rows[i].inherited_bytes;
+        left->live[i].allocation_count += (uint64_t)origins->rows[i].inherited_count;
+    }
+    left->is_filled = 1;
+}
+
+/* A copy of the parent's tables, held by the child while its segment is replaced. */
+struct mt_origin_kept {
+    uint32_t origin_count, module_count, module_generation, reserved;
+    struct mt_module modules[MT_MODULE_MAX];
+    struct mt_origin rows[MT_ORIGIN_MAX];
+};
+
+/*
+ * Rows that other threads of the parent add after the fork may come along;
+ * they do no harm. The ids that inherited blocks carry are all there.
+ */
+struct mt_origin_kept *mt_origin_keep(struct mt_core *core)
+{
+    const struct fork_live *left = core->fork_origins;
+    if (!left || !left->is_filled) return NULL;
+    struct mt_origin_kept *kept = mt_private_map(core, sizeof *kept);
+    if (!kept) return NULL;
+    const struct mt_modules *modules = &core->segment->attribution.modules;
+    kept->origin_count = left->count;
+    memcpy(kept->rows, core->segment->origins.rows, left->count * sizeof kept->rows[0]);
+    unsigned count = atomic_load_explicit(&modules->count, memory_order_acquire);
+    kept->module_count = count < MT_MODULE_MAX ? count : MT_MODULE_MAX;
+    kept->module_generation = LOAD(modules->generation);
+    memcpy(kept->modules, modules->rows, kept->module_count * sizeof kept->modules[0]);
+    return kept;
+}
+
+static bool restore_modules(struct mt_core *core, const struct mt_origin_kept *kept)
+{
+    struct mt_modules *modules = &core->segment->attribution.modules;
+    size_t bytes = kept->module_count * sizeof modules->rows[0];
+    if (!mt_module_ready(core) || !mt_segment_commit(core, modules->rows, bytes)) return false;
+    memcpy(modules->rows, kept->modules, bytes);
+    STORE(modules->generation, kept->module_generation);
+    atomic_store_explicit(&modules->count, kept->module_count, memory_order_release);
+    return true;
+}
+
+static void restore_row(struct mt_core *core, const struct mt_origin *from, const struct mt_origin_sum *live,
+                        uint32_t id)
+{
+    struct mt_origins *origins = &core->segment->origins;
+    struct mt_origin *row = &origins->rows[id];
+    memcpy(row, from, sizeof *row);
+    row->inherited_bytes = live->live_bytes;
+    row->inherited_count = (int64_t)(live->allocation_count - live->free_count);
+    row->next = 0;
+    if (!id || !LOAD(row->state)) return;
+    _Atomic uint32_t *bucket = &origins->buckets[bucket_of(row->module, row->thread, row->scope)];
+    row->next = LOAD(*bucket);
+    STORE(*bucket, id);
+    tell_scope(core, row->scope);
+}
+
+static bool restore(struct mt_core *core, const struct mt_origin_kept *kept, const struct fork_live *left)
+{
+    struct mt_origins *origins = &core->segment->origins;
+    if (!restore_modules(core, kept) || !mt_segment_commit_table(core, MT_TABLE_ORIGINS) ||
+        !mt_segment_commit(core, origins->rows, kept->origin_count * sizeof origins->rows[0]))
+        return false;
+    for (uint32_t i = 0; i < kept->origin_count; i++) restore_row(core, &kept->rows[i], &left->live[i], i);
+    atomic_store_explicit(&origins->count, kept->origin_count, memory_order_release);
+    return true;
+}
+
+void mt_origin_restore(struct mt_core *core, struct mt_origin_kept *kept)
+{
+    struct fork_live *left = core->fork_origins;
+    if (!kept) return;
+    restore(core, kept, left);
+    left->is_filled = 0;
+    mt_private_unmap(core, kept, sizeof *kept);
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+const struct mt_origin_counts *mt_origin_counts_next(const struct mt_segment *segment, uint64_t bytes,
+                                                     const struct mt_shard *shard,
+                                                     const struct mt_origin_counts *previous)
+{
+    uint64_t offset = previous ? previous->next : atomic_load_explicit(&shard->origins, memory_order_acquire);
+    if (offset % 64 || offset < sizeof *segment || offset > bytes ||
+        bytes - offset < sizeof(struct mt_origin_counts))
+        return NULL;
+    return (const struct mt_origin_counts *)(const void *)((const char *)segment + offset);
+}
+
+static void add_counts(struct mt_origin_sum *sum, const struct mt_origin_counts *counts)
+{
+    sum->allocation_count += LOAD(counts->large_allocation_count);
+    sum->free_count += LOAD(counts->large_free_count);
+    sum->requested_bytes += LOAD(counts->large_requested_bytes);
+    sum->live_bytes += LOAD(counts->large_live_bytes);
+    for (unsigned class = 0; class < MT_POOL_CLASSES; class ++) {
+        const struct mt_origin_cell *cell = &counts->classes[class];
+        uint64_t allocations = LOAD(cell->allocation_count), frees = LOAD(cell->free_count);
+        sum->allocation_count += allocations;
+        sum->free_count += frees;
+        sum->requested_bytes += LOAD(cell->requested_bytes);
+        sum->live_bytes += (int64_t)(allocations - frees) * (int64_t)mt_class_bytes(class);
+    }
+}
+
+void mt_origins_sum(const struct mt_segment *segment, uint64_t bytes, struct mt_origin_sum *sums)
+{
+    unsigned limit = LOAD(segment->shard_limit);
+    for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++) {
+        const struct mt_shard *shard = &segment->shards[i];
+        const struct mt_origin_counts *counts = NULL;
+        for (unsigned n = 0; n < MT_ORIGIN_MAX; n++) { /* a damaged file may have a ring */
+            counts = mt_origin_counts_next(segment, bytes, shard, counts);
+            if (!counts) break;
+            if (counts->origin < MT_ORIGIN_MAX) add_counts(&sums[counts->origin], counts);
+        }
+    }
+}
