@@ -159,10 +159,10 @@ enum mt_dropped {
     MT_DROPPED_NAMES,        /* names cut at their field's length */
     MT_DROPPED_FRAMES,       /* frame marks that met another one in progress */
     MT_DROPPED_MEMORY,       /* times the segment could not grow */
+    MT_DROPPED_ORIGINS,      /* callers counted under "(other)" because the table of origins was full */
     MT_DROPPED_COUNT
 };
 
-    MT_DROPPED_ORIGINS,      /* callers counted under "(other)" because the table of origins was full */
 /* ---- heaps: named pots of bytes that are counted with shared atomics ----- */
 
 enum mt_heap_kind {
@@ -289,6 +289,33 @@ struct mt_pools {
     _Atomic uint64_t huge_bytes, huge_count;
     _Atomic uint64_t huge_allocation_count, huge_remap_count; /* cumulative */
     struct mt_pool_class classes[MT_POOL_CLASSES];            /* index: mt_class_of() */
+};
+
+enum { MT_ARENA_SITE_MAX = 256 };
+
+enum mt_arena_site_state {
+    MT_ARENA_SITE_UNUSED = 0,
+    MT_ARENA_SITE_NAMED = 1,   /* by a rule */
+    MT_ARENA_SITE_LEARNED = 2, /* its blocks were seen to die young */
+    MT_ARENA_SITE_DEMOTED = 3, /* its blocks come from slabs again */
+};
+
+/* A call site whose blocks come from arenas, or did. Row 0 is not used. */
+struct mt_arena_site {
+    _Alignas(64) _Atomic uint32_t state; /* enum mt_arena_site_state; release after the rest */
+    uint32_t origin;                     /* of its blocks */
+    uint64_t address;                    /* the return address */
+    _Atomic uint64_t pinned_bytes;       /* unused in chunks that its blocks hold */
+    _Atomic uint64_t sample_count, young_count; /* cumulative: sampled blocks that were freed; and died young */
+    _Atomic uint32_t promotion_count, demotion_count;
+    _Atomic uint64_t changed_ns; /* CLOCK_MONOTONIC of the last change of its state */
+};
+
+/* What one shard counts of arenas; one writer, like the shard. At mt_shard.arena as an offset. */
+struct mt_shard_arena {
+    _Atomic uint64_t free_count;                   /* blocks freed by this thread */
+    _Atomic int64_t live_bytes;                    /* usable bytes allocated minus freed by this thread */
+    _Atomic uint64_t hit_count[MT_ARENA_SITE_MAX]; /* blocks allocated by this thread, by site */
 };
 
 /* ---- objects: records of a few kinds, made and dropped by a client -------- */
@@ -435,62 +462,6 @@ struct mt_attribution {
     struct mt_modules modules;
 };
 
-/* ---- the whole ------------------------------------------------------------ */
-
-struct mt_segment {
-    char magic[8];
-    uint32_t layout_version;
-    uint32_t header_bytes;       /* sizeof(struct mt_segment) of the writer */
-    uint64_t virtual_bytes;      /* size of the file and of the mapping */
-    char build[64];              /* version string of the writer */
-    _Atomic uint64_t used_bytes; /* bump pointer for chunks behind the fixed part */
-    _Atomic uint64_t dropped[MT_DROPPED_COUNT];
-    _Atomic uint32_t committed_tables; /* bits: tables below that have memory behind them */
-    struct mt_process process;
-    struct mt_globals globals;
-    _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64]; /* 1 = may be claimed */
-    _Atomic uint32_t shard_limit;                        /* shards below this have been claimed at least once */
-    _Atomic uint64_t event_count;                        /* events ever written; row = (n - 1) % MT_EVENT_MAX */
-    struct mt_tag tags[MT_TAG_MAX];
-    struct mt_heap heaps[MT_HEAP_MAX];
-    struct mt_pools pools;
-    struct mt_objects objects;
-    /* the large tables, taken from the system as they are touched */
-    _Alignas(4096) struct mt_event events[MT_EVENT_MAX];
-    _Alignas(4096) struct mt_ended_threads ended_threads[MT_THREAD_MAX];
-    _Alignas(4096) struct mt_frames frames;
-    _Alignas(4096) struct mt_histogram histograms[MT_HISTOGRAM_MAX];
-    _Alignas(4096) struct mt_shard shards[MT_SHARD_MAX];
-    _Alignas(4096) struct mt_attribution attribution;
-};
-
-/* A histogram's bucket: exact to 16, then 16 buckets per doubling. */
-static inline unsigned mt_histogram_bucket(uint64_t value)
-{
-    if (value < 16) return (unsigned)value;
-    unsigned exponent = 63u - (unsigned)__builtin_clzll(value);
-    return (exponent - 3u) * 16u + (unsigned)((value >> (exponent - 4u)) & 15u);
-}
-
-/* The lowest value that lies in a bucket. */
-static inline uint64_t mt_histogram_bucket_low(unsigned bucket)
-{
-    if (bucket < 16) return bucket;
-    unsigned exponent = bucket / 16u + 3u;
-    return (UINT64_C(1) << exponent) | ((uint64_t)(bucket % 16u) << (exponent - 4u));
-}
-
-/*
- * The size class of a block: class 0 holds 1 to 16 bytes, then steps of 16
- * bytes to 128, then 8 classes per doubling (steps of at most 12.5 %).
- */
-static inline unsigned mt_class_of(uint64_t bytes)
-{
-    uint64_t last = bytes - (bytes != 0);
-    unsigned exponent = 63u ^ (unsigned)__builtin_clzll(last | 128); /* no branch: sizes are not predictable */
-    unsigned index = (exponent - 7u) * 8u + (unsigned)(last >> (exponent - 3u));
-    return index < MT_CLASS_COUNT ? index : MT_CLASS_COUNT - 1u;
-}
 /* ---- origins: who allocates -------------------------------------------------- */
 
 enum {
@@ -547,6 +518,63 @@ struct mt_origin_counts {
     struct mt_origin_cell classes[MT_POOL_CLASSES];
 };
 
+/* ---- the whole ------------------------------------------------------------ */
+
+struct mt_segment {
+    char magic[8];
+    uint32_t layout_version;
+    uint32_t header_bytes;       /* sizeof(struct mt_segment) of the writer */
+    uint64_t virtual_bytes;      /* size of the file and of the mapping */
+    char build[64];              /* version string of the writer */
+    _Atomic uint64_t used_bytes; /* bump pointer for chunks behind the fixed part */
+    _Atomic uint64_t dropped[MT_DROPPED_COUNT];
+    _Atomic uint32_t committed_tables; /* bits: tables below that have memory behind them */
+    struct mt_process process;
+    struct mt_globals globals;
+    _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64]; /* 1 = may be claimed */
+    _Atomic uint32_t shard_limit;                        /* shards below this have been claimed at least once */
+    _Atomic uint64_t event_count;                        /* events ever written; row = (n - 1) % MT_EVENT_MAX */
+    struct mt_tag tags[MT_TAG_MAX];
+    struct mt_heap heaps[MT_HEAP_MAX];
+    struct mt_pools pools;
+    struct mt_objects objects;
+    /* the large tables, taken from the system as they are touched */
+    _Alignas(4096) struct mt_event events[MT_EVENT_MAX];
+    _Alignas(4096) struct mt_ended_threads ended_threads[MT_THREAD_MAX];
+    _Alignas(4096) struct mt_frames frames;
+    _Alignas(4096) struct mt_histogram histograms[MT_HISTOGRAM_MAX];
+    _Alignas(4096) struct mt_shard shards[MT_SHARD_MAX];
+    _Alignas(4096) struct mt_attribution attribution;
+    _Alignas(4096) struct mt_origins origins;
+};
+
+/* A histogram's bucket: exact to 16, then 16 buckets per doubling. */
+static inline unsigned mt_histogram_bucket(uint64_t value)
+{
+    if (value < 16) return (unsigned)value;
+    unsigned exponent = 63u - (unsigned)__builtin_clzll(value);
+    return (exponent - 3u) * 16u + (unsigned)((value >> (exponent - 4u)) & 15u);
+}
+
+/* The lowest value that lies in a bucket. */
+static inline uint64_t mt_histogram_bucket_low(unsigned bucket)
+{
+    if (bucket < 16) return bucket;
+    unsigned exponent = bucket / 16u + 3u;
+    return (UINT64_C(1) << exponent) | ((uint64_t)(bucket % 16u) << (exponent - 4u));
+}
+
+/*
+ * The size class of a block: class 0 holds 1 to 16 bytes, then steps of 16
+ * bytes to 128, then 8 classes per doubling (steps of at most 12.5 %).
+ */
+static inline unsigned mt_class_of(uint64_t bytes)
+{
+    uint64_t last = bytes - (bytes != 0);
+    unsigned exponent = 63u ^ (unsigned)__builtin_clzll(last | 128); /* no branch: sizes are not predictable */
+    unsigned index = (exponent - 7u) * 8u + (unsigned)(last >> (exponent - 3u));
+    return index < MT_CLASS_COUNT ? index : MT_CLASS_COUNT - 1u;
+}
 
 /* The same for the size of a block that exists: at least 1 and less than 2^48. */
 static inline unsigned mt_class_of_block(uint64_t bytes)
@@ -566,4 +594,3 @@ static inline uint64_t mt_class_bytes(unsigned index)
 }
 
 #endif
-    _Alignas(4096) struct mt_origins origins;
