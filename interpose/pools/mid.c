@@ -21,6 +21,7 @@ enum {
     SMALL_CHUNK_BYTES = 8 << 20, /* tried where the chosen size cannot be had */
     FIRST_RECORDS = 1600,        /* 64 KiB of them */
     PUBLISHED = 5,
+    ROOM_STEP = 8,             /* from much room to some */
     MOVE_PAGES_FROM = 1 << 20, /* below, copying is cheaper than changing page tables */
 };
 
@@ -119,18 +120,26 @@ static bool chunk_fill(struct chunk *chunk, size_t bytes)
     return true;
 }
 
+/* An addition is an atomic operation on a line that all threads share: only where there is something to add. */
+#define PUBLISH_CHANGE(field, index)                                                                               \
+    do {                                                                                                           \
+        if (now[index] != arena->published[index]) MT_POOL_STAT_ADD(field, now[index] - arena->published[index]);  \
+    } while (0)
+
 /* Adds what has changed since the last time to the pools' counters. */
 static void publish(struct arena *arena)
 {
     uint64_t now[PUBLISHED] = {arena->tlsf.used_bytes, arena->dirty_granules * GRANULE, arena->tlsf.used_count,
                                arena->tlsf.free_count, arena->tlsf.chunk_count};
-    MT_POOL_STAT_ADD(tlsf_used_bytes, now[0] - arena->published[0]);
-    MT_POOL_STAT_ADD(tlsf_dirty_bytes, now[1] - arena->published[1]);
-    MT_POOL_STAT_ADD(tlsf_used_count, now[2] - arena->published[2]);
-    MT_POOL_STAT_ADD(tlsf_free_count, now[3] - arena->published[3]);
-    MT_POOL_STAT_ADD(tlsf_chunk_count, now[4] - arena->published[4]);
+    PUBLISH_CHANGE(tlsf_used_bytes, 0);
+    PUBLISH_CHANGE(tlsf_dirty_bytes, 1);
+    PUBLISH_CHANGE(tlsf_used_count, 2);
+    PUBLISH_CHANGE(tlsf_free_count, 3);
+    PUBLISH_CHANGE(tlsf_chunk_count, 4);
     memcpy(arena->published, now, sizeof now);
-    atomic_store_explicit(&arena->largest_free, mt_tlsf_largest_free(&arena->tlsf), memory_order_relaxed);
+    uint64_t own = mt_tlsf_largest_free(&arena->tlsf);
+    if (own == atomic_load_explicit(&arena->largest_free, memory_order_relaxed)) return;
+    atomic_store_explicit(&arena->largest_free, own, memory_order_relaxed);
     uint64_t largest = 0;
     for (unsigned i = 0; i < ARENAS; i++) {
         uint64_t other = atomic_load_explicit(&arenas[i].largest_free, memory_order_relaxed);
@@ -296,26 +305,28 @@ bool mt_mid_start(size_t bytes)
     return start_arena(&arenas[0]);
 }
 
-static uint32_t take_with_room(struct arena *arena, size_t bytes, size_t alignment)
+/* A place where the block can grow to room times its size, or at least to twice. */
+static uint32_t take_with_room(struct arena *arena, size_t bytes, size_t alignment, unsigned room)
 {
-    uint32_t id = mt_tlsf_allocate(&arena->tlsf, bytes * 2, alignment);
+    uint32_t id = 0;
+    for (; room > 1 && !id; room /= ROOM_STEP) id = mt_tlsf_allocate(&arena->tlsf, bytes * room, alignment);
     if (id) mt_tlsf_resize(&arena->tlsf, id, bytes);
     return id;
 }
 
-static uint32_t take_id(struct arena *arena, size_t bytes, size_t alignment, bool with_room)
+static uint32_t take_id(struct arena *arena, size_t bytes, size_t alignment, unsigned room)
 {
     if (!ensure_records(arena)) return 0;
-    uint32_t id = with_room ? take_with_room(arena, bytes, alignment) : 0;
+    uint32_t id = take_with_room(arena, bytes, alignment, room);
     if (!id) id = mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
     if (id || !grow_arena(arena, bytes + alignment) || !ensure_records(arena)) return id;
     return mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
 }
 
-static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, bool with_room, size_t *usable,
+static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, unsigned room, size_t *usable,
                          bool *is_zero)
 {
-    uint32_t id = start_arena(arena) ? take_id(arena, bytes, alignment, with_room) : 0;
+    uint32_t id = start_arena(arena) ? take_id(arena, bytes, alignment, room) : 0;
     if (!id) return NULL;
     const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
     char *at = (char *)(uintptr_t)block->offset;
@@ -343,11 +354,11 @@ static struct arena *lock_one(unsigned home)
     return arena;
 }
 
-static void *arena_allocate(size_t bytes, size_t alignment, bool with_room, unsigned home, size_t *usable,
+static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, size_t *usable,
                             bool *is_zero)
 {
     struct arena *arena = lock_one(home);
-    char *at = take_locked(arena, bytes, alignment, with_room, usable, is_zero);
+    char *at = take_locked(arena, bytes, alignment, room, usable, is_zero);
     publish(arena);
     mt_lock_give(&arena->lock);
     if (!at) return NULL;
@@ -489,13 +500,13 @@ static void *huge_resize(struct huge *huge, size_t bytes, size_t *usable)
 
 /* ---- the interface ------------------------------------------------------------------------------ */
 
-void *mt_mid_allocate(size_t bytes, size_t alignment, bool with_room, unsigned home, size_t *usable, bool *is_zero)
+void *mt_mid_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, size_t *usable, bool *is_zero)
 {
     if (bytes > MT_MID_MAX || alignment > MT_MID_MAX / 2) {
         *is_zero = true;
         return huge_allocate(bytes, alignment, usable);
     }
-    return arena_allocate(bytes, alignment, with_room, home, usable, is_zero);
+    return arena_allocate(bytes, alignment, room, home, usable, is_zero);
 }
 
 size_t mt_mid_usable(const void *block, uint64_t entry)

@@ -14,9 +14,10 @@ bool mt_mid_start(size_t chunk_bytes);
 /*
  * A block of at least bytes at a multiple of alignment (a power of two); its
  * usable size comes back in *usable, and whether it reads as zero in *is_zero.
- * with_room: choose a place where the block can grow. home picks the arena.
+ * room: choose a place where the block can grow to so many times its size, or
+ * nearly so; 1 = anywhere. home picks the arena.
  */
-void *mt_mid_allocate(size_t bytes, size_t alignment, bool with_room, unsigned home, size_t *usable, bool *is_zero);
+void *mt_mid_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, size_t *usable, bool *is_zero);
 
 /* For entries of kind MT_ENTRY_MID and MT_ENTRY_HUGE. 0 where no block starts. */
 size_t mt_mid_usable(const void *block, uint64_t entry);

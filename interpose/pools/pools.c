@@ -16,6 +16,9 @@ enum {
     REMOTE_COUNT = 32, /* blocks of one other heap that wait before they are sent */
     REMOTE_BYTES = 16 * 1024,
     DELAY_FACTOR = 10, /* of the strategies that are not the default */
+    CREEP_ROOM = 16,   /* times its size that a block that grows by little may grow in place */
+    MID_SLACK = 64 << 10,
+    HUGE_SLACK = 1 << 20,
 };
 
 struct mt_pools mt_pools_stats;
@@ -200,12 +203,12 @@ static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes)
     return exchange(heap, block, bytes, 0);
 }
 
-static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment, bool with_room, bool *is_zero)
+static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, bool *is_zero)
 {
     size_t usable;
     void *block = NULL;
     if (bytes <= PTRDIFF_MAX)
-        block = mt_mid_allocate(bytes, alignment, with_room, heap ? heap->id : 0, &usable, is_zero);
+        block = mt_mid_allocate(bytes, alignment, room, heap ? heap->id : 0, &usable, is_zero);
     if (block && count_allocated(heap, bytes, usable) && the_client.sampled)
         the_client.sampled(heap->shard, block, bytes, usable);
     return block;
@@ -215,7 +218,7 @@ void *mt_pools_allocate_slow(size_t bytes)
 {
     struct mt_theap *heap = own_heap();
     bool is_zero;
-    if (bytes > MT_SLAB_MAX) return allocate_mid(heap, bytes, 1, false, &is_zero);
+    if (bytes > MT_SLAB_MAX) return allocate_mid(heap, bytes, 1, 1, &is_zero);
     return allocate_small(heap, mt_class_of(bytes), bytes);
 }
 
@@ -234,7 +237,7 @@ void *mt_pools_allocate_aligned(size_t alignment, size_t bytes)
     bool is_zero;
     if (bytes <= MT_SLAB_MAX && alignment <= MT_SLAB_MAX)
         return allocate_small(heap, aligned_class(alignment, bytes), bytes);
-    return allocate_mid(heap, bytes ? bytes : 1, alignment, false, &is_zero);
+    return allocate_mid(heap, bytes ? bytes : 1, alignment, 1, &is_zero);
 }
 
 void *mt_pools_allocate_zeroed(size_t bytes)
@@ -252,7 +255,7 @@ void *mt_pools_allocate_zeroed(size_t bytes)
         return block ? memset(block, 0, bytes) : NULL;
     }
     bool is_zero;
-    void *block = allocate_mid(own_heap(), bytes, 1, false, &is_zero);
+    void *block = allocate_mid(own_heap(), bytes, 1, 1, &is_zero);
     if (block && !is_zero) mt_mid_clear(block, bytes);
     return block;
 }
@@ -357,6 +360,26 @@ static bool may_stay(size_t usable, size_t bytes)
     return bytes <= usable && (bytes > usable / 2 || usable <= 32);
 }
 
+static const void **grown_slot(struct mt_theap *heap, const void *block)
+{
+    uintptr_t address = (uintptr_t)block;
+    return &heap->grown[(address >> 4 ^ address >> 12) % MT_GROWN_SLOTS];
+}
+
+/* The block grew here before, and again by little: it will go on. Blocks that double need no help. */
+static bool creeps(struct mt_theap *heap, const void *block, size_t usable, size_t bytes)
+{
+    return heap && bytes > usable && bytes - usable <= usable / 4 && *grown_slot(heap, block) == block;
+}
+
+/* Addresses of a larger block are cheap: what a creeping one takes in advance is touched only when it is used. */
+static size_t with_slack(struct mt_theap *heap, const void *block, size_t usable, size_t bytes)
+{
+    if (!creeps(heap, block, usable, bytes)) return bytes;
+    size_t slack = bytes / 4, most = bytes > MT_MID_MAX ? HUGE_SLACK : MID_SLACK;
+    return bytes + (slack < most ? slack : most);
+}
+
 static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to)
 {
     count_freed(heap, usable);
@@ -364,12 +387,24 @@ static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to
     mt_mid_move(block, mt_pagemap_entry(block), to);
 }
 
+/* A place for a block that has to move. */
+static void *place(struct mt_theap *heap, const void *block, size_t usable, size_t bytes, bool *is_zero)
+{
+    bool is_creeping = creeps(heap, block, usable, bytes);
+    if (is_creeping && bytes <= MT_SLAB_MAX) {
+        size_t roomy = bytes + bytes / 2;
+        return allocate_small(heap, mt_class_of(roomy < MT_SLAB_MAX ? roomy : MT_SLAB_MAX), bytes);
+    }
+    if (bytes <= usable || bytes > MT_MID_MAX || (usable <= MT_SLAB_MAX && !is_creeping))
+        return mt_pools_allocate(bytes);
+    return allocate_mid(heap, bytes, 1, is_creeping ? CREEP_ROOM : 2, is_zero);
+}
+
 static void *move(struct mt_theap *heap, void *block, size_t usable, size_t bytes)
 {
     bool is_zero = false;
     bool is_growing = bytes > usable && usable > MT_SLAB_MAX;
-    void *moved = is_growing && bytes <= MT_MID_MAX ? allocate_mid(heap, bytes, 1, true, &is_zero)
-                                                    : mt_pools_allocate(bytes);
+    void *moved = place(heap, block, usable, bytes, &is_zero);
     if (!moved) return NULL;
     /* Into memory that was never touched the pages themselves may go; elsewhere copying is cheaper. */
     if (is_growing && is_zero && mt_entry_class(mt_pagemap_entry(moved)) == MT_ENTRY_MID) {
@@ -382,13 +417,15 @@ static void *move(struct mt_theap *heap, void *block, size_t usable, size_t byte
 }
 
 /* Changes a block where it lies (or its pages move). NULL where that cannot be. */
-static void *resize(void *block, uint64_t entry, size_t usable, size_t bytes, size_t *after)
+static void *resize(struct mt_theap *heap, void *block, uint64_t entry, size_t usable, size_t bytes, size_t *after)
 {
     if (mt_entry_owner(entry) == sampled.heap->id) return NULL; /* its call stack ends here */
     *after = usable;
     if (may_stay(usable, bytes)) return block;
     if (mt_entry_class(entry) < MT_SLAB_CLASSES || bytes <= MT_SLAB_MAX || bytes > PTRDIFF_MAX) return NULL;
-    return mt_mid_resize(block, entry, bytes, after);
+    size_t roomy = with_slack(heap, block, usable, bytes);
+    void *result = roomy > bytes ? mt_mid_resize(block, entry, roomy, after) : NULL;
+    return result ? result : mt_mid_resize(block, entry, bytes, after);
 }
 
 /* One free and one allocation, in this order so that the peak does not hold both. */
@@ -409,9 +446,10 @@ void *mt_pools_reallocate(void *block, size_t bytes)
     uint64_t entry = mt_pagemap_entry(block);
     struct mt_theap *heap = own_heap();
     size_t usable = mt_pools_usable(block), after = usable;
-    void *result = resize(block, entry, usable, bytes, &after);
+    void *result = resize(heap, block, entry, usable, bytes, &after);
     result = result ? resized(heap, block, result, usable, bytes, after) : move(heap, block, usable, bytes);
     if (result) count_reallocated(heap);
+    if (heap && result && bytes > usable) *grown_slot(heap, result) = result;
     return result;
 }
 

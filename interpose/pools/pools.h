@@ -20,6 +20,7 @@ enum {
     MT_SMALL_MAX = 1024, /* classes up to here come from a table */
     MT_MID_MAX = 32 << 20,
     MT_REMOTE_SLOTS = 8,
+    MT_GROWN_SLOTS = 4,
 };
 
 struct mt_slab;
@@ -57,6 +58,7 @@ struct mt_theap {
     struct mt_slab *slabs; /* all that it owns */
     struct mt_theap *next_dead;
     uint64_t dead_since_ns;
+    const void *grown[MT_GROWN_SLOTS];   /* blocks that realloc has let grow of late, by hash of the address */
     _Alignas(128) _Atomic(void *) inbox; /* blocks freed by other threads */
     _Atomic uint32_t is_dead;
 };
