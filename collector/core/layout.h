@@ -122,6 +122,7 @@ struct mt_shard {
 };
 
 /* What ended threads did, summed by thread name. A row is taken by a CAS of key. */
+    _Atomic uint64_t arena; /* offset of a struct mt_shard_arena; 0 = none; release */
 struct mt_ended_threads {
     _Atomic uint64_t key; /* hash of the name; 0 = unused row */
     char name[MT_NAME_BYTES];
@@ -288,7 +289,13 @@ struct mt_pools {
     _Atomic uint64_t tlsf_purged_bytes, tlsf_purge_count; /* cumulative */
     _Atomic uint64_t huge_bytes, huge_count;
     _Atomic uint64_t huge_allocation_count, huge_remap_count; /* cumulative */
-    struct mt_pool_class classes[MT_POOL_CLASSES];            /* index: mt_class_of() */
+    _Atomic uint64_t arena_chunk_count;                       /* of 64 KiB, part of slab_used_bytes */
+    _Atomic uint64_t arena_pinned_bytes;                      /* unused in chunks that few old blocks hold */
+    _Atomic uint64_t arena_reuse_count, arena_orphan_count;   /* cumulative: chunks begun anew; left by a thread */
+    _Atomic uint64_t arena_promotion_count, arena_demotion_count; /* cumulative, of sites */
+    _Atomic uint64_t arena_lost_site_count;                       /* cumulative: sites that found no row */
+    _Atomic uint64_t arena_sites;                  /* offset of MT_ARENA_SITE_MAX rows; 0 = none; release */
+    struct mt_pool_class classes[MT_POOL_CLASSES]; /* index: mt_class_of() */
 };
 
 enum { MT_ARENA_SITE_MAX = 256 };
@@ -302,10 +309,10 @@ enum mt_arena_site_state {
 
 /* A call site whose blocks come from arenas, or did. Row 0 is not used. */
 struct mt_arena_site {
-    _Alignas(64) _Atomic uint32_t state; /* enum mt_arena_site_state; release after the rest */
-    uint32_t origin;                     /* of its blocks */
-    uint64_t address;                    /* the return address */
-    _Atomic uint64_t pinned_bytes;       /* unused in chunks that its blocks hold */
+    _Alignas(64) _Atomic uint32_t state;        /* enum mt_arena_site_state; release after the rest */
+    uint32_t origin;                            /* of its blocks */
+    uint64_t address;                           /* the return address */
+    _Atomic uint64_t pinned_bytes;              /* unused in chunks that its blocks hold */
     _Atomic uint64_t sample_count, young_count; /* cumulative: sampled blocks that were freed; and died young */
     _Atomic uint32_t promotion_count, demotion_count;
     _Atomic uint64_t changed_ns; /* CLOCK_MONOTONIC of the last change of its state */

@@ -24,6 +24,7 @@ enum {
     MT_PAGEMAP_SUB = 1 << 16,
     MT_ENTRY_MID = 0xf0,
     MT_ENTRY_HUGE = 0xf1,
+    MT_ENTRY_ARENA = 0xf2,
     MT_RECORD_ALIGN = 128,
 };
 
