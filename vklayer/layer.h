@@ -50,6 +50,13 @@ struct mt_instance {
 
 enum mt_call { MT_CALL_ALLOCATE, MT_CALL_FREE, MT_CALL_MAP, MT_CALL_COUNT };
 
+/* The attachments that were destroyed last: a ring of records, made as it fills; see past.c. */
+struct mt_past_images {
+    struct mt_lock lock;
+    uint32_t count, next; /* records there are; the oldest once all are there */
+    uint32_t objects[MT_VK_PAST_MAX];
+};
+
 /*
  * The rows of one physical device in the segment. They outlive the VkDevice,
  * so that leaks and totals stay in the report, and serve the next VkDevice of
@@ -65,6 +72,7 @@ struct mt_device_stats {
     unsigned heaps[VK_MAX_MEMORY_HEAPS], types[VK_MAX_MEMORY_TYPES], imports;
     struct mt_histogram *_Atomic calls[MT_CALL_COUNT][VK_MAX_MEMORY_TYPES];
     uint32_t pools_record, pool_records[VK_MAX_MEMORY_TYPES][4][2]; /* of pool.c */
+    struct mt_past_images past;
 };
 
 struct mt_device {
@@ -164,6 +172,11 @@ static inline struct mt_object *mt_node_object(struct mt_device *device, const s
 
 /* The bytes of one texel of a format; 0 for compressed, planar and unknown ones. */
 uint32_t mt_texel_bytes(VkFormat format);
+
+/* ---- past: attachments that are gone ----------------------------------------- */
+
+/* Remembers an attachment that is about to be forgotten, where it leaves memory behind. */
+void mt_past_note(struct mt_device *device, struct mt_node *image);
 
 /* ---- budget: the quiet thread -------------------------------------------------- */
 

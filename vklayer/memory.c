@@ -283,7 +283,7 @@ static void record_map(struct mt_device *device, uint64_t memory, uint64_t offse
     struct mt_object *record = mt_node_object(device, node);
     if (record) {
         mt_object_begin(record);
-        record->attr[MT_VK_MEMORY_FLAGS] |= MT_VK_MEMORY_IS_MAPPED;
+        record->attr[MT_VK_MEMORY_FLAGS] |= MT_VK_MEMORY_IS_MAPPED | MT_VK_MEMORY_WAS_MAPPED;
         record->attr[MT_VK_MEMORY_MAP_OFFSET] = offset;
         record->attr[MT_VK_MEMORY_MAP_BYTES] = bytes != VK_WHOLE_SIZE ? bytes : node->size_bytes - offset;
         mt_object_end(record);

@@ -99,6 +99,7 @@ static void forget(struct mt_device *device, struct mt_handle_map *map, uint64_t
         mt_device_unknown(device);
         return;
     }
+    if (node->flags & MT_NODE_IS_IMAGE) mt_past_note(device, node);
     mt_resource_unlink(device, node);
     if (node->object) mt_object_free(device->core, node->object);
     mt_handles_give_back(map, node);

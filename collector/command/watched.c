@@ -8,6 +8,7 @@
 #include "command.h"
 #include "report/json_build.h"
 #include "report/stacks_json.h"
+#include "report/vulkan_advice.h"
 #include "report/writer.h"
 
 #include <errno.h>
@@ -90,6 +91,8 @@ void mt_watched_close(struct mt_watched *watched)
     watched->pidfd = -1;
     mt_timeline_free(&watched->timeline);
     mt_budget_watch_free(&watched->budgets);
+    json_decref(watched->advice);
+    watched->advice = NULL;
     mt_suspects_free(&watched->suspects);
 }
 
@@ -205,7 +208,10 @@ static json_t *build_document(struct mt_watched *watched, const struct mt_snapsh
         .reason = reason,
         .sequence = ++watched->sequence,
     };
-    return mt_report_json(snapshot, &context);
+    json_t *report = mt_report_json(snapshot, &context);
+    if (!watched->advice) watched->advice = json_object();
+    mt_vulkan_advice_keep(report, watched->advice);
+    return report;
 }
 
 int mt_watched_report(struct mt_watched *watched, const char *reason, const struct mt_process_end *end)

@@ -37,6 +37,7 @@ struct mt_watched {
     struct mt_proc_mappings mappings;
     struct mt_timeline timeline;
     struct mt_budget_watch budgets;
+    json_t *advice; /* on device memory, so far; see mt_vulkan_advice_keep() */
     struct mt_suspects suspects;
 };
 

@@ -35,6 +35,24 @@ enum mt_vulkan_kind {
     MT_VK_POOL = 7,
     /* The rest of a pool's numbers; owner: device; link: its MT_VK_POOL */
     MT_VK_POOL_TIMES = 8,
+    /*
+     * An acceleration structure or a micromap. size_bytes: its size; owner: device; name; attr[] as a
+     * resource's. KHR and EXT: link, offset: the buffer it lies in. NV: the memory it is bound to.
+     */
+    MT_VK_ACCEL = 9,
+    /* size_bytes: all memory bound to it; owner: device; name */
+    MT_VK_VIDEO_SESSION = 10,
+    /*
+     * One binding of a video session, a resource as buffers and images are. size_bytes: of the binding;
+     * handle: the session's; owner: device; link, offset: memory it is bound to
+     */
+    MT_VK_VIDEO_MEMORY = 11,
+    /*
+     * An attachment that was destroyed before its memory was freed: one of the newest MT_VK_PAST_MAX of
+     * its device. size_bytes: what it covered; owner: device; link, handle, offset: of the memory it lay
+     * in; create_frame: first frame; USAGE, ALIGNMENT, EXTENT and FORMAT as an image
+     */
+    MT_VK_PAST_IMAGE = 12,
 };
 
 /* Indexes into attr[]. */
@@ -88,6 +106,7 @@ enum {
     MT_VK_MEMORY_ZERO_INITIALIZE = 1 << 10,
     MT_VK_MEMORY_OTHER_PNEXT = 1 << 11, /* a pNext structure that the layer does not know */
     MT_VK_MEMORY_IS_SLICE = 1 << 12,    /* part of a chunk; no allocation of the driver's own */
+    MT_VK_MEMORY_WAS_MAPPED = 1 << 13,  /* mapped now or at any time before */
 };
 
 enum {
@@ -113,6 +132,34 @@ enum {
     MT_VK_RESOURCE_SWAPCHAIN = 1 << 3,    /* an image of a swapchain bound through bind info; link: the swapchain */
     MT_VK_RESOURCE_LEAKED = 1 << 4,       /* alive when its device was destroyed */
     MT_VK_RESOURCE_DISJOINT = 1 << 5,     /* planes bound apart; link is the last one */
+};
+
+enum {
+    MT_VK_ACCEL_TYPE = 7,  /* VkAccelerationStructureTypeKHR, VkMicromapTypeEXT; NV: 0 top, 1 bottom */
+    MT_VK_ACCEL_API = 8,   /* enum mt_vulkan_accel_api */
+    MT_VK_ACCEL_BUFFER = 9 /* handle of the buffer, so that another one in its record's place is told apart */
+};
+enum mt_vulkan_accel_api { MT_VK_ACCEL_KHR = 0, MT_VK_ACCEL_NV = 1, MT_VK_ACCEL_MICROMAP = 2 };
+
+enum {
+    MT_VK_VIDEO_CODEC = 0, /* VkVideoCodecOperationFlagBitsKHR */
+    MT_VK_VIDEO_CREATE_FLAGS = 1,
+    MT_VK_VIDEO_BINDINGS = 2, /* memory bindings made so far */
+    MT_VK_VIDEO_FORMATS = 3,  /* pictureFormat | referencePictureFormat << 32 */
+    MT_VK_VIDEO_DPB = 4,      /* maxDpbSlots | maxActiveReferencePictures << 32 */
+    MT_VK_VIDEO_FLAGS = 5,    /* MT_VK_RESOURCE_LEAKED */
+    MT_VK_VIDEO_EXTENT = 7,   /* maxCodedExtent: width | height << 32 */
+    /* of MT_VK_VIDEO_MEMORY */
+    MT_VK_VIDEO_SESSION_ID = 7, /* the session's record */
+    MT_VK_VIDEO_BIND_INDEX = 8,
+};
+
+enum { MT_VK_PAST_MAX = 512 };
+enum {
+    MT_VK_PAST_LAST_FRAME = 1,
+    MT_VK_PAST_MEMORY_FLAGS = 2, /* MT_VK_MEMORY_* of the memory it lay in */
+    MT_VK_PAST_MEMORY_TYPE = 4,
+    MT_VK_PAST_MEMORY_NS = 5, /* create_ns of that memory's record: tells a later one in its place */
 };
 
 enum {

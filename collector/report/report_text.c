@@ -8,6 +8,7 @@
 #include "human.h"
 #include "json_build.h"
 #include "stacks_text.h"
+#include "vulkan_advice_text.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -428,6 +429,7 @@ static void print_device(const struct text *text, const json_t *device)
     print_sorted(text, mt_json_get(device, "swapchains"), "estimated_bytes", print_swapchain);
     print_call_times(text, mt_json_get(device, "call_times"));
     print_device_pools(text, mt_json_get(device, "pools"));
+    mt_vulkan_advice_print(text->out, device);
     if (!json_array_size(mt_json_get(device, "leaks"))) return;
     fprintf(text->out, "  alive when the device was destroyed:\n");
     print_sorted(text, mt_json_get(device, "leaks"), "bytes", print_leak);

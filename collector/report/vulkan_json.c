@@ -5,6 +5,8 @@
  */
 #include "json_build.h"
 #include "report_json.h"
+#include "vulkan_advice.h"
+#include "vulkan_aliasing.h"
 #include "vulkan_names.h"
 #include "vulkan_pools_json.h"
 #include "vulkan_records.h"
@@ -540,6 +542,8 @@ static json_t *device_json(const struct mt_vulkan_view *device)
     mt_json_set(row, "leaks", rows_json(device, is_leaked, leak_row));
     mt_json_set(row, "call_times", call_times_json(device));
     mt_json_set(row, "pools", mt_vulkan_pools_json(device->snapshot, device->id));
+    mt_json_set(row, "aliasing", mt_vulkan_aliasing_json(device));
+    mt_json_set(row, "advice", mt_vulkan_advice_json(device));
     return row;
 }
 

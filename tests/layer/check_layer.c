@@ -13,5 +13,6 @@ int main(void)
     add_memory_tests(suite);
     add_resource_tests(suite);
     add_life_tests(suite);
+    add_depth_tests(suite);
     return run_suite(suite);
 }

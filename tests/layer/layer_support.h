@@ -44,5 +44,6 @@ void add_chain_tests(Suite *suite);
 void add_memory_tests(Suite *suite);
 void add_resource_tests(Suite *suite);
 void add_life_tests(Suite *suite);
+void add_depth_tests(Suite *suite);
 
 #endif
