@@ -119,10 +119,10 @@ struct mt_shard {
     _Atomic uint64_t origins;               /* offset of its newest struct mt_origin_counts; 0 = none; release */
     struct mt_class_counter classes[MT_CLASS_COUNT];
     struct mt_tag_counter tags[MT_TAG_MAX];
+    _Atomic uint64_t arena; /* offset of a struct mt_shard_arena; 0 = none; release */
 };
 
 /* What ended threads did, summed by thread name. A row is taken by a CAS of key. */
-    _Atomic uint64_t arena; /* offset of a struct mt_shard_arena; 0 = none; release */
 struct mt_ended_threads {
     _Atomic uint64_t key; /* hash of the name; 0 = unused row */
     char name[MT_NAME_BYTES];
