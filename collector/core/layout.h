@@ -538,9 +538,10 @@ struct mt_segment {
     _Atomic uint32_t committed_tables; /* bits: tables below that have memory behind them */
     struct mt_process process;
     struct mt_globals globals;
-    _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64]; /* 1 = may be claimed */
-    _Atomic uint32_t shard_limit;                        /* shards below this have been claimed at least once */
-    _Atomic uint64_t event_count;                        /* events ever written; row = (n - 1) % MT_EVENT_MAX */
+    _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64];  /* 1 = may be claimed */
+    _Atomic uint64_t shard_ready_bits[MT_SHARD_MAX / 64]; /* 1 = has memory behind it */
+    _Atomic uint32_t shard_limit;                         /* shards below this have been claimed at least once */
+    _Atomic uint64_t event_count;                         /* events ever written; row = (n - 1) % MT_EVENT_MAX */
     struct mt_tag tags[MT_TAG_MAX];
     struct mt_heap heaps[MT_HEAP_MAX];
     struct mt_pools pools;

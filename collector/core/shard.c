@@ -40,6 +40,18 @@ static void give_back(struct mt_segment *segment, unsigned index)
                              memory_order_release);
 }
 
+/* A shard keeps its memory: threads that come and go ask the system once. */
+static bool commit(struct mt_core *core, unsigned index)
+{
+    struct mt_segment *segment = core->segment;
+    _Atomic uint64_t *ready = &segment->shard_ready_bits[index / 64];
+    uint64_t bit = UINT64_C(1) << (index % 64);
+    if (LOAD(*ready) & bit) return true;
+    if (!mt_segment_commit(core, &segment->shards[index], sizeof segment->shards[index])) return false;
+    atomic_fetch_or_explicit(ready, bit, memory_order_relaxed);
+    return true;
+}
+
 static void set_limits(struct mt_core *core, struct mt_shard *shard, int64_t live)
 {
     int64_t batch = (int64_t)core->segment->globals.batch_bytes;
@@ -58,7 +70,7 @@ struct mt_shard *mt_shard_claim(struct mt_core *core, int32_t tid, const char *n
         mt_core_drop(core, MT_DROPPED_SHARDS);
         return shard;
     }
-    if (!mt_segment_commit(core, shard, sizeof *shard)) { /* no memory: count with the others */
+    if (!commit(core, index)) { /* no memory: count with the others */
         give_back(segment, index);
         mt_core_drop(core, MT_DROPPED_SHARDS);
         return &segment->shards[0];
