@@ -24,9 +24,10 @@ static const void *find_structure(const void *chain, int type)
 static void put_on_list(struct mt_node *memory, struct mt_node *resource)
 {
     resource->bound_previous = NULL;
-    resource->bound_next = memory->bound;
-    if (memory->bound) memory->bound->bound_previous = resource;
-    memory->bound = resource;
+    struct mt_node *first = atomic_load_explicit(&memory->bound, memory_order_relaxed);
+    resource->bound_next = first;
+    if (first) first->bound_previous = resource;
+    atomic_store_explicit(&memory->bound, resource, memory_order_release);
     atomic_store_explicit(&resource->memory, memory, memory_order_release); /* pairs with mt_resource_unlink() */
 }
 

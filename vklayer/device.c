@@ -254,11 +254,14 @@ static struct mt_histogram *make_histogram(struct mt_device *device, enum mt_cal
     return made;
 }
 
-struct mt_histogram *mt_device_histogram(struct mt_device *device, enum mt_call call, uint32_t type)
+void mt_device_count_call(struct mt_device *device, enum mt_call call, uint32_t type, uint64_t spent_ns)
 {
-    if (type >= VK_MAX_MEMORY_TYPES) return NULL;
+    struct mt_lane *lane = mt_process_lane(device->core);
+    if (call != MT_CALL_MAP) mt_lane_add_call(device->core, lane, spent_ns);
+    if (type >= VK_MAX_MEMORY_TYPES) return;
     struct mt_histogram *made = atomic_load_explicit(&device->stats->calls[call][type], memory_order_acquire);
-    return __builtin_expect(made != NULL, 1) ? made : make_histogram(device, call, type);
+    if (__builtin_expect(!made, 0)) made = make_histogram(device, call, type);
+    mt_lane_histogram_add(device->core, lane, made, spent_ns);
 }
 
 void mt_device_unknown(struct mt_device *device)
@@ -330,12 +333,15 @@ static void tell_leaks(const struct leaks *leaks, const char *name)
                  (unsigned long)leaks->resource_count, (unsigned long)leaks->swapchain_count, name);
 }
 
-void mt_device_close(struct mt_device *device)
+/* Marks and tells what is alive now, before the pools go that hold a part of it. */
+static void tell_end(struct mt_device *device)
 {
-    if (!mt_device_is_tracked(device)) return;
+    if (!mt_device_is_tracked(device) || device->is_end_told) return;
     struct leaks leaks = {device, 0, 0, 0, 0};
+    device->is_end_told = true;
     mt_budget_forget_device(device);
     mt_handles_visit(&device->memories, leak_memory, &leaks);
+    if (device->pool) mt_pool_visit(device->pool, leak_memory, &leaks);
     mt_handles_visit(&device->buffers, leak_resource, &leaks);
     mt_handles_visit(&device->images, leak_resource, &leaks);
     mt_handles_visit(&device->swapchains, leak_swapchain, &leaks);
@@ -349,6 +355,12 @@ void mt_device_close(struct mt_device *device)
         record->attr[MT_VK_DEVICE_LEAKED_BYTES] += leaks.memory_bytes;
         mt_object_end(record);
     }
+}
+
+void mt_device_close(struct mt_device *device)
+{
+    if (!mt_device_is_tracked(device)) return;
+    tell_end(device);
     device->is_tracked = false;
     mt_lock_enter(&stats_lock);
     device->stats->in_use = false;
@@ -451,6 +463,7 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyDevice(VkDevice handle, const VkAlloc
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
     PFN_vkDestroyDevice destroy = device->next.DestroyDevice;
+    tell_end(device);
     if (device->pool) mt_pool_end(device->pool);
     mt_device_close(device);
     mt_device_unregister(device);

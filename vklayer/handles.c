@@ -146,11 +146,16 @@ struct mt_node *mt_handles_enter(struct mt_handle_map *map, uint64_t handle)
 {
     uint64_t hash = mt_handle_hash(handle);
     struct mt_shard_map *shard = shard_of(map, hash);
+    struct mt_node *node;
     mt_lock_enter(&shard->lock);
-    struct mt_node **at = locate(shard, handle, hash);
-    if (at) return *at;
-    mt_lock_leave(&shard->lock);
-    return NULL;
+    if (handle - map->inline_from < map->inline_bytes) {
+        node = map->inline_node(map->inline_owner, handle);
+    } else {
+        struct mt_node **at = locate(shard, handle, hash);
+        node = at ? *at : NULL;
+    }
+    if (!node) mt_lock_leave(&shard->lock);
+    return node;
 }
 
 struct mt_node *mt_handles_take(struct mt_handle_map *map, uint64_t handle)

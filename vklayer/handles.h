@@ -28,8 +28,8 @@ struct mt_node {
     uint8_t flags;       /* enum mt_node_flags */
     uint16_t planes;     /* image: aspects whose requirements are in size_bytes */
     uint64_t size_bytes; /* memory: allocationSize; buffer: size; image: required size; swapchain: estimate */
-    /* memory: first of the resources bound to it, under the memory's lock */
-    struct mt_node *bound;
+    /* memory: first of the resources bound to it, under the memory's lock; NULL is stored last, with release */
+    struct mt_node *_Atomic bound;
     /* resource: the memory it is bound to and its place in that list, under the memory's lock */
     struct mt_node *_Atomic memory;
     struct mt_node *bound_next, *bound_previous;
@@ -56,8 +56,16 @@ struct mt_shard_map {
     struct mt_node *free;
 };
 
+/*
+ * Handles in [inline_from, inline_from + inline_bytes) are not in the map:
+ * the objects themselves hold their nodes, and inline_node() finds them (NULL:
+ * not a live one). Locked like the others.
+ */
 struct mt_handle_map {
     struct mt_arena *arena;
+    uint64_t inline_from, inline_bytes;
+    struct mt_node *(*inline_node)(void *owner, uint64_t handle);
+    void *inline_owner;
     struct mt_shard_map shards[MT_MAP_SHARDS];
 };
 

@@ -12,6 +12,7 @@
 #include "vulkan_compat.h"
 #include "handles.h"
 #include "core.h"
+#include "lane.h"
 #include "simulate.h"
 #include "vulkan_records.h"
 
@@ -83,6 +84,7 @@ struct mt_device {
     struct mt_core *core;
     uint32_t epoch;  /* of the core when the device was made */
     bool is_tracked; /* set once, before the device is known to others */
+    bool is_end_told;
     struct mt_device_stats *stats;
     struct mt_device_next next;
     VkPhysicalDeviceMemoryProperties memory;
@@ -122,6 +124,8 @@ static inline bool mt_device_is_tracked(struct mt_device *device)
 struct mt_core *mt_process_attach(void);
 /* The same core without starting it; never NULL after the first mt_process_attach(). */
 struct mt_core *mt_process_core(void);
+/* The calling thread's lane of the core's counters; NULL: it counts in the shared rows. */
+struct mt_lane *mt_process_lane(struct mt_core *core);
 /* The calling thread's id, cached. */
 int32_t mt_process_tid(struct mt_core *core);
 /* The id of the calling stack without the layer's own frames; 0 when stacks are off. */
@@ -141,8 +145,8 @@ bool mt_chain_is_self(PFN_vkVoidFunction get_proc_addr);
 bool mt_device_record(struct mt_device *device, const struct mt_instance *instance);
 /* At the end of the device: marks what is still alive as leaked and lets the rows go. */
 void mt_device_close(struct mt_device *device);
-/* The histogram of a kind of call for a memory type; NULL when there is none. */
-struct mt_histogram *mt_device_histogram(struct mt_device *device, enum mt_call call, uint32_t type);
+/* Counts the time of one call of the driver's for a memory type. */
+void mt_device_count_call(struct mt_device *device, enum mt_call call, uint32_t type, uint64_t spent_ns);
 /* Counts a handle that the layer never saw. */
 void mt_device_unknown(struct mt_device *device);
 /* Adds sparse binds to the device's record. */

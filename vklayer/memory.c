@@ -115,23 +115,27 @@ static unsigned row_of(const struct mt_device *device, uint32_t type, bool is_im
     return type < VK_MAX_MEMORY_TYPES ? device->stats->types[type] : 0;
 }
 
-static void count_allocation(struct mt_device *device, uint32_t type, bool is_import, uint64_t bytes)
+static void count_allocation(struct mt_device *device, struct mt_lane *lane, const struct mt_node *node)
 {
-    mt_heap_allocated(device->core, row_of(device, type, is_import), bytes);
-    if (!is_import) mt_heap_allocated(device->core, device->stats->heaps[heap_of_type(device, type)], bytes);
+    bool is_import = node->flags & MT_NODE_IMPORT;
+    unsigned heap = device->stats->heaps[heap_of_type(device, node->type)];
+    mt_lane_allocated(device->core, lane, row_of(device, node->type, is_import), node->size_bytes);
+    if (!is_import) mt_lane_allocated(device->core, lane, heap, node->size_bytes);
 }
 
-static void count_free(struct mt_device *device, uint32_t type, bool is_import, uint64_t bytes)
+static void count_free(struct mt_device *device, struct mt_lane *lane, const struct mt_node *node)
 {
-    mt_heap_freed(device->core, row_of(device, type, is_import), bytes);
-    if (!is_import) mt_heap_freed(device->core, device->stats->heaps[heap_of_type(device, type)], bytes);
+    bool is_import = node->flags & MT_NODE_IMPORT;
+    unsigned heap = device->stats->heaps[heap_of_type(device, node->type)];
+    mt_lane_freed(device->core, lane, row_of(device, node->type, is_import), node->size_bytes);
+    if (!is_import) mt_lane_freed(device->core, lane, heap, node->size_bytes);
 }
 
-static uint32_t write_record(struct mt_device *device, const VkMemoryAllocateInfo *info, const struct facts *facts,
-                             uint64_t handle, uint64_t spent_ns)
+static uint32_t write_record(struct mt_device *device, struct mt_lane *lane, const VkMemoryAllocateInfo *info,
+                             const struct facts *facts, uint64_t handle, uint64_t spent_ns)
 {
     uint32_t id = 0, type = info->memoryTypeIndex;
-    struct mt_object *record = mt_object_new(device->core, MT_VK_MEMORY, &id);
+    struct mt_object *record = mt_object_new_in(device->core, lane, MT_VK_MEMORY, &id);
     if (!record) return 0;
     record->owner = device->stats->object;
     record->handle = handle;
@@ -159,6 +163,7 @@ static void record_memory(struct mt_device *device, const VkMemoryAllocateInfo *
     struct facts facts = {0};
     const VkBaseInStructure *at = info->pNext;
     for (; at; at = at->pNext) note_structure(&facts, at);
+    struct mt_lane *lane = mt_process_lane(device->core);
     bool is_import = facts.flags & MT_VK_MEMORY_IS_IMPORT,
          is_slice = device->pool && mt_pool_owns(device->pool, handle);
     if (is_slice) facts.flags |= MT_VK_MEMORY_IS_SLICE;
@@ -166,12 +171,16 @@ static void record_memory(struct mt_device *device, const VkMemoryAllocateInfo *
     node.type = (uint8_t)(info->memoryTypeIndex < VK_MAX_MEMORY_TYPES ? info->memoryTypeIndex
                                                                       : VK_MAX_MEMORY_TYPES);
     node.flags = is_import ? MT_NODE_IMPORT : 0;
-    node.object = write_record(device, info, &facts, handle, spent_ns);
-    count_allocation(device, node.type, is_import, node.size_bytes);
-    if (!is_slice) mt_histogram_add(mt_device_histogram(device, MT_CALL_ALLOCATE, node.type), spent_ns);
+    node.object = write_record(device, lane, info, &facts, handle, spent_ns);
+    count_allocation(device, lane, &node);
+    if (is_slice) { /* nobody else knows the handle yet: no lock */
+        ((struct mt_slice *)(uintptr_t)handle)->node = node;
+        return;
+    }
+    mt_device_count_call(device, MT_CALL_ALLOCATE, node.type, spent_ns);
     if (mt_handles_add(&device->memories, &node)) return;
-    count_free(device, node.type, is_import, node.size_bytes); /* its free could not be told: count it at once */
-    mt_object_free(device->core, node.object);
+    count_free(device, lane, &node); /* its free could not be told: count it at once */
+    mt_object_free_in(device->core, lane, node.object);
 }
 
 /* The bytes that a simulated heap must have: none for what brings its own memory. */
@@ -205,14 +214,6 @@ static VkResult allocate_simulated(struct mt_device *device, const VkMemoryAlloc
     return result;
 }
 
-static void free_below(struct mt_device *device, VkDeviceMemory memory, const VkAllocationCallbacks *allocator)
-{
-    if (device->pool && mt_pool_owns(device->pool, MT_HANDLE(memory)))
-        mt_pool_free(device->pool, MT_HANDLE(memory));
-    else
-        device->next.FreeMemory(device->handle, memory, allocator);
-}
-
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const VkMemoryAllocateInfo *info,
                                                        const VkAllocationCallbacks *allocator,
                                                        VkDeviceMemory *memory)
@@ -232,6 +233,17 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const Vk
     return result;
 }
 
+/* Ends the record and the counting of memory that nobody can find any more. */
+static void forget_node(struct mt_device *device, struct mt_node *node)
+{
+    struct mt_lane *lane = mt_process_lane(device->core);
+    mt_resource_memory_gone(device, node);
+    count_free(device, lane, node);
+    if (device->card && !(node->flags & MT_NODE_IMPORT))
+        mt_simulate_freed(device->card, heap_of_type(device, node->type), node->size_bytes);
+    if (node->object) mt_object_free_in(device->core, lane, node->object);
+}
+
 /* Returns the memory's type, or VK_MAX_MEMORY_TYPES when it was not known. */
 static uint32_t forget_memory(struct mt_device *device, uint64_t handle)
 {
@@ -241,13 +253,19 @@ static uint32_t forget_memory(struct mt_device *device, uint64_t handle)
         return VK_MAX_MEMORY_TYPES;
     }
     uint32_t type = node->type;
-    mt_resource_memory_gone(device, node);
-    count_free(device, type, node->flags & MT_NODE_IMPORT, node->size_bytes);
-    if (device->card && !(node->flags & MT_NODE_IMPORT))
-        mt_simulate_freed(device->card, heap_of_type(device, type), node->size_bytes);
-    if (node->object) mt_object_free(device->core, node->object);
+    forget_node(device, node);
     mt_handles_give_back(&device->memories, node);
     return type;
+}
+
+static void free_slice(struct mt_device *device, uint64_t handle)
+{
+    struct mt_slice *slice = mt_pool_slice(device->pool, handle);
+    bool is_tracked = mt_device_is_tracked(device);
+    if (!slice && is_tracked) mt_device_unknown(device);
+    if (!slice) return;
+    if (is_tracked) forget_node(device, &slice->node);
+    mt_pool_free(device->pool, slice);
 }
 
 VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory memory,
@@ -255,18 +273,18 @@ VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory m
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
+    if (device->pool && mt_pool_owns(device->pool, MT_HANDLE(memory))) {
+        free_slice(device, MT_HANDLE(memory));
+        return;
+    }
     if (!memory || !mt_device_is_tracked(device)) {
-        free_below(device, memory, allocator);
+        device->next.FreeMemory(handle, memory, allocator);
         return;
     }
     uint32_t type = forget_memory(device, MT_HANDLE(memory));
-    if (device->pool && mt_pool_owns(device->pool, MT_HANDLE(memory))) {
-        mt_pool_free(device->pool, MT_HANDLE(memory));
-        return;
-    }
     uint64_t start_ns = mt_now_ns();
     device->next.FreeMemory(handle, memory, allocator);
-    mt_histogram_add(mt_device_histogram(device, MT_CALL_FREE, type), mt_now_ns() - start_ns);
+    mt_device_count_call(device, MT_CALL_FREE, type, mt_now_ns() - start_ns);
 }
 
 /* ---- mapping -------------------------------------------------------------------- */
@@ -289,7 +307,7 @@ static void record_map(struct mt_device *device, uint64_t memory, uint64_t offse
         mt_object_end(record);
     }
     mt_handles_leave(&device->memories, node);
-    if (spent_ns) mt_histogram_add(mt_device_histogram(device, MT_CALL_MAP, type), spent_ns);
+    if (spent_ns) mt_device_count_call(device, MT_CALL_MAP, type, spent_ns);
 }
 
 static void record_unmap(struct mt_device *device, uint64_t memory)

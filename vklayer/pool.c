@@ -84,7 +84,7 @@ static void note_call(struct mt_pool *pool, enum mt_call call, uint64_t spent_ns
 {
     struct mt_device *device = pool->owner->device;
     if (!mt_device_is_tracked(device)) return;
-    mt_histogram_add(mt_device_histogram(device, call, pool->type), spent_ns);
+    mt_device_count_call(device, call, pool->type, spent_ns);
     __atomic_fetch_add(&pool->own_times[MT_VK_POOL_CHUNK_NS], spent_ns, __ATOMIC_RELAXED);
 }
 
@@ -341,22 +341,43 @@ static struct mt_slice *take(struct mt_pool *pool, uint64_t bytes)
     return slice;
 }
 
-struct mt_slice *mt_pool_slice(struct mt_device_pool *pools, uint64_t handle)
+/* NULL when the handle is not a live slice's. */
+static inline struct mt_slice *live_slice(struct mt_device_pool *pools, uint64_t handle)
 {
     struct mt_slice *slice = (struct mt_slice *)(uintptr_t)handle;
     uint64_t place = handle - (uint64_t)(uintptr_t)pools->slices;
     bool is_one = mt_pool_owns(pools, handle) && place % sizeof *slice == 0 &&
                   place < atomic_load_explicit(&pools->slices_used, memory_order_relaxed);
-    if (is_one && atomic_load_explicit(&slice->state, memory_order_relaxed) == MT_SLICE_LIVE) return slice;
+    return is_one && atomic_load_explicit(&slice->state, memory_order_relaxed) == MT_SLICE_LIVE ? slice : NULL;
+}
+
+/* For the map of device memory. */
+static struct mt_node *node_of_handle(void *owner, uint64_t handle)
+{
+    struct mt_slice *slice = live_slice(owner, handle);
+    return slice ? &slice->node : NULL;
+}
+
+void mt_pool_visit(struct mt_device_pool *pools, void (*visit)(struct mt_node *node, void *context), void *context)
+{
+    struct mt_slice *slices = (struct mt_slice *)(void *)pools->slices;
+    size_t count = atomic_load_explicit(&pools->slices_used, memory_order_relaxed) / sizeof *slices;
+    for (size_t i = 0; i < count; i++)
+        if (atomic_load_explicit(&slices[i].state, memory_order_relaxed) == MT_SLICE_LIVE)
+            visit(&slices[i].node, context);
+}
+
+struct mt_slice *mt_pool_slice(struct mt_device_pool *pools, uint64_t handle)
+{
+    struct mt_slice *slice = live_slice(pools, handle);
+    if (slice) return slice;
     count(pools, MT_VK_POOLS_STALE);
     tell(pools, "device memory was used after vkFreeMemory");
     return NULL;
 }
 
-void mt_pool_free(struct mt_device_pool *pools, uint64_t handle)
+void mt_pool_free(struct mt_device_pool *pools, struct mt_slice *slice)
 {
-    struct mt_slice *slice = mt_pool_slice(pools, handle);
-    if (!slice) return;
     struct mt_pool *pool = slice->pool;
     if (atomic_load_explicit(&slice->private_count, memory_order_relaxed)) mt_pool_forget_privates(pools, slice);
     enter(pool);
@@ -397,7 +418,7 @@ static struct mt_object *record_of(struct mt_device *device, uint16_t kind, uint
 {
     struct mt_object *record = mt_object_at(device->core, *id);
     if (record) return record;
-    record = mt_object_new(device->core, kind, id);
+    record = mt_object_new_in(device->core, mt_process_lane(device->core), kind, id);
     if (!record) return NULL;
     record->owner = device->stats->object;
     return record;
@@ -683,7 +704,14 @@ static struct mt_device_pool *make_pools(struct mt_device *device, const struct 
     pools->rest_frames = (uint32_t)device->core->options.number[MT_OPT_VULKAN_POOL_REST];
     for (uint32_t i = 0; i < VK_MAX_MEMORY_TYPES; i++) pools->kinds[i] = mt_pool_kind_of(device, i);
     set_limits(pools, instance);
-    if (reserve_slices(pools)) return pools;
+    if (reserve_slices(pools)) {
+        struct mt_handle_map *map = &device->memories;
+        map->inline_node = node_of_handle;
+        map->inline_owner = pools;
+        map->inline_from = (uint64_t)(uintptr_t)pools->slices;
+        map->inline_bytes = pools->slices_bytes;
+        return pools;
+    }
     mt_private_unmap(device->core, pools, sizeof *pools);
     return NULL;
 }

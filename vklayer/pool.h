@@ -53,6 +53,7 @@ struct mt_slice {
     uint64_t stamp;        /* when it was freed */
     _Atomic uint32_t private_count;
     uint32_t padding;
+    struct mt_node node; /* what the layer knows of it as device memory; under the lock of its handle */
 };
 
 /* One memory type, with or without device address, of one kind. All under the lock. */
@@ -120,8 +121,10 @@ static inline bool mt_pool_owns(const struct mt_device_pool *pools, uint64_t han
 /* vkAllocateMemory; *call_ns is the time of the driver's call for this very allocation, 0 for a slice. */
 VkResult mt_pool_allocate(struct mt_device_pool *pools, const VkMemoryAllocateInfo *info,
                           const VkAllocationCallbacks *allocator, VkDeviceMemory *memory, uint64_t *call_ns);
-void mt_pool_free(struct mt_device_pool *pools, uint64_t handle);
+void mt_pool_free(struct mt_device_pool *pools, struct mt_slice *slice);
 VkResult mt_pool_map(struct mt_device_pool *pools, uint64_t handle, uint64_t offset, void **data);
+/* Calls visit for the node of every live slice. Only while no other thread uses the device. */
+void mt_pool_visit(struct mt_device_pool *pools, void (*visit)(struct mt_node *node, void *context), void *context);
 /* The slice of a handle, or NULL, counted, when the handle is not a live one. */
 struct mt_slice *mt_pool_slice(struct mt_device_pool *pools, uint64_t handle);
 /* Notes an alignment that the driver asked for. */

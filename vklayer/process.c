@@ -5,9 +5,11 @@
  */
 #include "layer.h"
 
+#include "lane.h"
 #include "stack.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -96,16 +98,52 @@ uint32_t mt_process_stack(struct mt_core *core)
     return mt_stack_here(core, (uintptr_t)__ehdr_start, (uintptr_t)_end);
 }
 
+/* What a thread of the program has here: made at its first record, given back when it ends. */
+static __thread struct {
+    struct mt_lane *lane;
+    uint32_t epoch; /* of the core when the rest was filled in */
+    int32_t tid;    /* 0: not filled in yet */
+} self;
+static pthread_key_t end_key;
+static _Atomic uint32_t end_key_state; /* 0 not made, 1 being made, 2 there, 3 none can be had */
+
+static void thread_ends(void *core)
+{
+    struct mt_lane *lane = self.lane;
+    bool is_current = self.epoch == atomic_load_explicit(&((struct mt_core *)core)->epoch, memory_order_relaxed);
+    self.lane = NULL;
+    self.tid = 0; /* a hook in a later destructor of this thread starts anew */
+    if (lane && is_current) mt_lane_release(core, lane);
+}
+
+/* True when the end of this thread will be told. Without that a lane would be lost with its thread. */
+static bool watch_end(struct mt_core *core)
+{
+    uint32_t unmade = 0;
+    if (atomic_compare_exchange_strong(&end_key_state, &unmade, 1))
+        atomic_store_explicit(&end_key_state, pthread_key_create(&end_key, thread_ends) ? 3 : 2,
+                              memory_order_release);
+    return atomic_load_explicit(&end_key_state, memory_order_acquire) == 2 && !pthread_setspecific(end_key, core);
+}
+
+static __attribute__((noinline)) void start_thread(struct mt_core *core, uint32_t epoch)
+{
+    int saved = errno;
+    self.tid = mt_gettid();
+    self.epoch = epoch;
+    self.lane = watch_end(core) ? mt_lane_claim(core, self.tid) : NULL;
+    errno = saved;
+}
+
+struct mt_lane *mt_process_lane(struct mt_core *core)
+{
+    uint32_t epoch = atomic_load_explicit(&core->epoch, memory_order_relaxed);
+    if (__builtin_expect(!self.tid || self.epoch != epoch, 0)) start_thread(core, epoch);
+    return self.lane;
+}
+
 int32_t mt_process_tid(struct mt_core *core)
 {
-    static __thread struct {
-        int32_t tid;
-        uint32_t epoch;
-    } self;
-    uint32_t epoch = atomic_load_explicit(&core->epoch, memory_order_relaxed);
-    if (__builtin_expect(!self.tid || self.epoch != epoch, 0)) {
-        self.tid = mt_gettid();
-        self.epoch = epoch;
-    }
+    mt_process_lane(core);
     return self.tid;
 }

@@ -11,11 +11,11 @@
 /* The caller holds the memory's lock. */
 static void take_off_list(struct mt_node *memory, struct mt_node *resource)
 {
+    if (resource->bound_next) resource->bound_next->bound_previous = resource->bound_previous;
     if (resource->bound_previous)
         resource->bound_previous->bound_next = resource->bound_next;
-    else
-        memory->bound = resource->bound_next;
-    if (resource->bound_next) resource->bound_next->bound_previous = resource->bound_previous;
+    else /* Release: who sees NULL sees that nobody works on this memory or its record any more. */
+        atomic_store_explicit(&memory->bound, resource->bound_next, memory_order_release);
     resource->bound_next = resource->bound_previous = NULL;
     /* Release: who sees NULL sees that nobody works on this resource from the memory's side any more. */
     atomic_store_explicit(&resource->memory, NULL, memory_order_release);
@@ -38,8 +38,8 @@ void mt_resource_unlink(struct mt_device *device, struct mt_node *resource)
     struct mt_lock *lock = mt_handles_lock(&device->memories, memory);
     mt_lock_enter(lock);
     if (atomic_load_explicit(&resource->memory, memory_order_relaxed) == memory) { /* else it was freed meanwhile */
-        take_off_list(memory, resource);
         count_bound(device, memory, -1);
+        take_off_list(memory, resource);
     }
     mt_lock_leave(lock);
 }
@@ -61,10 +61,12 @@ static void mark_memory_freed(struct mt_device *device, struct mt_node *resource
 uint32_t mt_resource_memory_gone(struct mt_device *device, struct mt_node *memory)
 {
     uint32_t count = 0;
+    /* Acquire: pairs with the release in take_off_list(). Nothing is bound to memory that is being freed. */
+    if (!atomic_load_explicit(&memory->bound, memory_order_acquire)) return 0;
     struct mt_lock *lock = mt_handles_lock(&device->memories, memory);
+    struct mt_node *resource;
     mt_lock_enter(lock);
-    while (memory->bound) {
-        struct mt_node *resource = memory->bound;
+    while ((resource = atomic_load_explicit(&memory->bound, memory_order_relaxed))) {
         mark_memory_freed(device, resource);
         take_off_list(memory, resource);
         count++;
@@ -77,7 +79,7 @@ uint32_t mt_resource_memory_gone(struct mt_device *device, struct mt_node *memor
 
 static struct mt_object *new_record(struct mt_device *device, uint16_t kind, uint64_t handle, uint32_t *id)
 {
-    struct mt_object *record = mt_object_new(device->core, kind, id);
+    struct mt_object *record = mt_object_new_in(device->core, mt_process_lane(device->core), kind, id);
     if (!record) return NULL;
     record->owner = device->stats->object;
     record->handle = handle;
@@ -88,7 +90,8 @@ static struct mt_object *new_record(struct mt_device *device, uint16_t kind, uin
 
 static void add_node(struct mt_device *device, struct mt_handle_map *map, const struct mt_node *node)
 {
-    if (!mt_handles_add(map, node) && node->object) mt_object_free(device->core, node->object);
+    if (!mt_handles_add(map, node) && node->object)
+        mt_object_free_in(device->core, mt_process_lane(device->core), node->object);
 }
 
 /* Before the call goes down, because the handle may come back at once. */
@@ -101,7 +104,7 @@ static void forget(struct mt_device *device, struct mt_handle_map *map, uint64_t
     }
     if (node->flags & MT_NODE_IS_IMAGE) mt_past_note(device, node);
     mt_resource_unlink(device, node);
-    if (node->object) mt_object_free(device->core, node->object);
+    if (node->object) mt_object_free_in(device->core, mt_process_lane(device->core), node->object);
     mt_handles_give_back(map, node);
 }
 

@@ -160,6 +160,13 @@ void mt_heap_release(struct mt_core *core, unsigned heap);
 void mt_heap_allocated(struct mt_core *core, unsigned heap, uint64_t bytes);
 void mt_heap_freed(struct mt_core *core, unsigned heap, uint64_t bytes);
 void mt_heap_failed(struct mt_core *core, unsigned heap);
+/* The numbers of a row of heaps (its index, not a number from mt_heap_new()) with what the lanes hold of it. */
+struct mt_heap_sum {
+    uint64_t allocation_count, free_count, total_bytes;
+    int64_t current_bytes, current_count, peak_bytes;
+    uint64_t peak_error_bytes; /* the most by which the peak may be off; 0 = exact */
+};
+void mt_heap_sum(const struct mt_segment *segment, unsigned row, struct mt_heap_sum *sum);
 /* A reading of the driver's budget; one that cannot be true (usage or budget of 2^63 and more, or budget
  * above 4 times the size) is counted as rejected instead. */
 void mt_heap_budget(struct mt_core *core, unsigned heap, uint64_t budget_bytes, uint64_t usage_bytes);

@@ -106,7 +106,9 @@ void mt_heap_release(struct mt_core *core, unsigned heap)
 {
     if (!heap || !mt_core_ready(core)) return;
     struct mt_heap *row = &core->segment->heaps[heap - 1];
-    if (LOAD(row->allocation_count) || LOAD(row->failed_count)) return;
+    struct mt_heap_sum sum;
+    mt_heap_sum(core->segment, heap - 1, &sum);
+    if (sum.allocation_count || LOAD(row->failed_count)) return;
     STORE(row->budget_bytes, 0);
     STORE(row->usage_bytes, 0);
     STORE(row->budget_ns, 0);

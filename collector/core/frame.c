@@ -65,8 +65,10 @@ static void sum_devices(const struct mt_segment *segment, struct mt_frame *now)
         uint32_t kind = atomic_load_explicit(&heap->kind, memory_order_acquire);
         if (kind == MT_HEAP_UNUSED) continue;
         if (kind != MT_HEAP_DEVICE_HEAP) continue;
-        now->device_allocation_count += LOAD(heap->allocation_count);
-        now->device_bytes += LOAD(heap->total_bytes);
+        struct mt_heap_sum sum;
+        mt_heap_sum(segment, i, &sum);
+        now->device_allocation_count += sum.allocation_count;
+        now->device_bytes += sum.total_bytes;
     }
 }
 

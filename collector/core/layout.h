@@ -23,6 +23,7 @@ enum {
     MT_TAG_MAX = 64,
     MT_HEAP_MAX = 128,
     MT_SHARD_MAX = 1024, /* shard 0 is shared by threads that have none */
+    MT_LANE_MAX = 64,    /* threads with counters of their own for heaps and objects */
     MT_THREAD_MAX = 512, /* rows of the table of ended threads, by name */
     MT_EVENT_MAX = 256,
     MT_FRAME_RING = 4096,
@@ -193,6 +194,31 @@ struct mt_heap {
     _Atomic uint64_t budget_ns;                 /* when they were read */
     _Atomic uint64_t budget_rejected_count;     /* readings that could not be true */
     char name[MT_NAME_BYTES];
+};
+
+/*
+ * What one thread counted in one row of heaps. Only that thread writes it. A
+ * row's totals are the row's own numbers plus those of all lanes; its current
+ * bytes are the row's current_bytes plus what no lane has flushed yet
+ * (mt_heap_sum()).
+ */
+struct mt_lane_heap {
+    _Alignas(64) _Atomic uint64_t allocation_count;
+    _Atomic uint64_t free_count;
+    _Atomic uint64_t total_bytes;
+    _Atomic int64_t live_bytes;    /* allocated minus freed by this thread; negative where others allocated */
+    _Atomic int64_t flushed_bytes; /* live_bytes that the row's current_bytes already has */
+    _Atomic int64_t high_bytes;    /* highest live_bytes since the last flush */
+};
+
+/* The counters of one thread that makes device memory and objects; taken and given back like a shard. */
+struct mt_lane {
+    _Alignas(64) _Atomic int32_t tid;
+    uint32_t free_object, free_object_count; /* object ids that this thread hands out next; a list by next_free */
+    _Atomic int64_t live_objects;            /* made minus freed by this thread */
+    _Atomic uint64_t device_call_ns;         /* spent in the driver's own allocating and freeing calls */
+    _Atomic uint64_t histograms[MT_HISTOGRAM_MAX]; /* offset of this thread's part of that row; 0 = none; release */
+    struct mt_lane_heap heaps[MT_HEAP_MAX];
 };
 
 /* ---- tags, events, histograms ------------------------------------------- */
@@ -540,8 +566,11 @@ struct mt_segment {
     struct mt_globals globals;
     _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64];  /* 1 = may be claimed */
     _Atomic uint64_t shard_ready_bits[MT_SHARD_MAX / 64]; /* 1 = has memory behind it */
-    _Atomic uint32_t shard_limit;                         /* shards below this have been claimed at least once */
-    _Atomic uint64_t event_count;                         /* events ever written; row = (n - 1) % MT_EVENT_MAX */
+    _Atomic uint32_t shard_limit;                        /* shards below this have been claimed at least once */
+    _Atomic uint64_t lanes_taken;                        /* 1 = a thread has it */
+    _Atomic uint32_t lane_limit;                         /* lanes below this have been taken at least once */
+    _Atomic uint64_t laneless_call_ns;                   /* device_call_ns of threads without a lane */
+    _Atomic uint64_t event_count;                        /* events ever written; row = (n - 1) % MT_EVENT_MAX */
     struct mt_tag tags[MT_TAG_MAX];
     struct mt_heap heaps[MT_HEAP_MAX];
     struct mt_pools pools;
@@ -552,6 +581,7 @@ struct mt_segment {
     _Alignas(4096) struct mt_frames frames;
     _Alignas(4096) struct mt_histogram histograms[MT_HISTOGRAM_MAX];
     _Alignas(4096) struct mt_shard shards[MT_SHARD_MAX];
+    _Alignas(4096) struct mt_lane lanes[MT_LANE_MAX];
     _Alignas(4096) struct mt_attribution attribution;
     _Alignas(4096) struct mt_origins origins;
 };

@@ -3,12 +3,16 @@
  * list. Ids are handed out from any thread; one object is written by one
  * thread at a time, under its seq.
  */
-#include "core.h"
+#include "lane.h"
 
 #include <sched.h>
+#include <stddef.h>
 #include <string.h>
 
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+/* Ids that a lane takes at once, and the most it keeps. */
+enum { STORE_REFILL = 16, STORE_MOST = 64 };
 
 static struct mt_object *slot(struct mt_core *core, uint32_t id)
 {
@@ -25,31 +29,34 @@ struct mt_object *mt_object_at(struct mt_core *core, uint32_t id)
     return slot(core, id);
 }
 
-static bool pop_free(struct mt_core *core, uint32_t *id)
+/* Takes up to `most` ids off the shared list, as a list; returns how many. */
+static uint32_t pop_free(struct mt_core *core, uint32_t most, uint32_t *first)
 {
     struct mt_objects *objects = &core->segment->objects;
     /* Acquire: pairs with the release in push_free(), so next_free is seen. */
     uint64_t head = atomic_load_explicit(&objects->free_head, memory_order_acquire);
     while ((uint32_t)head) {
-        struct mt_object *object = slot(core, (uint32_t)head);
-        uint32_t next = __atomic_load_n(&object->next_free, __ATOMIC_RELAXED);
+        uint32_t count = 0, next = (uint32_t)head;
+        for (; next && count < most; count++) /* what changes meanwhile changes the head too: the swap fails then */
+            next = __atomic_load_n(&slot(core, next)->next_free, __ATOMIC_RELAXED);
         uint64_t new_head = ((head >> 32) + 1) << 32 | next; /* the upper half changes with every operation (ABA) */
         if (atomic_compare_exchange_weak_explicit(&objects->free_head, &head, new_head, memory_order_acquire,
                                                   memory_order_acquire)) {
-            *id = (uint32_t)head;
-            return true;
+            *first = (uint32_t)head;
+            return count;
         }
     }
-    return false;
+    return 0;
 }
 
-static void push_free(struct mt_core *core, struct mt_object *object, uint32_t id)
+/* Puts a list of ids on the shared list. */
+static void push_free(struct mt_core *core, uint32_t first, struct mt_object *last)
 {
     struct mt_objects *objects = &core->segment->objects;
     uint64_t head = LOAD(objects->free_head), new_head;
     do {
-        __atomic_store_n(&object->next_free, (uint32_t)head, __ATOMIC_RELAXED);
-        new_head = ((head >> 32) + 1) << 32 | id;
+        __atomic_store_n(&last->next_free, (uint32_t)head, __ATOMIC_RELAXED);
+        new_head = ((head >> 32) + 1) << 32 | first;
     } while (!atomic_compare_exchange_weak_explicit(&objects->free_head, &head, new_head, memory_order_release,
                                                     memory_order_relaxed));
 }
@@ -75,34 +82,109 @@ static bool ensure_chunk(struct mt_core *core, uint32_t id)
     return true;
 }
 
-static bool take_new(struct mt_core *core, uint32_t *id)
+/* Takes `count` ids that follow each other and were never handed out. */
+static bool take_new(struct mt_core *core, uint32_t count, uint32_t *first)
 {
     struct mt_objects *objects = &core->segment->objects;
     uint32_t used = LOAD(objects->used_slots);
     do {
-        if (used >= MT_OBJECT_CHUNK * MT_OBJECT_CHUNKS || !ensure_chunk(core, used + 1)) return false;
-    } while (!atomic_compare_exchange_weak_explicit(&objects->used_slots, &used, used + 1, memory_order_relaxed,
+        if (used + count > MT_OBJECT_CHUNK * MT_OBJECT_CHUNKS || !ensure_chunk(core, used + 1) ||
+            !ensure_chunk(core, used + count))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&objects->used_slots, &used, used + count, memory_order_relaxed,
                                                     memory_order_relaxed));
-    *id = used + 1;
+    *first = used + 1;
     return true;
+}
+
+/* ---- a lane's store of ids ---------------------------------------------------------- */
+
+static bool refill(struct mt_core *core, struct mt_lane *lane)
+{
+    uint32_t first;
+    lane->free_object_count = pop_free(core, STORE_REFILL, &lane->free_object);
+    if (lane->free_object_count) return true;
+    uint32_t count = take_new(core, STORE_REFILL, &first) ? STORE_REFILL : take_new(core, 1, &first) ? 1 : 0;
+    for (uint32_t i = 0; i < count; i++) slot(core, first + i)->next_free = i + 1 < count ? first + i + 1 : 0;
+    lane->free_object = first;
+    lane->free_object_count = count;
+    return count;
+}
+
+static inline uint32_t take_from_store(struct mt_core *core, struct mt_lane *lane)
+{
+    if (__builtin_expect(!lane->free_object_count && !refill(core, lane), 0)) return 0;
+    uint32_t id = lane->free_object;
+    lane->free_object = __atomic_load_n(&slot(core, id)->next_free, __ATOMIC_RELAXED);
+    lane->free_object_count--;
+    return id;
+}
+
+/* Gives the `count` ids that were put there last to all threads. */
+static __attribute__((noinline)) void spill(struct mt_core *core, struct mt_lane *lane, uint32_t count)
+{
+    uint32_t first = lane->free_object;
+    if (!count) return;
+    struct mt_object *last = slot(core, first);
+    for (uint32_t i = 1; i < count; i++) last = slot(core, last->next_free);
+    lane->free_object = last->next_free;
+    lane->free_object_count -= count;
+    push_free(core, first, last);
+}
+
+static inline void put_into_store(struct mt_core *core, struct mt_lane *lane, struct mt_object *object, uint32_t id)
+{
+    __atomic_store_n(&object->next_free, lane->free_object, __ATOMIC_RELAXED);
+    lane->free_object = id;
+    if (__builtin_expect(++lane->free_object_count >= STORE_MOST, 0)) spill(core, lane, STORE_MOST / 2);
+}
+
+void mt_object_give_back_store(struct mt_core *core, struct mt_lane *lane)
+{
+    spill(core, lane, lane->free_object_count);
+}
+
+/* ---- objects -------------------------------------------------------------------------- */
+
+static uint32_t take_id(struct mt_core *core, struct mt_lane *lane)
+{
+    uint32_t id = 0;
+    if (lane)
+        id = take_from_store(core, lane);
+    else if (!pop_free(core, 1, &id) && !take_new(core, 1, &id))
+        id = 0;
+    if (__builtin_expect(!id, 0)) mt_core_drop(core, MT_DROPPED_OBJECTS);
+    return id;
+}
+
+static void count_object(struct mt_core *core, struct mt_lane *lane, int change)
+{
+    if (lane)
+        MT_LANE_ADD(lane->live_objects, change);
+    else
+        atomic_fetch_add_explicit(&core->segment->objects.live_count, (uint32_t)change, memory_order_relaxed);
+}
+
+struct mt_object *mt_object_new_in(struct mt_core *core, struct mt_lane *lane, uint16_t kind, uint32_t *id)
+{
+    *id = 0;
+    if (!mt_core_ready(core)) return NULL;
+    *id = take_id(core, lane);
+    struct mt_object *object = *id ? slot(core, *id) : NULL;
+    if (!object) return NULL;
+    mt_object_begin(object);
+    memset((char *)object + sizeof object->seq, 0, offsetof(struct mt_object, name) - sizeof object->seq);
+    object->name[0] = object->text[0] = 0; /* strings: what comes behind the NUL is nobody's */
+    object->kind = kind;
+    object->create_ns = mt_now_coarse_ns();
+    object->create_frame = mt_frame_now(core);
+    count_object(core, lane, 1);
+    return object;
 }
 
 struct mt_object *mt_object_new(struct mt_core *core, uint16_t kind, uint32_t *id)
 {
-    if (!mt_core_ready(core)) return NULL;
-    if (!pop_free(core, id) && !take_new(core, id)) {
-        mt_core_drop(core, MT_DROPPED_OBJECTS);
-        return NULL;
-    }
-    struct mt_object *object = slot(core, *id);
-    if (!object) return NULL; /* not reached: both ways above found the chunk */
-    mt_object_begin(object);
-    memset((char *)object + sizeof object->seq, 0, sizeof *object - sizeof object->seq);
-    object->kind = kind;
-    object->create_ns = mt_now_coarse_ns();
-    object->create_frame = mt_frame_now(core);
-    atomic_fetch_add_explicit(&core->segment->objects.live_count, 1, memory_order_relaxed);
-    return object;
+    return mt_object_new_in(core, NULL, kind, id);
 }
 
 void mt_object_begin(struct mt_object *object)
@@ -121,7 +203,7 @@ void mt_object_publish(struct mt_object *object)
     mt_object_end(object);
 }
 
-void mt_object_free(struct mt_core *core, uint32_t id)
+void mt_object_free_in(struct mt_core *core, struct mt_lane *lane, uint32_t id)
 {
     if (!mt_core_ready(core)) return;
     struct mt_object *object = mt_object_at(core, id);
@@ -129,6 +211,14 @@ void mt_object_free(struct mt_core *core, uint32_t id)
     mt_object_begin(object);
     object->kind = 0;
     mt_object_end(object);
-    atomic_fetch_sub_explicit(&core->segment->objects.live_count, 1, memory_order_relaxed);
-    push_free(core, object, id);
+    count_object(core, lane, -1);
+    if (lane)
+        put_into_store(core, lane, object, id);
+    else
+        push_free(core, id, object);
+}
+
+void mt_object_free(struct mt_core *core, uint32_t id)
+{
+    mt_object_free_in(core, NULL, id);
 }

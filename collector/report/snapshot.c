@@ -56,6 +56,67 @@ static int copy_histograms(struct mt_snapshot *snapshot, const struct mt_segment
     return 0;
 }
 
+/* ---- lanes: added to the rows that they belong to ---------------------------------- */
+
+static int copy_lanes(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
+{
+    uint32_t limit = MT_GET(snapshot->segment->lane_limit);
+    uint64_t from = offsetof(struct mt_segment, lanes);
+    if (limit > MT_LANE_MAX)
+        atomic_store_explicit(&snapshot->segment->lane_limit, limit = MT_LANE_MAX, memory_order_relaxed);
+    return copy_part(snapshot, file, from, from + limit * sizeof(struct mt_lane));
+}
+
+/* From here on the copy's rows hold everything, and its lanes nothing of it. */
+static void fold_heaps(struct mt_snapshot *snapshot)
+{
+    struct mt_segment *segment = snapshot->segment;
+    for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
+        struct mt_heap *row = &segment->heaps[i];
+        struct mt_heap_sum sum;
+        if (MT_GET(row->kind) == MT_HEAP_UNUSED) continue;
+        mt_heap_sum(segment, i, &sum);
+        atomic_store_explicit(&row->allocation_count, sum.allocation_count, memory_order_relaxed);
+        atomic_store_explicit(&row->free_count, sum.free_count, memory_order_relaxed);
+        atomic_store_explicit(&row->total_bytes, sum.total_bytes, memory_order_relaxed);
+        atomic_store_explicit(&row->current_bytes, sum.current_bytes, memory_order_relaxed);
+        atomic_store_explicit(&row->current_count, sum.current_count, memory_order_relaxed);
+        atomic_store_explicit(&row->peak_bytes, sum.peak_bytes, memory_order_relaxed);
+        snapshot->heap_peak_error_bytes[i] = sum.peak_error_bytes;
+    }
+    for (uint32_t i = 0; i < MT_GET(segment->lane_limit); i++)
+        memset(segment->lanes[i].heaps, 0, sizeof segment->lanes[i].heaps);
+}
+
+static int fold_histogram(struct mt_snapshot *snapshot, const struct mt_segment_file *file, unsigned lane,
+                          unsigned index)
+{
+    struct mt_histogram part, *row = &snapshot->segment->histograms[index];
+    uint64_t at = MT_GET(snapshot->segment->lanes[lane].histograms[index]);
+    if (!at) return 0;
+    if (at < sizeof(struct mt_segment) || at % 64 || at > file->file_bytes - sizeof part) return -EINVAL;
+    int error = mt_segment_file_read(file, at, &part, sizeof part);
+    if (error) return error;
+    atomic_fetch_add_explicit(&row->count, MT_GET(part.count), memory_order_relaxed);
+    atomic_fetch_add_explicit(&row->sum, MT_GET(part.sum), memory_order_relaxed);
+    for (unsigned i = 0; i < MT_HISTOGRAM_BUCKETS; i++)
+        atomic_fetch_add_explicit(&row->buckets[i], MT_GET(part.buckets[i]), memory_order_relaxed);
+    if (MT_GET(part.max) > MT_GET(row->max))
+        atomic_store_explicit(&row->max, MT_GET(part.max), memory_order_relaxed);
+    return 0;
+}
+
+static int fold_lanes(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
+{
+    uint32_t limit = MT_GET(snapshot->segment->lane_limit);
+    int error = 0;
+    fold_heaps(snapshot);
+    for (uint32_t lane = 0; lane < limit && !error; lane++)
+        for (unsigned i = 0; i < MT_HISTOGRAM_MAX && !error; i++)
+            if (MT_GET(snapshot->segment->histograms[i].used)) error = fold_histogram(snapshot, file, lane, i);
+    return error;
+}
+
 static int copy_events(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
 {
     uint64_t count = MT_GET(snapshot->segment->event_count);
@@ -218,8 +279,10 @@ static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *
 {
     int error = copy_part(snapshot, file, 0, offsetof(struct mt_segment, events));
     if (!error) error = copy_shards(snapshot, file);
+    if (!error) error = copy_lanes(snapshot, file);
     if (!error) error = copy_frames(snapshot, file);
     if (!error) error = copy_histograms(snapshot, file);
+    if (!error) error = fold_lanes(snapshot, file);
     if (!error) error = copy_events(snapshot, file);
     if (!error) error = copy_ended_threads(snapshot, file);
     if (error) return error;
@@ -267,12 +330,14 @@ int mt_snapshot_take_counters(struct mt_snapshot *snapshot, const struct mt_segm
     int error = begin(snapshot, file);
     if (!error) error = copy_part(snapshot, file, 0, offsetof(struct mt_segment, objects));
     if (!error) error = copy_shards(snapshot, file);
+    if (!error) error = copy_lanes(snapshot, file);
     uint64_t frames = offsetof(struct mt_segment, frames);
     if (!error) error = copy_part(snapshot, file, frames, frames + offsetof(struct mt_frames, worst));
     if (error) {
         mt_snapshot_free(snapshot);
         return error;
     }
+    fold_heaps(snapshot);
     tame_process(&snapshot->segment->process);
     mt_shards_sum(snapshot->segment, &snapshot->cpu);
     return 0;

@@ -28,6 +28,7 @@ struct mt_snapshot {
     size_t object_count;
     uint64_t unreadable_objects; /* records that were being written each time they were read */
     struct mt_shard_sum cpu;
+    uint64_t heap_peak_error_bytes[MT_HEAP_MAX]; /* by row of heaps; 0 = its peak is exact */
     struct mt_stacks stacks;
 };
 

@@ -131,7 +131,7 @@ static VKAPI_ATTR void VKAPI_CALL release_alone(VkDevice which, VkDeviceMemory m
                                                 const VkAllocationCallbacks *callbacks)
 {
     (void)which, (void)callbacks;
-    mt_pool_free(pools, MT_HANDLE(memory));
+    mt_pool_free(pools, mt_pool_slice(pools, MT_HANDLE(memory)));
 }
 
 /* Links the layer in front of the mock driver as the loader would. */

@@ -12,7 +12,7 @@ static void add_heaps(const struct mt_segment *segment, uint32_t kind, uint32_t 
 {
     memset(sum, 0, 5 * sizeof *sum);
     for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
-        const struct mt_heap *heap = &segment->heaps[i];
+        const struct mt_heap *heap = view_row(segment, i);
         if (heap->kind != kind || heap->owner != owner) continue;
         sum[0] += heap->allocation_count;
         sum[1] += heap->free_count;

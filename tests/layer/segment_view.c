@@ -66,10 +66,30 @@ const struct mt_object *view_handle(const struct mt_segment *segment, uint16_t k
     return NULL;
 }
 
+/* A row with what the lanes counted for it. The copy is of now: it does not change later. */
+const struct mt_heap *view_row(const struct mt_segment *segment, unsigned i)
+{
+    static struct mt_heap rows[MT_HEAP_MAX];
+    struct mt_heap *row = &rows[i];
+    int64_t flushed = segment->heaps[i].current_bytes;
+    memcpy(row, &segment->heaps[i], sizeof *row);
+    for (unsigned l = 0; l < segment->lane_limit; l++) {
+        const struct mt_lane_heap *lane = &segment->lanes[l].heaps[i];
+        row->allocation_count += lane->allocation_count;
+        row->free_count += lane->free_count;
+        row->total_bytes += lane->total_bytes;
+        row->current_count += (int64_t)(lane->allocation_count - lane->free_count);
+        row->current_bytes += lane->live_bytes - lane->flushed_bytes;
+        int64_t high = flushed + lane->high_bytes - lane->flushed_bytes;
+        if (high > row->peak_bytes) row->peak_bytes = high;
+    }
+    return row;
+}
+
 const struct mt_heap *view_heap(const struct mt_segment *segment, uint32_t kind, uint32_t index, unsigned n)
 {
     for (unsigned i = 0; i < MT_HEAP_MAX; i++)
-        if (segment->heaps[i].kind == kind && segment->heaps[i].index == index && !n--) return &segment->heaps[i];
+        if (segment->heaps[i].kind == kind && segment->heaps[i].index == index && !n--) return view_row(segment, i);
     return NULL;
 }
 
@@ -80,11 +100,27 @@ unsigned view_heap_rows(const struct mt_segment *segment)
     return count;
 }
 
+static const struct mt_histogram *whole_histogram(const struct mt_segment *segment, unsigned i)
+{
+    static struct mt_histogram rows[MT_HISTOGRAM_MAX];
+    struct mt_histogram *row = &rows[i];
+    memcpy(row, &segment->histograms[i], sizeof *row);
+    for (unsigned l = 0; l < segment->lane_limit; l++) {
+        if (!segment->lanes[l].histograms[i]) continue;
+        const struct mt_histogram *part = (const void *)((const char *)segment + segment->lanes[l].histograms[i]);
+        row->count += part->count;
+        row->sum += part->sum;
+        if (part->max > row->max) row->max = part->max;
+        for (unsigned b = 0; b < MT_HISTOGRAM_BUCKETS; b++) row->buckets[b] += part->buckets[b];
+    }
+    return row;
+}
+
 const struct mt_histogram *view_histogram(const struct mt_segment *segment, const char *name)
 {
     for (unsigned i = 0; i < MT_HISTOGRAM_MAX; i++)
         if (segment->histograms[i].used && !strcmp(segment->histograms[i].name, name))
-            return &segment->histograms[i];
+            return whole_histogram(segment, i);
     return NULL;
 }
 

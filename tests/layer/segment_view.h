@@ -21,6 +21,8 @@ unsigned view_count(const struct mt_segment *segment, uint16_t kind);
 const struct mt_object *view_handle(const struct mt_segment *segment, uint16_t kind, uint64_t handle);
 /* The row of a kind and index, of the n-th device that has one. */
 const struct mt_heap *view_heap(const struct mt_segment *segment, uint32_t kind, uint32_t index, unsigned n);
+/* The row of an index into heaps. */
+const struct mt_heap *view_row(const struct mt_segment *segment, unsigned i);
 unsigned view_heap_rows(const struct mt_segment *segment);
 const struct mt_histogram *view_histogram(const struct mt_segment *segment, const char *name);
 /* True when an event of this kind has a text with this part. */
