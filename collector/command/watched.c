@@ -24,6 +24,8 @@
 static const uint64_t SECOND_NS = UINT64_C(1000000000);
 /* How old the last known RSS of a process can be when it ends. */
 static const uint64_t SAMPLE_EVERY_NS = UINT64_C(250000000);
+/* Budgets of tags need all of the segment. */
+static const uint64_t TAGS_EVERY_NS = UINT64_C(1000000000);
 /* The kernel walks the whole page table for smaps under the mapping lock: not more often than this. */
 static const uint64_t MAPPINGS_EVERY_NS = UINT64_C(30000000000);
 /* An exec that failed goes back to RUNNING within microseconds; after this time it has succeeded. */
@@ -76,6 +78,7 @@ int mt_watched_open(struct mt_watched *watched, const char *path, mt_image_count
     watched->next_names_ns = now + LOOK_AHEAD_NS;
     watched->next_mappings_ns = now + SECOND_NS;
     watched->dump_seen = MT_GET(snapshot.segment->globals.dump_done);
+    watched->needs_tags = mt_budget_watch_needs_tags(&snapshot);
     bool running = MT_GET(snapshot.segment->process.state) == MT_STATE_RUNNING;
     watched->host_pid = running ? mt_proc_host_pid(watched->pid, watched->start_ticks) : watched->pid;
     watched->pidfd = mt_proc_open_pidfd(watched->host_pid, watched->start_ticks);
@@ -94,6 +97,7 @@ void mt_watched_close(struct mt_watched *watched)
     json_decref(watched->advice);
     watched->advice = NULL;
     mt_suspects_free(&watched->suspects);
+    mt_rates_free(&watched->rates);
 }
 
 /* ---- files --------------------------------------------------------------------- */
@@ -192,11 +196,12 @@ static void write_timeline_line(struct mt_watched *watched, const struct mt_time
 static json_t *build_document(struct mt_watched *watched, const struct mt_snapshot *snapshot, const char *reason,
                               const struct mt_process_end *end)
 {
-    mt_budget_watch_check(&watched->budgets, snapshot);
+    mt_budget_watch_all(&watched->budgets, snapshot);
     mt_suspects_add(&watched->suspects, snapshot);
     struct mt_report_context context = {
         .end = *end,
         .suspects = &watched->suspects,
+        .rates = &watched->rates,
         .events = watched->budgets.events,
         .seen_peak = watched->seen_peak,
         .split = watched->split,
@@ -312,6 +317,28 @@ static enum mt_watched_verdict finish(struct mt_watched *watched, const struct m
 
 /* ---- while it runs ---------------------------------------------------------------------- */
 
+/* The rates per frame begin with the first frames that are seen. */
+static void begin_rates(struct mt_watched *watched, const struct mt_snapshot *counters)
+{
+    struct mt_snapshot snapshot;
+    char why[160];
+    if (watched->rates.first || !MT_GET(counters->segment->frames.count)) return;
+    if (mt_snapshot_take(&snapshot, &watched->file, why, sizeof why)) return;
+    struct mt_report_context context = {.rates = &watched->rates, .in_container = true};
+    json_decref(mt_report_json(&snapshot, &context));
+    mt_snapshot_free(&snapshot);
+}
+
+static void check_tags(struct mt_watched *watched, uint64_t now)
+{
+    struct mt_snapshot snapshot;
+    char why[160];
+    watched->next_tags_ns = now + TAGS_EVERY_NS;
+    if (mt_snapshot_take(&snapshot, &watched->file, why, sizeof why)) return;
+    mt_budget_watch_all(&watched->budgets, &snapshot);
+    mt_snapshot_free(&snapshot);
+}
+
 static void sample(struct mt_watched *watched, bool with_mappings)
 {
     const char *slash = strrchr(watched->file.path, '/');
@@ -321,8 +348,11 @@ static void sample(struct mt_watched *watched, bool with_mappings)
         !mt_snapshot_take_counters(&counters, &watched->file)) {
         watched->split = mt_memory_split_of(&counters);
         mt_seen_peak_look(&watched->seen_peak, &counters);
+        mt_budget_watch_totals(&watched->budgets, &counters);
+        begin_rates(watched, &counters);
         mt_snapshot_free(&counters);
     }
+    if (watched->needs_tags && now >= watched->next_tags_ns) check_tags(watched, now);
     /* Most programs that end soon grow until they do: at first every step counts. */
     bool is_young = now - watched->met_ns < 2 * SECOND_NS;
     watched->next_sample_ns = is_young ? now : now + SAMPLE_EVERY_NS;

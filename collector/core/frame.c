@@ -3,6 +3,8 @@
  * one row of the ring and the histograms. Any thread may present; one at a
  * time writes.
  */
+#include "frame_stacks.h"
+#include "lane.h"
 #include "segment.h"
 #include "shard.h"
 
@@ -81,12 +83,14 @@ static void subtract_last(struct mt_frames *frames, struct mt_frame *now)
     now->requested_bytes -= frames->last_requested_bytes;
     now->device_allocation_count -= frames->last_device_allocation_count;
     now->device_bytes -= frames->last_device_bytes;
+    now->device_call_ns -= frames->last_device_call_ns;
     now->duration_ns = now->end_ns - LOAD(frames->last_ns);
     frames->last_allocation_count = total.allocation_count;
     frames->last_free_count = total.free_count;
     frames->last_requested_bytes = total.requested_bytes;
     frames->last_device_allocation_count = total.device_allocation_count;
     frames->last_device_bytes = total.device_bytes;
+    frames->last_device_call_ns = total.device_call_ns;
     STORE(frames->last_ns, now->end_ns);
 }
 
@@ -96,6 +100,7 @@ static void take_totals(struct mt_core *core, struct mt_frame *now)
     now->end_ns = mt_now_ns();
     sum_cpu(core->segment, now);
     sum_devices(core->segment, now);
+    now->device_call_ns = mt_lanes_call_ns(core->segment);
 }
 
 /* What was allocated before the first presentation call is loading, not a frame. */
@@ -118,30 +123,65 @@ static void write_row(struct mt_frame *row, const struct mt_frame *frame, uint64
     atomic_store_explicit(&row->index, index, memory_order_release);
 }
 
-static bool is_worse(const struct mt_frame *a, const struct mt_frame *b)
+typedef bool is_before(const struct mt_frame *a, const struct mt_frame *b);
+
+static bool allocates_more(const struct mt_frame *a, const struct mt_frame *b)
 {
     if (a->allocation_count != b->allocation_count) return a->allocation_count > b->allocation_count;
     return a->duration_ns > b->duration_ns;
 }
 
-/* The worst frames are kept in order, the worst first. */
-static void note_worst(struct mt_frames *frames, const struct mt_frame *frame, uint64_t index)
+static bool lasts_longer(const struct mt_frame *a, const struct mt_frame *b)
 {
-    int at = MT_WORST_FRAMES - 1;
-    if (LOAD(frames->worst[at].index) && !is_worse(frame, &frames->worst[at])) return;
-    for (; at > 0; at--) {
-        const struct mt_frame *above = &frames->worst[at - 1];
-        if (LOAD(above->index) && !is_worse(frame, above)) break;
-        if (LOAD(above->index)) write_row(&frames->worst[at], above, LOAD(above->index));
-    }
-    write_row(&frames->worst[at], frame, index);
+    return a->duration_ns > b->duration_ns;
 }
 
-static void record(struct mt_frames *frames, const struct mt_frame *frame)
+static bool is_kept(const struct mt_kept_frame *list, const struct mt_frame *frame, is_before *before)
 {
+    const struct mt_frame *last = &list[MT_WORST_FRAMES - 1].frame;
+    return !LOAD(last->index) || before(frame, last);
+}
+
+static void write_kept(struct mt_kept_frame *row, const struct mt_kept_frame *kept, uint64_t index)
+{
+    atomic_store_explicit(&row->frame.index, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release); /* pairs with the reader's acquire of index, before and after */
+    memcpy((char *)row + sizeof index, (const char *)kept + sizeof index, sizeof *row - sizeof index);
+    atomic_store_explicit(&row->frame.index, index, memory_order_release);
+}
+
+/* The frames of a list are kept in order. */
+static void keep(struct mt_kept_frame *list, const struct mt_kept_frame *kept, uint64_t index, is_before *before)
+{
+    int at = MT_WORST_FRAMES - 1;
+    for (; at > 0; at--) {
+        const struct mt_kept_frame *above = &list[at - 1];
+        if (LOAD(above->frame.index) && !before(&kept->frame, &above->frame)) break;
+        if (LOAD(above->frame.index)) write_kept(&list[at], above, LOAD(above->frame.index));
+    }
+    write_kept(&list[at], kept, index);
+}
+
+/* Most frames are in neither list, and nobody looks at their stacks. */
+static void keep_where_due(struct mt_core *core, const struct mt_frame *frame, uint64_t index)
+{
+    struct mt_frames *frames = &core->segment->frames;
+    bool is_worst = is_kept(frames->worst, frame, allocates_more);
+    bool is_longest = is_kept(frames->longest, frame, lasts_longer);
+    if (!is_worst && !is_longest) return;
+    struct mt_kept_frame kept = {.frame = *frame};
+    mt_frame_stacks_collect(core, &kept, index);
+    if (is_worst) keep(frames->worst, &kept, index, allocates_more);
+    if (is_longest) keep(frames->longest, &kept, index, lasts_longer);
+}
+
+static void record(struct mt_core *core, const struct mt_frame *frame)
+{
+    struct mt_frames *frames = &core->segment->frames;
     uint64_t index = LOAD(frames->count) + 1;
     write_row(&frames->ring[(index - 1) % MT_FRAME_RING], frame, index);
-    note_worst(frames, frame, index);
+    keep_where_due(core, frame, index);
+    mt_frame_stacks_begin_next(core, index);
     if (!frame->allocation_count) FETCH_ADD(frames->zero_allocation_frames, 1);
     mt_histogram_add(&frames->allocations, frame->allocation_count);
     mt_histogram_add(&frames->frees, frame->free_count);
@@ -164,6 +204,6 @@ void mt_frame_end(struct mt_core *core, enum mt_frame_source source)
     struct mt_frame now;
     take_totals(core, &now);
     subtract_last(frames, &now);
-    record(frames, &now);
+    record(core, &now);
     atomic_store_explicit(&frames->busy, 0, memory_order_release); /* pairs with the acquire above */
 }

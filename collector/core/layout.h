@@ -28,6 +28,8 @@ enum {
     MT_EVENT_MAX = 256,
     MT_FRAME_RING = 4096,
     MT_WORST_FRAMES = 16,
+    MT_FRAME_STACKS = 8,     /* stacks kept of each of them */
+    MT_TOUCHED_PARTS = 2048, /* stacks followed in one frame, once for each thread in mode all */
     MT_HISTOGRAM_MAX = 128,
     MT_HISTOGRAM_BUCKETS = 976, /* 16 per doubling: at most 6.25 % wide */
     MT_OBJECT_CHUNK = 1024,     /* objects in one chunk */
@@ -266,7 +268,40 @@ struct mt_frame {
     uint64_t duration_ns;
     uint64_t allocation_count, free_count, requested_bytes; /* CPU heap, all threads, this frame */
     uint64_t device_allocation_count, device_bytes;         /* device memory, this frame */
-    int64_t current_bytes;                                  /* CPU heap at the end of the frame */
+    uint64_t device_call_ns; /* in the driver's vkAllocateMemory and vkFreeMemory, this frame */
+    int64_t current_bytes;   /* CPU heap at the end of the frame */
+};
+
+/* What one call stack allocated in one frame; counts in 1/MT_SCALE, estimates in sampled mode. */
+struct mt_frame_stack {
+    uint32_t id, sample_count;
+    uint64_t count, bytes;
+};
+
+/* A frame that is kept, with the stacks that allocated most often in it. */
+struct mt_kept_frame {
+    struct mt_frame frame;
+    uint32_t stack_count;              /* rows of stacks[] in use */
+    uint32_t is_cut;                   /* 1: more stacks allocated in it than could be followed */
+    uint64_t other_count, other_bytes; /* of the stacks that are not in the list */
+    struct mt_frame_stack stacks[MT_FRAME_STACKS];
+};
+
+/*
+ * What one call stack (or one thread's part of it) allocated in the frame it
+ * allocated in last. One writer at a time; read by the thread that ends a frame.
+ */
+struct mt_frame_part {
+    _Atomic uint32_t frame; /* number of the frame + 1 in 32 bits; 1 = before the first one; 0 = none */
+    _Atomic uint32_t stack; /* id */
+    _Atomic uint32_t sample_count, told; /* told: by the end of frame `told` - 1 */
+    _Atomic uint64_t count, bytes;       /* count in 1/MT_SCALE */
+};
+
+/* The parts that a frame's blocks were counted in, in the order of their first block; see frame_stacks.c. */
+struct mt_touched_parts {
+    _Atomic uint32_t count;                   /* may pass MT_TOUCHED_PARTS: those were not kept */
+    _Atomic uint64_t parts[MT_TOUCHED_PARTS]; /* offsets of struct mt_frame_part */
 };
 
 struct mt_frames {
@@ -277,9 +312,12 @@ struct mt_frames {
     _Atomic uint64_t ignored_presents; /* presentation calls inside or beside the source */
     _Atomic uint64_t first_ns, last_ns;
     uint64_t last_allocation_count, last_free_count, last_requested_bytes;
-    uint64_t last_device_allocation_count, last_device_bytes;
-    struct mt_frame worst[MT_WORST_FRAMES]; /* most allocations first; index 0 = unused */
-    struct mt_frame ring[MT_FRAME_RING];    /* frame n at (n - 1) % MT_FRAME_RING */
+    uint64_t last_device_allocation_count, last_device_bytes, last_device_call_ns;
+    /* from here on there is memory only once a frame has begun */
+    struct mt_frame ring[MT_FRAME_RING];           /* frame n at (n - 1) % MT_FRAME_RING */
+    struct mt_kept_frame worst[MT_WORST_FRAMES];   /* most allocations first; frame.index 0 = unused */
+    struct mt_kept_frame longest[MT_WORST_FRAMES]; /* longest first */
+    struct mt_touched_parts touched[2];            /* of frame n at n % 2 */
     struct mt_histogram allocations, frees, bytes, duration;
 };
 
@@ -434,6 +472,50 @@ struct mt_stack {
     int64_t max_bytes;                  /* highest live bytes of this stack alone */
     int64_t max_count;                  /* in 1/MT_SCALE: live blocks at that moment */
     uint64_t first_ns, last_ns;         /* CLOCK_MONOTONIC of its first and newest block, coarse */
+    struct mt_frame_part in_frame;
+    _Atomic uint32_t rows; /* offset / 64 of its newest struct mt_stack_row; 0 = none; release */
+    uint32_t row_count;    /* changed with the lock held */
+};
+
+/*
+ * What one thread counts for one call stack where every block is recorded
+ * (mode all); the stack's numbers are the sum of its record and its rows. One
+ * writer at a time, the thread that holds the walker it belongs to, so that
+ * threads which allocate from the same place do not meet.
+ *
+ * Fields as in struct mt_stack. While a stack has one row, limit_bytes is the
+ * highest live bytes of it and max_count the blocks at that moment. Once it has
+ * several (is_shared), a row hands its live part to the stack's record when
+ * that passes limit_bytes either way, and the record keeps the maximum.
+ */
+struct mt_stack_row {
+    _Alignas(64) uint32_t stack;
+    uint32_t epoch;
+    int64_t since_bytes, since_count;
+    uint64_t total_bytes, total_count;
+    int64_t at_peak_bytes;
+    _Atomic int64_t limit_bytes;
+    uint64_t last_ns;
+    /* what frees and new peaks change */
+    _Alignas(64) int64_t at_peak_count;
+    uint64_t temporary_count, same_frame_count, lifetime_ms;
+    int64_t max_count;
+    _Atomic uint32_t is_shared;
+    _Atomic uint32_t seq; /* odd while at_peak_ and since_ parts are moved; release */
+    /* rarely, and where there are frames */
+    _Alignas(64) uint32_t next; /* offset / 64 of the next row of the same stack; 0 = none */
+    uint32_t reserved;
+    struct mt_frame_part in_frame;
+};
+
+enum { MT_ROW_BATCH = 21 };
+
+/* Rows are taken by threads in batches; all batches are in one list. */
+struct mt_row_batch {
+    _Alignas(64) uint64_t next;  /* offset of the next batch; 0 = none */
+    _Atomic uint32_t used_count; /* release, after the row's identity */
+    uint32_t reserved;
+    struct mt_stack_row rows[MT_ROW_BATCH];
 };
 
 /* A loaded object, registered when a stack first meets it. Rows are never reused. */

@@ -216,7 +216,7 @@ unsigned mt_options_read(struct mt_option_values *values, char *const *environme
     }
     for (; environment && *environment; environment++) {
         const char *value;
-        if (strncmp(*environment, "MEMTRACK_", 9)) continue;
+        if (strncmp(*environment, "MEMTRACK_", 9) || !strncmp(*environment, "MEMTRACK_OVER_", 14)) continue;
         int option = find_option(*environment, &value);
         if (option >= 0 &&
             (!*value || !mt_option_set(values, (enum mt_option)option, value, message, sizeof message)))

@@ -49,7 +49,8 @@ typedef void mt_option_complaint(const char *line);
 
 /*
  * Fills values from the environment; a bad value keeps the default. Variables
- * that start with MEMTRACK_ and are not in the table are complained of too.
+ * that start with MEMTRACK_ and are not in the table are complained of too, but
+ * not those that MEMTRACK_ON_OVER_BUDGET's command gets (MEMTRACK_OVER_...).
  * complain may be NULL. environment is a NULL-ended array as `environ`, or
  * NULL for defaults only.
  */

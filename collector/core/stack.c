@@ -5,6 +5,7 @@
  */
 #include "stack.h"
 
+#include "frame_stacks.h"
 #include "module.h"
 #include "segment.h"
 
@@ -302,6 +303,7 @@ void mt_stack_allocated(struct mt_core *core, uint32_t id, const struct mt_stack
     if (!stack) return;
     lock(&stack->lock);
     rebase(&core->segment->attribution, stack);
+    mt_frame_note(core, &stack->in_frame, id, (uint64_t)weight->count, weight->total_bytes);
     stack->since_bytes += weight->live_bytes;
     stack->since_count += weight->count;
     stack->total_bytes += weight->total_bytes;

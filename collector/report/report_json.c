@@ -4,6 +4,7 @@
  * knows is null or an empty list. Called by the collector and the command.
  */
 #include "report_json.h"
+#include "frames_json.h"
 #include "json_build.h"
 #include "stacks_json.h"
 #include "tags.h"
@@ -16,9 +17,6 @@
 
 /* Threads beyond this keep the name they had when they were first seen: one file is read for each. */
 enum { MAX_NAMES_FROM_PROC = 256 };
-
-/* Frames listed one by one; the segment's ring holds MT_FRAME_RING. */
-enum { RECENT_FRAMES = 600 };
 
 struct mt_process_end mt_process_end_of(const struct mt_segment_glance *glance, enum mt_liveness liveness)
 {
@@ -478,107 +476,6 @@ static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_repo
     return part;
 }
 
-/* ---- frames ---------------------------------------------------------------- */
-
-json_t *mt_histogram_json(const struct mt_histogram *histogram)
-{
-    uint64_t count = MT_GET(histogram->count), sum = MT_GET(histogram->sum);
-    json_t *part = json_object();
-    mt_json_set_u64(part, "count", count);
-    mt_json_set_u64(part, "sum", sum);
-    mt_json_set(part, "mean", count ? json_integer((json_int_t)(sum / count)) : NULL);
-    mt_json_set(part, "p50", count ? mt_json_u64(mt_histogram_percentile(histogram, 0.50)) : NULL);
-    mt_json_set(part, "p95", count ? mt_json_u64(mt_histogram_percentile(histogram, 0.95)) : NULL);
-    mt_json_set(part, "p99", count ? mt_json_u64(mt_histogram_percentile(histogram, 0.99)) : NULL);
-    mt_json_set(part, "max", count ? mt_json_u64(MT_GET(histogram->max)) : NULL);
-    return part;
-}
-
-static json_t *frame_json(const struct mt_snapshot *snapshot, const struct mt_frame *frame)
-{
-    json_t *row = json_object();
-    mt_json_set_u64(row, "frame", MT_GET(frame->index));
-    mt_json_set(row, "t_s", mt_report_time_json(snapshot, frame->end_ns));
-    mt_json_set_u64(row, "duration_ns", frame->duration_ns);
-    mt_json_set_u64(row, "allocation_count", frame->allocation_count);
-    mt_json_set_u64(row, "free_count", frame->free_count);
-    mt_json_set_u64(row, "bytes", frame->requested_bytes);
-    mt_json_set_i64(row, "cpu_current_bytes", frame->current_bytes);
-    mt_json_set_u64(row, "device_allocation_count", frame->device_allocation_count);
-    mt_json_set_u64(row, "device_bytes", frame->device_bytes);
-    return row;
-}
-
-static int more_allocations_first(const void *a, const void *b)
-{
-    const struct mt_frame *left = *(const struct mt_frame *const *)a, *right = *(const struct mt_frame *const *)b;
-    if (left->allocation_count != right->allocation_count)
-        return left->allocation_count < right->allocation_count ? 1 : -1;
-    return MT_GET(left->index) < MT_GET(right->index) ? -1 : 1;
-}
-
-static json_t *worst_frames_json(const struct mt_snapshot *snapshot)
-{
-    const struct mt_frame *sorted[MT_WORST_FRAMES];
-    size_t count = 0;
-    for (unsigned i = 0; i < MT_WORST_FRAMES; i++)
-        if (MT_GET(snapshot->segment->frames.worst[i].index)) sorted[count++] = &snapshot->segment->frames.worst[i];
-    qsort(sorted, count, sizeof *sorted, more_allocations_first);
-    json_t *rows = json_array();
-    for (size_t i = 0; i < count; i++) json_array_append_new(rows, frame_json(snapshot, sorted[i]));
-    return rows;
-}
-
-/* The last frames as columns, oldest first: one list per number keeps a long ring small. */
-static json_t *recent_frames_json(const struct mt_frames *frames)
-{
-    json_t *index = json_array(), *duration = json_array(), *allocations = json_array();
-    json_t *bytes = json_array(), *current = json_array();
-    uint64_t last = MT_GET(frames->count), listed = last < RECENT_FRAMES ? last : RECENT_FRAMES;
-    for (uint64_t i = 0; i < listed; i++) {
-        uint64_t n = last - listed + 1 + i;
-        const struct mt_frame *frame = &frames->ring[(n - 1) % MT_FRAME_RING];
-        if (MT_GET(frame->index) != n) continue; /* being written or already overwritten */
-        json_array_append_new(index, mt_json_u64(n));
-        json_array_append_new(duration, mt_json_u64(frame->duration_ns));
-        json_array_append_new(allocations, mt_json_u64(frame->allocation_count));
-        json_array_append_new(bytes, mt_json_u64(frame->requested_bytes));
-        json_array_append_new(current, json_integer(frame->current_bytes));
-    }
-    json_t *part = json_object();
-    mt_json_set(part, "frame", index);
-    mt_json_set(part, "duration_ns", duration);
-    mt_json_set(part, "allocation_count", allocations);
-    mt_json_set(part, "bytes", bytes);
-    mt_json_set(part, "cpu_current_bytes", current);
-    return part;
-}
-
-static const char *source_name(uint32_t source)
-{
-    static const char *const names[] = {NULL, "vulkan", "egl", "glx", "sdl", "glfw", "api"};
-    return source < sizeof names / sizeof *names ? names[source] : NULL;
-}
-
-static json_t *frames_json(const struct mt_snapshot *snapshot)
-{
-    const struct mt_frames *frames = &snapshot->segment->frames;
-    json_t *part = json_object();
-    mt_json_set_u64(part, "count", MT_GET(frames->count));
-    mt_json_set_text(part, "source", source_name(MT_GET(frames->source)));
-    mt_json_set(part, "first_s", mt_report_time_json(snapshot, MT_GET(frames->first_ns)));
-    mt_json_set(part, "last_s", mt_report_time_json(snapshot, MT_GET(frames->last_ns)));
-    mt_json_set(part, "allocations_per_frame", mt_histogram_json(&frames->allocations));
-    mt_json_set(part, "frees_per_frame", mt_histogram_json(&frames->frees));
-    mt_json_set(part, "bytes_per_frame", mt_histogram_json(&frames->bytes));
-    mt_json_set(part, "duration_ns", mt_histogram_json(&frames->duration));
-    mt_json_set_u64(part, "zero_allocation_frames", MT_GET(frames->zero_allocation_frames));
-    mt_json_set_u64(part, "ignored_presents", MT_GET(frames->ignored_presents));
-    mt_json_set(part, "worst", worst_frames_json(snapshot));
-    mt_json_set(part, "recent", recent_frames_json(frames));
-    return part;
-}
-
 /* ---- the rest ---------------------------------------------------------------- */
 
 static int by_sequence(const void *a, const void *b)
@@ -668,7 +565,9 @@ json_t *mt_report_json(const struct mt_snapshot *snapshot, const struct mt_repor
     json_t *vulkan = mt_report_vulkan_json(snapshot);
     mt_json_set(vulkan, "stacks", mt_stacks_json_of_objects(snapshot));
     mt_json_set(report, "vulkan", vulkan);
-    mt_json_set(report, "frames", frames_json(snapshot));
+    if (context->rates)
+        mt_rates_note(context->rates, mt_json_get(report, "cpu"), (int64_t)MT_GET(snapshot->segment->frames.count));
+    mt_json_set(report, "frames", mt_frames_json(snapshot, context->rates));
     mt_json_set(report, "timeline", mt_timeline_json(timeline));
     mt_json_set(report, "trend", mt_trend_json(timeline));
     mt_json_set(report, "events", events_json(snapshot, context->events));

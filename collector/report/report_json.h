@@ -7,6 +7,7 @@
 #define MT_REPORT_JSON_H
 
 #include "procfs.h"
+#include "rates.h"
 #include "snapshot.h"
 #include "suspects.h"
 #include "timeline.h"
@@ -55,6 +56,7 @@ struct mt_report_context {
     const struct mt_timeline *timeline;      /* may be NULL */
     bool in_container;                       /* its pid and tids are those of another namespace */
     const struct mt_suspects *suspects;      /* may be NULL */
+    struct mt_rates *rates;                  /* notes this report's counters; may be NULL */
     json_t *events;                          /* of the collector, told after the program's own; may be NULL */
     const char *segment_path;
     const char *reason; /* "interval", "dump", "exit", "request" */

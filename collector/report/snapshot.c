@@ -38,7 +38,7 @@ static int copy_shards(struct mt_snapshot *snapshot, const struct mt_segment_fil
 static int copy_frames(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
 {
     uint64_t from = offsetof(struct mt_segment, frames);
-    int error = copy_part(snapshot, file, from, from + offsetof(struct mt_frames, worst));
+    int error = copy_part(snapshot, file, from, from + offsetof(struct mt_frames, ring));
     if (error || (!MT_GET(snapshot->segment->frames.count) && !MT_GET(snapshot->segment->frames.ignored_presents)))
         return error;
     return copy_part(snapshot, file, from, from + sizeof(struct mt_frames));
@@ -332,7 +332,7 @@ int mt_snapshot_take_counters(struct mt_snapshot *snapshot, const struct mt_segm
     if (!error) error = copy_shards(snapshot, file);
     if (!error) error = copy_lanes(snapshot, file);
     uint64_t frames = offsetof(struct mt_segment, frames);
-    if (!error) error = copy_part(snapshot, file, frames, frames + offsetof(struct mt_frames, worst));
+    if (!error) error = copy_part(snapshot, file, frames, frames + offsetof(struct mt_frames, ring));
     if (error) {
         mt_snapshot_free(snapshot);
         return error;

@@ -5,6 +5,7 @@
  */
 #include "stacks_json.h"
 
+#include "frames_json.h"
 #include "json_build.h"
 #include "stacks.h"
 #include "symbols.h"
@@ -151,6 +152,8 @@ static struct rows make_rows(const struct mt_snapshot *snapshot)
 {
     const struct mt_stacks *stacks = &snapshot->stacks;
     struct rows rows = {calloc(stacks->count + 1, sizeof *rows.row), 0};
+    uint32_t ids[MT_FRAMES_STACK_IDS];
+    size_t id_count = mt_frames_stack_ids(snapshot, ids);
     for (size_t i = 0; rows.row && i < stacks->count; i++) {
         const struct mt_stack *record = &stacks->stacks[i].record;
         if (!record->total_count) continue; /* of an object, not of a block */
@@ -158,12 +161,13 @@ static struct rows make_rows(const struct mt_snapshot *snapshot)
             .stack = &stacks->stacks[i],
             .live_bytes = mt_stack_live_bytes(record),
             .peak_bytes = mt_stack_peak_bytes(stacks, record, snapshot->cpu.peak_bytes),
+            .is_listed = bsearch(&stacks->stacks[i].id, ids, id_count, sizeof *ids, mt_compare_u32) != NULL,
         };
     }
     return rows;
 }
 
-/* Marks the first `limit` of each order; the last order is by live bytes, in which the list is written. */
+/* Marks the first `limit` of each order, beside those that frames name; the last order is by live bytes, in which the list is written. */
 static void choose(struct rows *rows, size_t limit)
 {
     int (*const orders[])(const void *, const void *) = {by_temporary, by_count, by_total, by_peak, by_live};

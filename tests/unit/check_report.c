@@ -212,7 +212,7 @@ START_TEST(frames_are_listed_worst_first_and_newest_last)
         struct mt_frame frame = {.duration_ns = 16000000, .allocation_count = allocations[i]};
         SET(frame.index, i + 1);
         memcpy(&frames->ring[i], &frame, sizeof frame);
-        memcpy(&frames->worst[2 - i], &frame, sizeof frame);
+        memcpy(&frames->worst[(const int[]){2, 0, 1}[i]].frame, &frame, sizeof frame);
         add_to(&frames->allocations, allocations[i]);
     }
     json_t *report = load();
