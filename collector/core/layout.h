@@ -122,7 +122,6 @@ struct mt_shard {
     _Atomic uint64_t origins;               /* offset of its newest struct mt_origin_counts; 0 = none; release */
     struct mt_class_counter classes[MT_CLASS_COUNT];
     struct mt_tag_counter tags[MT_TAG_MAX];
-    _Atomic uint64_t arena; /* offset of a struct mt_shard_arena; 0 = none; release */
 };
 
 /* What ended threads did, summed by thread name. A row is taken by a CAS of key. */
@@ -382,13 +381,6 @@ struct mt_arena_site {
     _Atomic uint64_t changed_ns; /* CLOCK_MONOTONIC of the last change of its state */
 };
 
-/* What one shard counts of arenas; one writer, like the shard. At mt_shard.arena as an offset. */
-struct mt_shard_arena {
-    _Atomic uint64_t free_count;                   /* blocks freed by this thread */
-    _Atomic int64_t live_bytes;                    /* usable bytes allocated minus freed by this thread */
-    _Atomic uint64_t hit_count[MT_ARENA_SITE_MAX]; /* blocks allocated by this thread, by site */
-};
-
 /* ---- objects: records of a few kinds, made and dropped by a client -------- */
 
 /*
@@ -624,7 +616,8 @@ struct mt_origin_cell {
  * the shard's classes[]. Larger ones are counted in the sums below, and in classes[].
  */
 struct mt_origin_counts {
-    uint32_t origin, reserved;
+    uint32_t origin;
+    uint32_t site; /* of arenas, whose blocks alone are counted here; 0 = all that come from no arena */
     uint64_t next; /* offset of the shard's next one; 0 = none */
     _Atomic uint64_t large_allocation_count, large_free_count;
     _Atomic uint64_t large_requested_bytes, large_requested_freed_bytes; /* cumulative */

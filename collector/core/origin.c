@@ -150,11 +150,12 @@ static struct mt_origin_counts *counts_at(struct mt_core *core, uint64_t offset)
     return offset ? (struct mt_origin_counts *)(void *)((char *)core->segment + offset) : NULL;
 }
 
-static struct mt_origin_counts *find_counts(struct mt_core *core, uint64_t from, uint64_t end, unsigned origin)
+static struct mt_origin_counts *find_counts(struct mt_core *core, uint64_t from, uint64_t end, unsigned origin,
+                                            unsigned site)
 {
     for (uint64_t offset = from; offset != end;) {
         struct mt_origin_counts *counts = counts_at(core, offset);
-        if (counts->origin == origin) return counts;
+        if (counts->origin == origin && counts->site == site) return counts;
         offset = counts->next;
     }
     return NULL;
@@ -162,20 +163,27 @@ static struct mt_origin_counts *find_counts(struct mt_core *core, uint64_t from,
 
 struct mt_origin_counts *mt_origin_counts(struct mt_core *core, struct mt_shard *shard, unsigned origin)
 {
+    return mt_origin_counts_of_site(core, shard, origin, 0);
+}
+
+struct mt_origin_counts *mt_origin_counts_of_site(struct mt_core *core, struct mt_shard *shard, unsigned origin,
+                                                  unsigned site)
+{
     uint64_t head = atomic_load_explicit(&shard->origins, memory_order_acquire);
-    struct mt_origin_counts *found = find_counts(core, head, 0, origin);
+    struct mt_origin_counts *found = find_counts(core, head, 0, origin, site);
     if (found) return found;
     uint64_t offset = mt_core_alloc(core, sizeof *found);
     struct mt_origin_counts *counts = counts_at(core, offset);
     if (!counts) return NULL;
     counts->origin = origin;
+    counts->site = site;
     for (;;) {
         uint64_t seen = head;
         counts->next = head;
         if (atomic_compare_exchange_strong_explicit(&shard->origins, &seen, offset, memory_order_release,
                                                     memory_order_acquire))
             return counts;
-        found = find_counts(core, seen, head, origin); /* shard 0 alone: another thread was faster */
+        found = find_counts(core, seen, head, origin, site); /* shard 0 alone: another thread was faster */
         if (found) return found;
         head = seen;
     }
@@ -316,7 +324,7 @@ void mt_origins_sum(const struct mt_segment *segment, uint64_t bytes, struct mt_
     for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++) {
         const struct mt_shard *shard = &segment->shards[i];
         const struct mt_origin_counts *counts = NULL;
-        for (unsigned n = 0; n < MT_ORIGIN_MAX; n++) { /* a damaged file may have a ring */
+        for (unsigned n = 0; n < MT_ORIGIN_MAX + MT_ARENA_SITE_MAX; n++) { /* a damaged file may have a ring */
             counts = mt_origin_counts_next(segment, bytes, shard, counts);
             if (!counts) break;
             if (counts->origin < MT_ORIGIN_MAX) add_counts(&sums[counts->origin], counts);

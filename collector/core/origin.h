@@ -53,6 +53,9 @@ unsigned mt_origin_find(struct mt_core *core, uint32_t module, const char *threa
  * calls it, any thread for shard 0. NULL when there is no memory (counted).
  */
 struct mt_origin_counts *mt_origin_counts(struct mt_core *core, struct mt_shard *shard, unsigned origin);
+/* The same for the blocks of one arena site, which has the origin; 0 = of none. */
+struct mt_origin_counts *mt_origin_counts_of_site(struct mt_core *core, struct mt_shard *shard, unsigned origin,
+                                                  unsigned site);
 
 /*
  * What is live by origin, kept before a fork for the child; and put into the

@@ -10,11 +10,12 @@
 #include <string.h>
 
 enum {
-    EMPTY_MOST = 128, /* empty chunks that an arena keeps, as long as they are needed */
-    LOOK_EVERY = 32,  /* turns between two looks at what was never needed */
-    LOOK_AT = 4,      /* full chunks looked at in one turn for what others have freed */
-    OLD_TURNS = 48,   /* a full chunk is old after so many more: 3 MiB */
-    OLD_FRAMES = 2,   /* where there are frames, after so many of them */
+    EMPTY_MOST = 1024, /* empty chunks that an arena keeps, as long as they are needed */
+    LOOK_EVERY = 32,   /* turns between two looks at what was never needed, and thrice its chunks besides */
+    CYCLES = 3,
+    LOOK_AT = 4,    /* full chunks looked at in one turn for what others have freed */
+    OLD_TURNS = 48, /* a full chunk is old after so many more: 3 MiB */
+    OLD_FRAMES = 2, /* where there are frames, after so many of them */
 };
 
 _Static_assert(sizeof(struct mt_arena_chunk) <= MT_ARENA_HEAD >> MT_ARENA_CELL_SHIFT << 1,
@@ -202,6 +203,8 @@ static void drop_idle(struct mt_arena *arena)
         chunk_drop(chunk);
     }
     arena->idle_count = arena->counts[MT_ARENA_EMPTY];
+    arena->look = arena->turn + LOOK_EVERY;
+    for (unsigned list = 0; list < MT_ARENA_LISTS; list++) arena->look += CYCLES * arena->counts[list];
 }
 
 /* The one that became empty last, whose memory is still in the caches. */
@@ -241,7 +244,7 @@ bool mt_arena_turn(struct mt_arena *arena, uint64_t frame)
         list_append(arena, MT_ARENA_FULL, full);
     }
     begin(arena, chunk);
-    if (++arena->turn % LOOK_EVERY == 0) drop_idle(arena);
+    if (++arena->turn >= arena->look) drop_idle(arena);
     return true;
 }
 

@@ -49,7 +49,7 @@ struct mt_arena {
     uint16_t owner; /* the heap's id */
     uint32_t counts[MT_ARENA_LISTS];
     uint32_t idle_count; /* empty chunks that were never needed since the last look */
-    uint64_t turn;       /* chunks begun */
+    uint64_t turn, look; /* chunks begun; and the turn at which idle ones are dropped next */
     struct {
         struct mt_arena_chunk *first, *last;
     } lists[MT_ARENA_LISTS];

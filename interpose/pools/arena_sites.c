@@ -322,21 +322,7 @@ void mt_arena_sample_died(uintptr_t address, uint16_t serial, const struct mt_ar
     mt_lock_give(&sites.lock);
 }
 
-/* ---- counters and fork --------------------------------------------------------------------------- */
-
-struct mt_shard_arena *mt_arena_counters(struct mt_core *core, struct mt_shard *shard)
-{
-    uint64_t offset = atomic_load_explicit(&shard->arena, memory_order_acquire);
-    if (!offset) {
-        uint64_t fresh = mt_core_alloc(core, sizeof(struct mt_shard_arena));
-        if (!fresh) return NULL;
-        /* Shard 0 has many writers: the first one's counters are the ones. Release pairs with the acquire above. */
-        if (atomic_compare_exchange_strong_explicit(&shard->arena, &offset, fresh, memory_order_acq_rel,
-                                                    memory_order_acquire))
-            offset = fresh;
-    }
-    return (struct mt_shard_arena *)(void *)((char *)core->segment + offset);
-}
+/* ---- fork ----------------------------------------------------------------------------------------- */
 
 void mt_arena_sites_lock(void)
 {

@@ -45,9 +45,6 @@ uint16_t mt_arena_sample_born(uintptr_t address, uint64_t requested_bytes);
 /* It is freed. */
 void mt_arena_sample_died(uintptr_t address, uint16_t serial, const struct mt_arena_life *life);
 
-/* The counters of a shard; made when there are none. NULL when there is no memory. */
-struct mt_shard_arena *mt_arena_counters(struct mt_core *core, struct mt_shard *shard);
-
 /* The exported function that holds the address before a return address; "" when there is none. */
 const char *mt_arena_symbol_of(uintptr_t return_address);
 
