@@ -361,7 +361,7 @@ struct mt_pools {
     struct mt_pool_class classes[MT_POOL_CLASSES]; /* index: mt_class_of() */
 };
 
-enum { MT_ARENA_SITE_MAX = 256 };
+enum { MT_ARENA_SITE_MAX = 256, MT_ARENA_CHUNK_BYTES = 65536 };
 
 enum mt_arena_site_state {
     MT_ARENA_SITE_UNUSED = 0,
@@ -379,6 +379,8 @@ struct mt_arena_site {
     _Atomic uint64_t sample_count, young_count; /* cumulative: sampled blocks that were freed; and died young */
     _Atomic uint32_t promotion_count, demotion_count;
     _Atomic uint64_t changed_ns; /* CLOCK_MONOTONIC of the last change of its state */
+    uint32_t generation;         /* of the module table when the site was met */
+    uint32_t reserved;
 };
 
 /* ---- objects: records of a few kinds, made and dropped by a client -------- */

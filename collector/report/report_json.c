@@ -4,6 +4,8 @@
  * knows is null or an empty list. Called by the collector and the command.
  */
 #include "report_json.h"
+
+#include "arena_json.h"
 #include "frames_json.h"
 #include "json_build.h"
 #include "stacks_json.h"
@@ -336,7 +338,8 @@ static json_t *slab_json(const struct mt_pools *pools)
 {
     json_t *part = json_object();
     mt_json_set_u64(part, "reserved_bytes", MT_GET(pools->slab_reserved_bytes));
-    mt_json_set_u64(part, "used_bytes", MT_GET(pools->slab_used_bytes));
+    uint64_t arenas = MT_GET(pools->arena_chunk_count) * MT_ARENA_CHUNK_BYTES, used = MT_GET(pools->slab_used_bytes);
+    mt_json_set_u64(part, "used_bytes", used > arenas ? used - arenas : 0);
     mt_json_set_u64(part, "dirty_bytes", MT_GET(pools->slab_dirty_bytes));
     mt_json_set_u64(part, "purged_bytes", MT_GET(pools->slab_purged_bytes));
     mt_json_set_u64(part, "purge_count", MT_GET(pools->slab_purge_count));
@@ -389,7 +392,7 @@ static json_t *pools_json(const struct mt_snapshot *snapshot)
     mt_json_set(part, "slab", on ? slab_json(pools) : json_object());
     mt_json_set(part, "tlsf", on ? tlsf_json(pools) : json_object());
     mt_json_set(part, "huge", on ? huge_json(pools) : json_object());
-    mt_json_set(part, "arena", json_object());
+    mt_json_set(part, "arena", on ? mt_arena_json(snapshot) : json_object());
     return part;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "report_text.h"
 
+#include "arena_json.h"
 #include "human.h"
 #include "json_build.h"
 #include "stacks_text.h"
@@ -236,6 +237,7 @@ static void print_pools(const struct text *text, const json_t *pools)
             bytes_of(tlsf, "largest_free_bytes"));
     fprintf(text->out, "    huge   %11s used in %s blocks\n", bytes_of(huge, "current_bytes"),
             count_of(huge, "current_count"));
+    mt_arena_text(text->out, mt_json_get(pools, "arena"), text->rows);
 }
 
 static void print_heap(const struct text *text, const json_t *report)

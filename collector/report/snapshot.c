@@ -289,6 +289,7 @@ static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *
     tame_process(&snapshot->segment->process);
     tame_tables(snapshot);
     error = mt_stacks_take(&snapshot->stacks, file, snapshot->segment->shards, snapshot->shard_limit);
+    if (!error) error = mt_arenas_take(&snapshot->arenas, file, snapshot->segment, snapshot->shard_limit);
     return error ? error : copy_objects(snapshot, file);
 }
 
@@ -348,6 +349,8 @@ void mt_snapshot_free(struct mt_snapshot *snapshot)
     if (snapshot->segment) munmap(snapshot->segment, sizeof(struct mt_segment));
     free(snapshot->objects);
     mt_stacks_free(&snapshot->stacks);
+    free(snapshot->arenas);
+    snapshot->arenas = NULL;
     snapshot->segment = NULL;
     snapshot->objects = NULL;
     snapshot->object_count = 0;

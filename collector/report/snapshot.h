@@ -6,6 +6,7 @@
 #ifndef MT_SNAPSHOT_H
 #define MT_SNAPSHOT_H
 
+#include "arenas.h"
 #include "segment_file.h"
 #include "shard.h"
 #include "stacks.h"
@@ -30,6 +31,7 @@ struct mt_snapshot {
     struct mt_shard_sum cpu;
     uint64_t heap_peak_error_bytes[MT_HEAP_MAX]; /* by row of heaps; 0 = its peak is exact */
     struct mt_stacks stacks;
+    struct mt_arenas *arenas; /* NULL: no call site ever had one */
 };
 
 /* Copies a segment. Returns 0, or -errno with one line in `why`; then nothing is held. */

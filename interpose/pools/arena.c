@@ -49,10 +49,16 @@ static void list_remove(struct mt_arena *arena, struct mt_arena_chunk *chunk)
     arena->counts[chunk->list]--;
 }
 
-static bool is_empty(const struct mt_arena_chunk *chunk)
+/* Blocks of a chunk that has an owner, who calls this. */
+static uint32_t live_count(const struct mt_arena_chunk *chunk)
 {
     /* Acquire pairs with the release in mt_arena_give_remote(). */
-    return chunk->live == (uint32_t)atomic_load_explicit(&chunk->remote, memory_order_acquire);
+    return chunk->live - (uint32_t)atomic_load_explicit(&chunk->remote, memory_order_acquire);
+}
+
+static bool is_empty(const struct mt_arena_chunk *chunk)
+{
+    return !live_count(chunk);
 }
 
 /* ---- chunks come and go ------------------------------------------------------------ */
@@ -148,6 +154,7 @@ static uint32_t live_bytes(struct mt_arena_chunk *chunk, unsigned *most_at)
 static void pin(struct mt_arena_chunk *chunk)
 {
     unsigned site;
+    chunk->seen_live = live_count(chunk);
     uint32_t live = live_bytes(chunk, &site);
     unpin(chunk);
     if (!site) return; /* its last blocks have just gone */
@@ -162,7 +169,10 @@ static bool is_old(const struct mt_arena *arena, const struct mt_arena_chunk *ch
     return arena->turn - chunk->turn >= OLD_TURNS;
 }
 
-/* The oldest of the full chunks, which come first, are pinned when they are old. */
+/*
+ * The oldest of the full chunks, which come first, are pinned when they are
+ * old. One with most of its blocks still lets nothing lie idle; it comes again later.
+ */
 static void look_at_full(struct mt_arena *arena, uint64_t frame)
 {
     struct mt_arena_chunk *next, *chunk = arena->lists[MT_ARENA_FULL].first;
@@ -171,9 +181,12 @@ static void look_at_full(struct mt_arena *arena, uint64_t frame)
         if (is_empty(chunk)) {
             make_empty(arena, chunk);
         } else if (is_old(arena, chunk, frame)) {
+            bool is_used = live_count(chunk) > chunk->seen_live / 2;
             list_remove(arena, chunk);
-            list_append(arena, MT_ARENA_PINNED, chunk);
-            pin(chunk);
+            list_append(arena, is_used ? MT_ARENA_FULL : MT_ARENA_PINNED, chunk);
+            chunk->turn = arena->turn;
+            chunk->frame = frame;
+            if (!is_used) pin(chunk);
         }
     }
 }
@@ -189,7 +202,7 @@ static void look_at_pinned(struct mt_arena *arena)
     }
     list_remove(arena, chunk);
     list_append(arena, MT_ARENA_PINNED, chunk);
-    pin(chunk);
+    if (live_count(chunk) != chunk->seen_live) pin(chunk);
 }
 
 /* ---- the next chunk -------------------------------------------------------------------- */
@@ -241,6 +254,7 @@ bool mt_arena_turn(struct mt_arena *arena, uint64_t frame)
     if (full) {
         full->turn = arena->turn;
         full->frame = frame;
+        full->seen_live = live_count(full);
         list_append(arena, MT_ARENA_FULL, full);
     }
     begin(arena, chunk);

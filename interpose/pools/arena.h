@@ -33,6 +33,7 @@ struct mt_arena_chunk {
     struct mt_span_chunk *span;
     uint64_t turn, frame; /* of the arena and of the program when it was full */
     uint32_t live;
+    uint32_t seen_live;    /* live blocks when it was full, or when it was accounted last */
     uint32_t pinned_bytes; /* what it is accounted for while it is pinned */
     uint8_t list;          /* enum mt_arena_list */
     uint8_t pinned_by;     /* the site that is accounted for it */

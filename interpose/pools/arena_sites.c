@@ -6,6 +6,7 @@
 #include "arena.h"
 #include "arena_rules.h"
 #include "lock.h"
+#include "module.h"
 #include "stats.h"
 
 #include <string.h>
@@ -135,6 +136,7 @@ static unsigned row_new(uintptr_t address, uint32_t origin, const struct place *
     unsigned site = sites.count++;
     rows[site].address = address;
     rows[site].origin = origin;
+    rows[site].generation = mt_module_generation(sites.core);
     STORE(rows[site].sample_count, place ? place->sample_count : 0);
     STORE(rows[site].young_count, place ? place->young_count : 0);
     if (sites.published)
