@@ -17,6 +17,9 @@ struct mt_live_block {
     bool is_exact;                  /* stands for itself alone: weight is filled in on free */
     uint64_t birth_ns, birth_frame; /* coarse; the frame may be known in its low 16 bits only (is_exact) */
     uint64_t thread_count;          /* its thread's allocations when it was made (sampled) */
+    uint16_t window;                /* of mt_arena_sample_born(), 0 = none (sampled) */
+    uint32_t birth_shard;           /* number of its thread's shard (sampled) */
+    uint64_t birth_bytes;           /* that the shard had asked for (sampled) */
     struct mt_stack_weight weight;
 };
 
