@@ -112,6 +112,13 @@ static bool record_binding(struct mt_device *device, struct mt_handle_map *map, 
     return !is_complete;
 }
 
+bool mt_bind_record(struct mt_device *device, struct mt_handle_map *map, uint64_t resource, uint64_t memory,
+                    uint64_t offset)
+{
+    struct binding binding = {resource, memory, offset, 0, false};
+    return record_binding(device, map, &binding);
+}
+
 static void learn(struct mt_device *device, struct mt_handle_map *map, uint64_t resource,
                   const VkMemoryRequirements *required)
 {

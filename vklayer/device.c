@@ -329,7 +329,7 @@ static void tell_leaks(const struct leaks *leaks, const char *name)
         mt_event(core, "leak", "%lu device memory allocations (%lu bytes) alive at the end of device %s",
                  (unsigned long)leaks->memory_count, (unsigned long)leaks->memory_bytes, name);
     if (leaks->resource_count || leaks->swapchain_count)
-        mt_event(core, "leak", "%lu buffers and images and %lu swapchains alive at the end of device %s",
+        mt_event(core, "leak", "%lu buffers, images and the like and %lu swapchains alive at the end of device %s",
                  (unsigned long)leaks->resource_count, (unsigned long)leaks->swapchain_count, name);
 }
 
@@ -344,6 +344,8 @@ static void tell_end(struct mt_device *device)
     if (device->pool) mt_pool_visit(device->pool, leak_memory, &leaks);
     mt_handles_visit(&device->buffers, leak_resource, &leaks);
     mt_handles_visit(&device->images, leak_resource, &leaks);
+    mt_handles_visit(&device->accels, leak_resource, &leaks);
+    mt_handles_visit(&device->video_sessions, leak_resource, &leaks);
     mt_handles_visit(&device->swapchains, leak_swapchain, &leaks);
     struct mt_object *record = mt_object_at(device->core, device->stats->object);
     if (record) {
@@ -411,6 +413,9 @@ static void start_maps(struct mt_device *device)
     device->buffers.arena = &device->arena;
     device->images.arena = &device->arena;
     device->swapchains.arena = &device->arena;
+    device->accels.arena = &device->arena;
+    device->video_sessions.arena = &device->arena;
+    device->video_bindings.arena = &device->arena;
 }
 
 static bool make_device(VkDevice handle, struct mt_instance *instance, VkPhysicalDevice physical_device,

@@ -28,7 +28,10 @@ struct mt_node {
     uint8_t flags;       /* enum mt_node_flags */
     uint16_t planes;     /* image: aspects whose requirements are in size_bytes */
     uint64_t size_bytes; /* memory: allocationSize; buffer: size; image: required size; swapchain: estimate */
-    /* memory: first of the resources bound to it, under the memory's lock; NULL is stored last, with release */
+    /*
+     * memory: first of the resources bound to it, under the memory's lock; NULL is stored last, with release.
+     * Video session: first of its bindings, and in a binding the next one, under the session's lock.
+     */
     struct mt_node *_Atomic bound;
     /* resource: the memory it is bound to and its place in that list, under the memory's lock */
     struct mt_node *_Atomic memory;
@@ -39,7 +42,9 @@ enum mt_node_flags {
     MT_NODE_IMPORT = 1 << 0,       /* memory: counted with the imports */
     MT_NODE_IS_IMAGE = 1 << 1,     /* resource: it lies in the map of images */
     MT_NODE_REQUIREMENTS = 1 << 2, /* resource: its memory requirements are recorded */
-    MT_NODE_NO_QUERY = 1 << 3,     /* image: its requirements may not be asked plainly (disjoint, of a swapchain) */
+    MT_NODE_NO_QUERY = 1 << 3,     /* its requirements may not be asked plainly (disjoint, of a swapchain, known) */
+    MT_NODE_IS_ACCEL = 1 << 4,     /* resource: it lies in the map of acceleration structures */
+    MT_NODE_IS_VIDEO = 1 << 5,     /* resource: a binding of a video session, in the map of those */
 };
 
 struct mt_arena {

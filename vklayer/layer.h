@@ -92,6 +92,8 @@ struct mt_device {
     struct mt_device_pool *pool;    /* NULL: its memory is not pooled */
     struct mt_arena arena;
     struct mt_handle_map memories, buffers, images, swapchains;
+    struct mt_handle_map accels, video_sessions, video_bindings;
+    _Atomic uint64_t last_video_binding; /* bindings have no handle of their own: they are numbered */
 };
 
 /* Any dispatchable handle's key: equal for an instance and its physical devices, for a device and its queues. */
@@ -160,6 +162,8 @@ void mt_device_after_fork(void);
 uint32_t mt_resource_memory_gone(struct mt_device *device, struct mt_node *memory);
 static inline struct mt_handle_map *mt_resource_map(struct mt_device *device, const struct mt_node *node)
 {
+    if (node->flags & (MT_NODE_IS_ACCEL | MT_NODE_IS_VIDEO))
+        return node->flags & MT_NODE_IS_ACCEL ? &device->accels : &device->video_bindings;
     return node->flags & MT_NODE_IS_IMAGE ? &device->images : &device->buffers;
 }
 /* Takes a resource off its memory's list and count. */
@@ -167,6 +171,16 @@ void mt_resource_unlink(struct mt_device *device, struct mt_node *resource);
 /* Notes what a resource needs; plane: the aspect of a plane, 0 for the whole. The caller holds its lock. */
 void mt_resource_set_requirements(struct mt_device *device, struct mt_node *node,
                                   const VkMemoryRequirements *required, uint16_t plane);
+
+/* A new record of a kind for a handle, made by the calling thread and stack, not published yet; or NULL. */
+struct mt_object *mt_resource_record(struct mt_device *device, uint16_t kind, uint64_t handle, uint32_t *id);
+/* Puts the node into its map; what cannot be found again is not recorded. */
+void mt_resource_add(struct mt_device *device, struct mt_handle_map *map, const struct mt_node *node);
+/* Forgets a resource that is about to be destroyed. */
+void mt_resource_forget(struct mt_device *device, struct mt_handle_map *map, uint64_t handle);
+/* Notes that a resource of a map lies in a memory now; both are handles. True: its requirements are not known. */
+bool mt_bind_record(struct mt_device *device, struct mt_handle_map *map, uint64_t resource, uint64_t memory,
+                    uint64_t offset);
 
 /* The object of a node for writing, NULL when it has none. The caller holds the node's lock. */
 static inline struct mt_object *mt_node_object(struct mt_device *device, const struct mt_node *node)
@@ -245,6 +259,29 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory(VkDevice, VkImage, VkDev
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2(VkDevice, uint32_t, const VkBindImageMemoryInfo *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2KHR(VkDevice, uint32_t, const VkBindImageMemoryInfo *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueueBindSparse(VkQueue, uint32_t, const VkBindSparseInfo *, VkFence);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateAccelerationStructureKHR(VkDevice,
+                                                                       const VkAccelerationStructureCreateInfoKHR *,
+                                                                       const VkAllocationCallbacks *,
+                                                                       VkAccelerationStructureKHR *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyAccelerationStructureKHR(VkDevice, VkAccelerationStructureKHR,
+                                                                    const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateAccelerationStructureNV(VkDevice,
+                                                                      const VkAccelerationStructureCreateInfoNV *,
+                                                                      const VkAllocationCallbacks *,
+                                                                      VkAccelerationStructureNV *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyAccelerationStructureNV(VkDevice, VkAccelerationStructureNV,
+                                                                   const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL
+memtrack_BindAccelerationStructureMemoryNV(VkDevice, uint32_t, const VkBindAccelerationStructureMemoryInfoNV *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateMicromapEXT(VkDevice, const VkMicromapCreateInfoEXT *,
+                                                          const VkAllocationCallbacks *, VkMicromapEXT *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyMicromapEXT(VkDevice, VkMicromapEXT, const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateVideoSessionKHR(VkDevice, const VkVideoSessionCreateInfoKHR *,
+                                                              const VkAllocationCallbacks *, VkVideoSessionKHR *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyVideoSessionKHR(VkDevice, VkVideoSessionKHR,
+                                                           const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindVideoSessionMemoryKHR(VkDevice, VkVideoSessionKHR, uint32_t,
+                                                                  const VkBindVideoSessionMemoryInfoKHR *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSwapchainKHR(VkDevice, const VkSwapchainCreateInfoKHR *,
                                                            const VkAllocationCallbacks *, VkSwapchainKHR *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSharedSwapchainsKHR(VkDevice, uint32_t,
@@ -283,10 +320,6 @@ VKAPI_ATTR void VKAPI_CALL memtrack_GetAccelerationStructureMemoryRequirementsNV
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_GetVideoSessionMemoryRequirementsKHR(VkDevice, VkVideoSessionKHR,
                                                                              uint32_t *,
                                                                              VkVideoSessionMemoryRequirementsKHR *);
-VKAPI_ATTR VkResult VKAPI_CALL
-memtrack_BindAccelerationStructureMemoryNV(VkDevice, uint32_t, const VkBindAccelerationStructureMemoryInfoNV *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindVideoSessionMemoryKHR(VkDevice, VkVideoSessionKHR, uint32_t,
-                                                                  const VkBindVideoSessionMemoryInfoKHR *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindTensorMemoryARM(VkDevice, uint32_t, const struct mt_bind_tensor_info *);
 VKAPI_ATTR VkResult VKAPI_CALL
 memtrack_BindDataGraphPipelineSessionMemoryARM(VkDevice, uint32_t, const struct mt_bind_graph_session_info *);

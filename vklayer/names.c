@@ -25,6 +25,10 @@ static struct mt_handle_map *map_of_type(struct mt_device *device, VkObjectType 
     case VK_OBJECT_TYPE_BUFFER: return &device->buffers;
     case VK_OBJECT_TYPE_IMAGE: return &device->images;
     case VK_OBJECT_TYPE_SWAPCHAIN_KHR: return &device->swapchains;
+    case VK_OBJECT_TYPE_ACCELERATION_STRUCTURE_KHR:
+    case VK_OBJECT_TYPE_ACCELERATION_STRUCTURE_NV:
+    case VK_OBJECT_TYPE_MICROMAP_EXT: return &device->accels;
+    case VK_OBJECT_TYPE_VIDEO_SESSION_KHR: return &device->video_sessions;
     default: return NULL;
     }
 }

@@ -145,6 +145,10 @@ VkResult mt_pool_bind_images(struct mt_device_pool *pools, PFN_vkBindImageMemory
                              const VkBindImageMemoryInfo *infos);
 VkResult mt_pool_bind_sparse(struct mt_device_pool *pools, VkQueue queue, uint32_t count,
                              const VkBindSparseInfo *infos, VkFence fence);
+VkResult mt_pool_bind_accels(struct mt_device_pool *pools, uint32_t count,
+                             const VkBindAccelerationStructureMemoryInfoNV *infos);
+VkResult mt_pool_bind_video(struct mt_device_pool *pools, VkVideoSessionKHR session, uint32_t count,
+                            const VkBindVideoSessionMemoryInfoKHR *infos);
 /* Forgets the private data of a slice. */
 void mt_pool_forget_privates(struct mt_device_pool *pools, struct mt_slice *slice);
 

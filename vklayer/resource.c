@@ -77,7 +77,7 @@ uint32_t mt_resource_memory_gone(struct mt_device *device, struct mt_node *memor
 
 /* ---- making and destroying --------------------------------------------------------- */
 
-static struct mt_object *new_record(struct mt_device *device, uint16_t kind, uint64_t handle, uint32_t *id)
+struct mt_object *mt_resource_record(struct mt_device *device, uint16_t kind, uint64_t handle, uint32_t *id)
 {
     struct mt_object *record = mt_object_new_in(device->core, mt_process_lane(device->core), kind, id);
     if (!record) return NULL;
@@ -88,14 +88,14 @@ static struct mt_object *new_record(struct mt_device *device, uint16_t kind, uin
     return record;
 }
 
-static void add_node(struct mt_device *device, struct mt_handle_map *map, const struct mt_node *node)
+void mt_resource_add(struct mt_device *device, struct mt_handle_map *map, const struct mt_node *node)
 {
     if (!mt_handles_add(map, node) && node->object)
         mt_object_free_in(device->core, mt_process_lane(device->core), node->object);
 }
 
 /* Before the call goes down, because the handle may come back at once. */
-static void forget(struct mt_device *device, struct mt_handle_map *map, uint64_t handle)
+void mt_resource_forget(struct mt_device *device, struct mt_handle_map *map, uint64_t handle)
 {
     struct mt_node *node = mt_handles_take(map, handle);
     if (!node) {
@@ -111,7 +111,7 @@ static void forget(struct mt_device *device, struct mt_handle_map *map, uint64_t
 static void record_buffer(struct mt_device *device, const VkBufferCreateInfo *info, uint64_t handle)
 {
     struct mt_node node = {.handle = handle, .size_bytes = info->size};
-    struct mt_object *record = new_record(device, MT_VK_BUFFER, handle, &node.object);
+    struct mt_object *record = mt_resource_record(device, MT_VK_BUFFER, handle, &node.object);
     if (record) {
         record->size_bytes = info->size;
         record->attr[MT_VK_RESOURCE_USAGE] = info->usage;
@@ -120,7 +120,7 @@ static void record_buffer(struct mt_device *device, const VkBufferCreateInfo *in
             record->attr[MT_VK_RESOURCE_FLAGS] = MT_VK_RESOURCE_SPARSE;
         mt_object_publish(record);
     }
-    add_node(device, &device->buffers, &node);
+    mt_resource_add(device, &device->buffers, &node);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateBuffer(VkDevice handle, const VkBufferCreateInfo *info,
@@ -138,7 +138,7 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyBuffer(VkDevice handle, VkBuffer buff
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
-    if (buffer && mt_device_is_tracked(device)) forget(device, &device->buffers, MT_HANDLE(buffer));
+    if (buffer && mt_device_is_tracked(device)) mt_resource_forget(device, &device->buffers, MT_HANDLE(buffer));
     device->next.DestroyBuffer(handle, buffer, allocator);
 }
 
@@ -170,7 +170,7 @@ static void record_image(struct mt_device *device, const VkImageCreateInfo *info
 {
     struct mt_node node = {.handle = handle, .flags = MT_NODE_IS_IMAGE};
     if (forbids_query(info)) node.flags |= MT_NODE_NO_QUERY;
-    struct mt_object *record = new_record(device, MT_VK_IMAGE, handle, &node.object);
+    struct mt_object *record = mt_resource_record(device, MT_VK_IMAGE, handle, &node.object);
     if (record) {
         record->attr[MT_VK_RESOURCE_USAGE] = info->usage;
         record->attr[MT_VK_RESOURCE_CREATE_FLAGS] = info->flags;
@@ -182,7 +182,7 @@ static void record_image(struct mt_device *device, const VkImageCreateInfo *info
         record->attr[MT_VK_IMAGE_TYPE] = info->imageType;
         mt_object_publish(record);
     }
-    add_node(device, &device->images, &node);
+    mt_resource_add(device, &device->images, &node);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateImage(VkDevice handle, const VkImageCreateInfo *info,
@@ -200,7 +200,7 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyImage(VkDevice handle, VkImage image,
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device) return;
-    if (image && mt_device_is_tracked(device)) forget(device, &device->images, MT_HANDLE(image));
+    if (image && mt_device_is_tracked(device)) mt_resource_forget(device, &device->images, MT_HANDLE(image));
     device->next.DestroyImage(handle, image, allocator);
 }
 

@@ -199,9 +199,16 @@ static json_t *allocation_json(const struct mt_vulkan_view *device, uint32_t id,
 
 /* ---- buffers and images ------------------------------------------------------------ */
 
-static const char *binding_name(const struct mt_object *record)
+static bool lies_in_buffer(const struct mt_object *record)
+{
+    return record->kind == MT_VK_ACCEL && record->attr[MT_VK_ACCEL_API] != MT_VK_ACCEL_NV;
+}
+
+static const char *binding_name(const struct mt_snapshot *snapshot, const struct mt_object *record)
 {
     uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
+    if (record->kind == MT_VK_VIDEO_SESSION) return record->attr[MT_VK_VIDEO_BINDINGS] ? "bound" : "unbound";
+    if (lies_in_buffer(record)) return mt_vulkan_buffer_of(snapshot, record) ? "bound" : "memory_freed";
     if (flags & MT_VK_RESOURCE_MEMORY_FREED) return "memory_freed";
     if (flags & MT_VK_RESOURCE_SWAPCHAIN) return "swapchain";
     if (flags & MT_VK_RESOURCE_SPARSE) return "sparse";
@@ -239,31 +246,84 @@ static json_t *image_json(const struct mt_object *record)
     return part;
 }
 
+/* The places of a video session in memory. */
+static json_t *video_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
+{
+    json_t *part = json_object(), *rows = json_array();
+    mt_json_set_u64(part, "width", (uint32_t)record->attr[MT_VK_VIDEO_EXTENT]);
+    mt_json_set_u64(part, "height", record->attr[MT_VK_VIDEO_EXTENT] >> 32);
+    mt_json_set(part, "format", format_json((uint32_t)record->attr[MT_VK_VIDEO_FORMATS]));
+    mt_json_set_u64(part, "dpb_slot_count", (uint32_t)record->attr[MT_VK_VIDEO_DPB]);
+    for (size_t i = 0; i < snapshot->object_count; i++) {
+        const struct mt_object *binding = &snapshot->objects[i].record;
+        if (binding->kind != MT_VK_VIDEO_MEMORY || binding->attr[MT_VK_VIDEO_SESSION_ID] != id) continue;
+        bool is_bound = mt_vulkan_is_bound(binding);
+        json_t *row = json_object();
+        mt_json_set_u64(row, "index", binding->attr[MT_VK_VIDEO_BIND_INDEX]);
+        mt_json_set(row, "memory", is_bound ? mt_json_u64(binding->link) : NULL);
+        mt_json_set(row, "offset", is_bound ? mt_json_u64(binding->offset) : NULL);
+        mt_json_set_u64(row, "bytes", binding->size_bytes);
+        json_array_append_new(rows, row);
+    }
+    mt_json_set(part, "bindings", rows);
+    return part;
+}
+
+static const char *type_of(const struct mt_object *record)
+{
+    switch (record->kind) {
+    case MT_VK_BUFFER: return "buffer";
+    case MT_VK_IMAGE: return "image";
+    case MT_VK_VIDEO_SESSION: return "video_session";
+    default: return record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_MICROMAP ? "micromap" : "acceleration_structure";
+    }
+}
+
+static json_t *usage_json(const struct mt_object *record)
+{
+    bool has_usage = record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE;
+    return flags_json(record->kind == MT_VK_BUFFER ? mt_vk_buffer_usages : mt_vk_image_usages,
+                      has_usage ? record->attr[MT_VK_RESOURCE_USAGE] : 0);
+}
+
+/* Null for a video session: it has several places. */
+static void set_place(json_t *row, const struct mt_snapshot *snapshot, const struct mt_object *record)
+{
+    uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
+    uint32_t buffer = lies_in_buffer(record) ? mt_vulkan_buffer_of(snapshot, record) : 0;
+    bool is_swapchain = (flags & MT_VK_RESOURCE_SWAPCHAIN) && record->link;
+    bool is_bound = record->kind != MT_VK_VIDEO_SESSION && !lies_in_buffer(record) && mt_vulkan_is_bound(record);
+    mt_json_set_text(row, "binding", binding_name(snapshot, record));
+    mt_json_set_bool(row, "sparse", (flags & MT_VK_RESOURCE_SPARSE) != 0);
+    mt_json_set(row, "memory", is_bound ? mt_json_u64(record->link) : NULL);
+    mt_json_set(row, "buffer", buffer ? mt_json_u64(buffer) : NULL);
+    mt_json_set(row, "swapchain", is_swapchain ? mt_json_u64(record->link) : NULL);
+    mt_json_set(row, "offset", is_bound || buffer ? mt_json_u64(record->offset) : NULL);
+    mt_json_set(row, "bound_s",
+                record->kind == MT_VK_VIDEO_SESSION
+                    ? NULL
+                    : mt_report_time_json(snapshot, record->attr[MT_VK_RESOURCE_BIND_NS]));
+}
+
 static json_t *resource_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
 {
-    bool is_buffer = record->kind == MT_VK_BUFFER;
+    bool is_image = record->kind == MT_VK_IMAGE, is_video = record->kind == MT_VK_VIDEO_SESSION;
     uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
     json_t *row = json_object();
     mt_json_set_u64(row, "id", id);
-    mt_json_set_text(row, "type", is_buffer ? "buffer" : "image");
+    mt_json_set_text(row, "type", type_of(record));
     mt_json_set_text(row, "kind", mt_vulkan_kind_of(snapshot, record));
     mt_json_set(row, "handle", mt_json_handle(record->handle));
     mt_json_set_name(row, "name", record->name);
-    mt_json_set(row, "requested_bytes", is_buffer ? mt_json_u64(record->size_bytes) : NULL);
-    mt_json_set_known(row, "required_bytes", record->attr[MT_VK_RESOURCE_REQUIRED_BYTES]);
-    mt_json_set_known(row, "alignment", record->attr[MT_VK_RESOURCE_ALIGNMENT]);
-    mt_json_set(
-        row, "usage",
-        flags_json(is_buffer ? mt_vk_buffer_usages : mt_vk_image_usages, record->attr[MT_VK_RESOURCE_USAGE]));
+    mt_json_set(row, "requested_bytes", is_image ? NULL : mt_json_u64(record->size_bytes));
+    mt_json_set_known(row, "required_bytes",
+                      is_video ? record->size_bytes : record->attr[MT_VK_RESOURCE_REQUIRED_BYTES]);
+    mt_json_set_known(row, "alignment", is_video ? 0 : record->attr[MT_VK_RESOURCE_ALIGNMENT]);
+    mt_json_set(row, "usage", usage_json(record));
     mt_json_set_u64(row, "create_flags", record->attr[MT_VK_RESOURCE_CREATE_FLAGS]);
-    mt_json_set_text(row, "binding", binding_name(record));
-    mt_json_set_bool(row, "sparse", (flags & MT_VK_RESOURCE_SPARSE) != 0);
-    mt_json_set(row, "memory", mt_vulkan_is_bound(record) ? mt_json_u64(record->link) : NULL);
-    mt_json_set(row, "swapchain",
-                (flags & MT_VK_RESOURCE_SWAPCHAIN) && record->link ? mt_json_u64(record->link) : NULL);
-    mt_json_set(row, "offset", mt_vulkan_is_bound(record) ? mt_json_u64(record->offset) : NULL);
-    mt_json_set(row, "bound_s", mt_report_time_json(snapshot, record->attr[MT_VK_RESOURCE_BIND_NS]));
-    mt_json_set(row, "image", is_buffer ? NULL : image_json(record));
+    set_place(row, snapshot, record);
+    mt_json_set(row, "image", is_image ? image_json(record) : NULL);
+    mt_json_set(row, "video", is_video ? video_json(snapshot, id, record) : NULL);
     mt_json_set_bool(row, "leaked", (flags & MT_VK_RESOURCE_LEAKED) != 0);
     set_origin(row, snapshot, record);
     return row;
@@ -283,8 +343,14 @@ static void add_to_kind(struct kind_sum *sums, size_t *count, const struct mt_sn
     if (i == *count) sums[(*count)++] = (struct kind_sum){.kind = kind};
     sums[i].count++;
     sums[i].requested += record->size_bytes;
+    if (record->kind == MT_VK_VIDEO_SESSION) { /* what it requires is known as far as it is bound */
+        sums[i].required += record->size_bytes;
+        sums[i].bound += record->size_bytes;
+        return;
+    }
     sums[i].required += record->attr[MT_VK_RESOURCE_REQUIRED_BYTES];
-    if (mt_vulkan_is_bound(record)) sums[i].bound += mt_vulkan_occupied_bytes(record);
+    if (lies_in_buffer(record) ? mt_vulkan_buffer_of(snapshot, record) : mt_vulkan_is_bound(record))
+        sums[i].bound += mt_vulkan_occupied_bytes(record);
 }
 
 static int larger_kind_first(const void *a, const void *b)
@@ -366,14 +432,17 @@ static json_t *leak_json(const struct mt_snapshot *snapshot, uint32_t id, const 
     static const char *const types[] = {[MT_VK_MEMORY] = "memory",
                                         [MT_VK_BUFFER] = "buffer",
                                         [MT_VK_IMAGE] = "image",
-                                        [MT_VK_SWAPCHAIN] = "swapchain"};
+                                        [MT_VK_SWAPCHAIN] = "swapchain",
+                                        [MT_VK_ACCEL] = "acceleration_structure",
+                                        [MT_VK_VIDEO_SESSION] = "video_session"};
     json_t *row = json_object();
     mt_json_set_u64(row, "id", id);
     mt_json_set_text(row, "type", types[record->kind]);
     mt_json_set(row, "handle", mt_json_handle(record->handle));
     mt_json_set_name(row, "name", record->name);
     mt_json_set_u64(row, "bytes",
-                    mt_vulkan_is_resource(record) ? mt_vulkan_occupied_bytes(record) : record->size_bytes);
+                    record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE ? mt_vulkan_occupied_bytes(record)
+                                                                                : record->size_bytes);
     set_origin(row, snapshot, record);
     return row;
 }
@@ -536,6 +605,8 @@ static json_t *device_json(const struct mt_vulkan_view *device)
     mt_json_set(row, "memory", memory_sum_json(device));
     mt_json_set(row, "buffers", resource_sum_json(device, MT_VK_BUFFER));
     mt_json_set(row, "images", resource_sum_json(device, MT_VK_IMAGE));
+    mt_json_set(row, "acceleration_structures", resource_sum_json(device, MT_VK_ACCEL));
+    mt_json_set(row, "video_sessions", resource_sum_json(device, MT_VK_VIDEO_SESSION));
     mt_json_set(row, "allocations", rows_json(device, want_memory, allocation_json));
     mt_json_set(row, "resources", rows_json(device, mt_vulkan_is_resource, resource_row));
     mt_json_set(row, "swapchains", rows_json(device, want_swapchain, swapchain_row));

@@ -476,3 +476,22 @@ const char *mt_vk_image_kind(uint64_t usage, uint32_t format, bool is_swapchain)
     if (usage & SAMPLED) return "texture";
     return usage & TRANSFER ? "transfer" : "other";
 }
+
+const char *mt_vk_accel_kind(uint64_t type, bool is_micromap)
+{
+    static const char *const levels[] = {"top_level", "bottom_level", "generic"};
+    if (is_micromap) return "micromap";
+    return type < COUNT(levels) ? levels[type] : "other";
+}
+
+const char *mt_vk_video_kind(uint64_t codec_operation)
+{
+    static const struct {
+        uint64_t bit;
+        const char *kind;
+    } kinds[] = {{0x1, "decode_h264"},     {0x2, "decode_h265"},     {0x4, "decode_av1"},    {0x8, "decode_vp9"},
+                 {0x10000, "encode_h264"}, {0x20000, "encode_h265"}, {0x40000, "encode_av1"}};
+    for (size_t i = 0; i < COUNT(kinds); i++)
+        if (codec_operation & kinds[i].bit) return kinds[i].kind;
+    return "other";
+}

@@ -36,5 +36,8 @@ const char *mt_vk_property_class(uint64_t properties);
  */
 const char *mt_vk_buffer_kind(uint64_t usage, bool memory_is_host_visible);
 const char *mt_vk_image_kind(uint64_t usage, uint32_t format, bool is_swapchain);
+/* The level of an acceleration structure; the codec and direction of a video session. */
+const char *mt_vk_accel_kind(uint64_t type, bool is_micromap);
+const char *mt_vk_video_kind(uint64_t codec_operation);
 
 #endif

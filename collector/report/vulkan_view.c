@@ -12,7 +12,15 @@
 
 bool mt_vulkan_is_resource(const struct mt_object *record)
 {
-    return record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE;
+    return record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE || record->kind == MT_VK_ACCEL ||
+           record->kind == MT_VK_VIDEO_SESSION;
+}
+
+/* Lies in memory itself: not in a buffer, not in several places. */
+static bool is_placed(const struct mt_object *record)
+{
+    return record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE || record->kind == MT_VK_VIDEO_MEMORY ||
+           (record->kind == MT_VK_ACCEL && record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_NV);
 }
 
 uint64_t mt_vulkan_occupied_bytes(const struct mt_object *record)
@@ -43,7 +51,7 @@ static struct mt_vulkan_binding *collect_bindings(const struct mt_snapshot *snap
     *count = 0;
     for (size_t i = 0; list && i < snapshot->object_count; i++) {
         const struct mt_object *record = &snapshot->objects[i].record;
-        if (!mt_vulkan_is_resource(record) || !mt_vulkan_is_bound(record)) continue;
+        if (!is_placed(record) || !mt_vulkan_is_bound(record)) continue;
         uint64_t end = record->offset + mt_vulkan_occupied_bytes(record);
         if (end < record->offset) end = UINT64_MAX;
         list[(*count)++] = (struct mt_vulkan_binding){record->link, record->offset, end};
@@ -124,9 +132,20 @@ static bool memory_is_host_visible(const struct mt_snapshot *snapshot, const str
 const char *mt_vulkan_kind_of(const struct mt_snapshot *snapshot, const struct mt_object *record)
 {
     uint64_t usage = record->attr[MT_VK_RESOURCE_USAGE];
+    if (record->kind == MT_VK_ACCEL)
+        return mt_vk_accel_kind(record->attr[MT_VK_ACCEL_TYPE],
+                                record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_MICROMAP);
+    if (record->kind == MT_VK_VIDEO_SESSION) return mt_vk_video_kind(record->attr[MT_VK_VIDEO_CODEC]);
     if (record->kind == MT_VK_BUFFER) return mt_vk_buffer_kind(usage, memory_is_host_visible(snapshot, record));
     return mt_vk_image_kind(usage, (uint32_t)record->attr[MT_VK_IMAGE_FORMAT],
                             record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_SWAPCHAIN);
+}
+
+uint32_t mt_vulkan_buffer_of(const struct mt_snapshot *snapshot, const struct mt_object *accel)
+{
+    const struct mt_object *buffer = mt_snapshot_object(snapshot, accel->link);
+    if (!buffer || buffer->kind != MT_VK_BUFFER || buffer->handle != accel->attr[MT_VK_ACCEL_BUFFER]) return 0;
+    return accel->link;
 }
 
 void mt_vulkan_view_start(struct mt_vulkan_view *view, const struct mt_snapshot *snapshot)

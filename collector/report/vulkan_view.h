@@ -30,12 +30,14 @@ struct mt_vulkan_usage {
 void mt_vulkan_view_start(struct mt_vulkan_view *view, const struct mt_snapshot *snapshot);
 void mt_vulkan_view_end(struct mt_vulkan_view *view);
 
-/* A buffer or an image. */
+/* A buffer, an image, an acceleration structure, a micromap or a video session. */
 bool mt_vulkan_is_resource(const struct mt_object *record);
 /* True while it lies in memory that is recorded. */
 bool mt_vulkan_is_bound(const struct mt_object *record);
 /* Bytes that it covers where it is bound: what it requires, else its size. */
 uint64_t mt_vulkan_occupied_bytes(const struct mt_object *record);
+/* The id of the buffer that an acceleration structure of KHR or EXT lies in; 0 when that is gone. */
+uint32_t mt_vulkan_buffer_of(const struct mt_snapshot *snapshot, const struct mt_object *accel);
 /* The one kind of a resource, see vulkan_names.h. */
 const char *mt_vulkan_kind_of(const struct mt_snapshot *snapshot, const struct mt_object *record);
 /* The union of the bound ranges of an allocation, what is left, and what is covered more than once. */

@@ -207,6 +207,14 @@ static VkResult VKAPI_CALL fake_AllocateMemory(VkDevice device, const VkMemoryAl
 FAKE_CREATE(CreateBuffer, VkBufferCreateInfo, VkBuffer)
 FAKE_CREATE(CreateImage, VkImageCreateInfo, VkImage)
 FAKE_CREATE(CreateSwapchainKHR, VkSwapchainCreateInfoKHR, VkSwapchainKHR)
+FAKE_CREATE(CreateAccelerationStructureKHR, VkAccelerationStructureCreateInfoKHR, VkAccelerationStructureKHR)
+FAKE_CREATE(CreateAccelerationStructureNV, VkAccelerationStructureCreateInfoNV, VkAccelerationStructureNV)
+FAKE_CREATE(CreateMicromapEXT, VkMicromapCreateInfoEXT, VkMicromapEXT)
+FAKE_CREATE(CreateVideoSessionKHR, VkVideoSessionCreateInfoKHR, VkVideoSessionKHR)
+FAKE_DESTROY(DestroyAccelerationStructureKHR, VkAccelerationStructureKHR)
+FAKE_DESTROY(DestroyAccelerationStructureNV, VkAccelerationStructureNV)
+FAKE_DESTROY(DestroyMicromapEXT, VkMicromapEXT)
+FAKE_DESTROY(DestroyVideoSessionKHR, VkVideoSessionKHR)
 FAKE_DESTROY(FreeMemory, VkDeviceMemory)
 FAKE_DESTROY(DestroyBuffer, VkBuffer)
 FAKE_DESTROY(DestroyImage, VkImage)
@@ -315,6 +323,24 @@ FAKE_BIND2(BindBufferMemory2KHR, VkBindBufferMemoryInfo)
 FAKE_BIND2(BindImageMemory2, VkBindImageMemoryInfo)
 FAKE_BIND2(BindImageMemory2KHR, VkBindImageMemoryInfo)
 
+FAKE_BIND2(BindAccelerationStructureMemoryNV, VkBindAccelerationStructureMemoryInfoNV)
+
+static VkResult VKAPI_CALL fake_BindVideoSessionMemoryKHR(VkDevice device, VkVideoSessionKHR session,
+                                                          uint32_t count,
+                                                          const VkBindVideoSessionMemoryInfoKHR *infos)
+{
+    (void)device, (void)session, (void)count, (void)infos;
+    COUNT(BindVideoSessionMemoryKHR);
+    return fake.fail;
+}
+
+static void VKAPI_CALL fake_GetAccelerationStructureMemoryRequirementsNV(
+    VkDevice device, const VkAccelerationStructureMemoryRequirementsInfoNV *info, VkMemoryRequirements2 *required)
+{
+    (void)device, (void)info;
+    require(&required->memoryRequirements);
+}
+
 static VkResult VKAPI_CALL fake_QueueBindSparse(VkQueue queue, uint32_t count, const VkBindSparseInfo *infos,
                                                 VkFence fence)
 {
@@ -371,6 +397,7 @@ static const struct command device_commands[] = {
 #define MT_DEVICE_HOOK(Name) COMMAND(Name),
 #include "vklayer/hooks.def"
     COMMAND(DeviceWaitIdle),
+    COMMAND(GetAccelerationStructureMemoryRequirementsNV),
 };
 static const struct command instance_commands[] = {
     COMMAND(DestroyInstance),

@@ -485,19 +485,20 @@ END_TEST
 static void check_packing(const struct mt_lifetime *list, size_t count, uint64_t end, uint64_t minimum)
 {
     uint64_t most = 0, highest = 0, all = 0;
+    bool is_clean = true;
     for (uint64_t frame = 0; frame < 40; frame++) {
         uint64_t used[64] = {0}, sum = 0;
         for (size_t i = 0; i < count; i++) {
             if (frame < list[i].first_frame || frame > list[i].last_frame) continue;
             sum += list[i].bytes;
             for (uint64_t byte = list[i].offset; byte < list[i].offset + list[i].bytes; byte++) {
-                ck_assert_uint_lt(byte, 64 * 64);
-                ck_assert(!(used[byte / 64] >> (byte % 64) & 1));
-                used[byte / 64] |= UINT64_C(1) << (byte % 64);
+                is_clean &= byte < 64 * 64 && !(used[byte / 64 % 64] >> (byte % 64) & 1);
+                used[byte / 64 % 64] |= UINT64_C(1) << (byte % 64);
             }
         }
         if (sum > most) most = sum;
     }
+    ck_assert(is_clean);
     for (size_t i = 0; i < count; i++) {
         if (list[i].offset + list[i].bytes > highest) highest = list[i].offset + list[i].bytes;
         if (list[i].alignment) ck_assert_uint_eq(list[i].offset % list[i].alignment, 0);
@@ -622,8 +623,68 @@ START_TEST(without_frames_nothing_is_promised)
 }
 END_TEST
 
+/* ---- other resources ------------------------------------------------------------------------ */
+
+START_TEST(acceleration_structures_are_listed_with_their_buffer)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
+    struct mt_object *buffer = put_image(memory, 0, MIB, 0x100000), *accel, *old;
+    buffer->kind = MT_VK_BUFFER;
+    uint32_t buffer_id = next_id;
+    accel = put_image(buffer_id, 4096, 5000, 0);
+    accel->kind = MT_VK_ACCEL;
+    accel->attr[MT_VK_ACCEL_TYPE] = 1;
+    accel->attr[MT_VK_ACCEL_BUFFER] = buffer->handle;
+    old = put_image(buffer_id, 0, 100, 0);
+    old->kind = MT_VK_ACCEL;
+    old->attr[MT_VK_ACCEL_BUFFER] = buffer->handle + 1; /* its buffer is gone, another one has the record */
+    json_t *report = load();
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.1.type"), "acceleration_structure");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.1.kind"), "bottom_level");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.1.buffer"), buffer_id);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.1.offset"), 4096);
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.2.binding"), "memory_freed");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.count"), 2);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.requested_bytes"), 5100);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.bound_bytes"), 5000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.resource_count"), 1);
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(video_sessions_are_listed_with_their_places)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
+    struct mt_object *session = put_object(MT_VK_VIDEO_SESSION, 3000);
+    uint32_t session_id = next_id;
+    session->attr[MT_VK_VIDEO_CODEC] = 1;
+    session->attr[MT_VK_VIDEO_BINDINGS] = 2;
+    session->attr[MT_VK_VIDEO_EXTENT] = 1920 | UINT64_C(1080) << 32;
+    for (unsigned i = 0; i < 2; i++) {
+        struct mt_object *binding = put_image(memory, i * 4096u, 1000 + 1000 * i, 0);
+        binding->kind = MT_VK_VIDEO_MEMORY;
+        binding->attr[MT_VK_VIDEO_SESSION_ID] = session_id;
+        binding->attr[MT_VK_VIDEO_BIND_INDEX] = i;
+    }
+    json_t *report = load();
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.type"), "video_session");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.kind"), "decode_h264");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.height"), 1080);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.bindings.1.offset"), 4096);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.bindings.1.bytes"), 2000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.video_sessions.bound_bytes"), 3000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.bound_bytes"), 3000);
+    json_decref(report);
+}
+END_TEST
+
 int main(void)
 {
+    TCase *resources = with_segment("resources");
+    tcase_add_test(resources, acceleration_structures_are_listed_with_their_buffer);
+    tcase_add_test(resources, video_sessions_are_listed_with_their_places);
     Suite *suite = suite_create("vulkan");
     TCase *advice = with_segment("advice"), *packing = tcase_create("packing"),
           *aliasing = with_segment("aliasing");
@@ -660,6 +721,7 @@ int main(void)
     tcase_add_test(aliasing, past_attachments_of_memory_that_is_gone_do_not_count);
     tcase_add_test(aliasing, memory_types_are_packed_apart);
     tcase_add_test(aliasing, without_frames_nothing_is_promised);
+    suite_add_tcase(suite, resources);
     suite_add_tcase(suite, advice);
     suite_add_tcase(suite, packing);
     suite_add_tcase(suite, aliasing);

@@ -394,6 +394,7 @@ static PFN_vkVoidFunction VKAPI_CALL mock_GetDeviceProcAddr(VkDevice device, con
 {
     (void)device;
     PFN_vkVoidFunction found = mock_device_command(name);
+    if (!found) found = mock_ray_command(name);
     return found ? found : mock_memory_command(name);
 }
 

@@ -93,6 +93,7 @@ void mock_object_free(uint64_t handle);
 #define MOCK_HANDLE(handle) ((uint64_t)(handle))
 
 PFN_vkVoidFunction mock_memory_command(const char *name);
+PFN_vkVoidFunction mock_ray_command(const char *name);
 PFN_vkVoidFunction mock_device_command(const char *name);
 PFN_vkVoidFunction mock_instance_command(const char *name);
 /* True when the device that was made last enables an extension, or has it in its core version. */
