@@ -117,10 +117,12 @@ static operator_function *next_operator(enum operator_index index, const void *c
     return (operator_function *)(uintptr_t)found;
 }
 
-static void *allocate(size_t bytes, size_t alignment)
+static void *allocate(size_t bytes, size_t alignment, const void *caller)
 {
     if (!mt_count_enter()) return mt_boot_alloc(bytes, alignment);
-    if (mt_pooled()) return alignment ? mt_pools_allocate_aligned(alignment, bytes) : mt_pools_allocate_slow(bytes);
+    if (mt_pooled())
+        return alignment ? mt_pools_allocate_aligned(alignment, bytes, caller)
+                         : mt_pools_allocate_slow(bytes, caller);
     void *block = alignment ? mt_next.memalign(alignment, bytes) : mt_next_malloc(bytes);
     if (block) mt_count_allocated(block, bytes);
     return block;
@@ -130,11 +132,11 @@ static MT_COLD void *new_slow(enum operator_index index, size_t bytes, size_t al
                               uintptr_t third, const void *caller)
 {
     bool forwards = mt_count_enter() && find_mode() == FORWARD;
-    void *block = forwards ? NULL : allocate(bytes, alignment);
+    void *block = forwards ? NULL : allocate(bytes, alignment, caller);
     if (block) return block;
     operator_function *next = next_operator(index, caller);
     if (next) return next(bytes, second, third);
-    block = forwards ? allocate(bytes, alignment) : NULL;
+    block = forwards ? allocate(bytes, alignment, caller) : NULL;
     if (!block) mt_thread_failed();
     return block;
 }
@@ -151,8 +153,6 @@ static MT_COLD void delete_slow(enum operator_index index, void *block, uintptr_
 }
 
 /* ---- the operators -------------------------------------------------------------------------------- */
-
-#define CALLER __builtin_return_address(0)
 
 static __attribute__((noinline)) void *new_sampled(enum operator_index index, size_t bytes, uintptr_t second,
                                                    const void *caller)
@@ -185,7 +185,7 @@ static inline __attribute__((always_inline)) void *new_block(enum operator_index
         return new_counted(mt_thread_fast_shard(self), index, bytes, second, caller);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *found;
-    switch (mt_pools_allocate_fast(heap, bytes, &found)) {
+    switch (mt_pools_allocate_fast(heap, bytes, caller, &found)) {
     case MT_POOLS_DONE: return found;
     case MT_POOLS_DUE: return mt_pools_due(heap, found, bytes);
     default: return new_sampled(index, bytes, second, caller);
@@ -195,7 +195,7 @@ static inline __attribute__((always_inline)) void *new_block(enum operator_index
 static inline void *new_aligned(enum operator_index index, size_t bytes, size_t alignment, uintptr_t third,
                                 const void *caller)
 {
-    void *block = is_direct() && mt_thread.shard ? allocate(bytes, alignment) : NULL;
+    void *block = is_direct() && mt_thread.shard ? allocate(bytes, alignment, caller) : NULL;
     return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, alignment, alignment, third, caller);
 }
 
@@ -213,10 +213,10 @@ delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t
 {
     uintptr_t self = is_direct() ? mt_thread.self : 0;
     struct mt_theap *heap = MT_UNLIKELY(mt_thread_is_shard(self)) ? NULL : (struct mt_theap *)self;
-    unsigned class;
-    switch (mt_pools_free_fast(heap, block, &class)) {
+    struct mt_bin *bin;
+    switch (mt_pools_free_fast(heap, block, &bin)) {
     case MT_POOLS_DONE: return;
-    case MT_POOLS_DUE: mt_pools_after_free(heap, class); return;
+    case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
     default: delete_beside(index, block, second, third, caller);
     }
 }
@@ -225,43 +225,43 @@ delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t
     MT_EXPORT void *function(size_t bytes);                                                                        \
     MT_EXPORT void *function(size_t bytes)                                                                         \
     {                                                                                                              \
-        return new_block(index, bytes, 0, CALLER);                                                                 \
+        return new_block(index, bytes, 0, MT_CALLER);                                                              \
     }
 #define NEW_2(function, index)                                                                                     \
     MT_EXPORT void *function(size_t bytes, uintptr_t nothrow);                                                     \
     MT_EXPORT void *function(size_t bytes, uintptr_t nothrow)                                                      \
     {                                                                                                              \
-        return new_block(index, bytes, nothrow, CALLER);                                                           \
+        return new_block(index, bytes, nothrow, MT_CALLER);                                                        \
     }
 #define NEW_ALIGNED_2(function, index)                                                                             \
     MT_EXPORT void *function(size_t bytes, size_t alignment);                                                      \
     MT_EXPORT void *function(size_t bytes, size_t alignment)                                                       \
     {                                                                                                              \
-        return new_aligned(index, bytes, alignment, 0, CALLER);                                                    \
+        return new_aligned(index, bytes, alignment, 0, MT_CALLER);                                                 \
     }
 #define NEW_ALIGNED_3(function, index)                                                                             \
     MT_EXPORT void *function(size_t bytes, size_t alignment, uintptr_t nothrow);                                   \
     MT_EXPORT void *function(size_t bytes, size_t alignment, uintptr_t nothrow)                                    \
     {                                                                                                              \
-        return new_aligned(index, bytes, alignment, nothrow, CALLER);                                              \
+        return new_aligned(index, bytes, alignment, nothrow, MT_CALLER);                                           \
     }
 #define DELETE_1(function, index)                                                                                  \
     MT_EXPORT void function(void *block);                                                                          \
     MT_EXPORT void function(void *block)                                                                           \
     {                                                                                                              \
-        delete_block(index, block, 0, 0, CALLER);                                                                  \
+        delete_block(index, block, 0, 0, MT_CALLER);                                                               \
     }
 #define DELETE_2(function, index)                                                                                  \
     MT_EXPORT void function(void *block, uintptr_t second);                                                        \
     MT_EXPORT void function(void *block, uintptr_t second)                                                         \
     {                                                                                                              \
-        delete_block(index, block, second, 0, CALLER);                                                             \
+        delete_block(index, block, second, 0, MT_CALLER);                                                          \
     }
 #define DELETE_3(function, index)                                                                                  \
     MT_EXPORT void function(void *block, uintptr_t second, uintptr_t third);                                       \
     MT_EXPORT void function(void *block, uintptr_t second, uintptr_t third)                                        \
     {                                                                                                              \
-        delete_block(index, block, second, third, CALLER);                                                         \
+        delete_block(index, block, second, third, MT_CALLER);                                                      \
     }
 
 NEW_1(_Znwm, NEW)

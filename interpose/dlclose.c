@@ -5,6 +5,7 @@
 #include "count.h"
 #include "export.h"
 #include "next.h"
+#include "pools/sites.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,5 +19,6 @@ MT_EXPORT int dlclose(void *handle)
     mt_trace_closing(true);
     int result = next(handle);
     mt_trace_closing(false);
+    mt_sites_forget_all();
     return result;
 }

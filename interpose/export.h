@@ -8,6 +8,9 @@
 #define MT_EXPORT __attribute__((visibility("default")))
 #define MT_COLD   __attribute__((cold, noinline))
 
+/* The return address in the code that called a hook. */
+#define MT_CALLER __builtin_return_address(0)
+
 #define MT_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define MT_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 

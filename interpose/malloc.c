@@ -48,14 +48,14 @@ static inline void *pooled(void *block)
 
 /* ---- malloc and calloc ------------------------------------------------------------ */
 
-static __attribute__((noinline)) void *malloc_slow(size_t bytes)
+static __attribute__((noinline)) void *malloc_slow(size_t bytes, const void *caller)
 {
     if (mt_init_passes_through()) return mt_next_malloc(bytes);
     if (!mt_count_enter()) {
         void *block = mt_boot_alloc(bytes, MINIMUM_ALIGNMENT);
         return block || !mt_next_is_ready() ? block : mt_next_malloc(bytes);
     }
-    if (mt_pooled()) return pooled(mt_pools_allocate_slow(bytes));
+    if (mt_pooled()) return pooled(mt_pools_allocate_slow(bytes, caller));
     return counted(mt_next_malloc(bytes), bytes);
 }
 
@@ -65,10 +65,10 @@ static MT_COLD void *malloc_failed(void)
     return failed();
 }
 
-static __attribute__((noinline)) void *malloc_sampled(size_t bytes)
+static __attribute__((noinline)) void *malloc_sampled(size_t bytes, const void *caller)
 {
     struct mt_shard *shard = mt_thread.sampled;
-    if (MT_UNLIKELY(!shard)) return malloc_slow(bytes);
+    if (MT_UNLIKELY(!shard)) return malloc_slow(bytes, caller);
     mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
     if (MT_UNLIKELY(!block)) return malloc_failed();
@@ -84,17 +84,22 @@ static __attribute__((noinline)) void *malloc_counted(struct mt_shard *shard, si
     return mt_count_did_allocate(shard, block);
 }
 
-MT_EXPORT void *malloc(size_t bytes)
+static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, const void *caller)
 {
     uintptr_t self = mt_thread.self;
     if (MT_UNLIKELY(mt_thread_is_shard(self))) return malloc_counted(mt_thread_fast_shard(self), bytes);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *block;
-    switch (mt_pools_allocate_fast(heap, bytes, &block)) {
+    switch (mt_pools_allocate_fast(heap, bytes, caller, &block)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
-    default: return malloc_sampled(bytes);
+    default: return malloc_sampled(bytes, caller);
     }
+}
+
+MT_EXPORT void *malloc(size_t bytes)
+{
+    return malloc_for(bytes, MT_CALLER);
 }
 
 MT_EXPORT void *calloc(size_t count, size_t bytes)
@@ -109,7 +114,7 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
         return MT_LIKELY(block != NULL) ? mt_count_did_allocate(shard, block) : malloc_failed();
     }
     if (MT_UNLIKELY(!mt_count_enter())) return overflows ? out_of_memory() : mt_boot_alloc(all, MINIMUM_ALIGNMENT);
-    if (mt_pooled()) return overflows ? out_of_memory() : pooled(mt_pools_allocate_zeroed(all));
+    if (mt_pooled()) return overflows ? out_of_memory() : pooled(mt_pools_allocate_zeroed(all, MT_CALLER));
     return counted(mt_next_calloc(count, bytes), all);
 }
 
@@ -145,10 +150,10 @@ MT_EXPORT void free(void *block)
         return;
     }
     struct mt_theap *heap = (struct mt_theap *)self;
-    unsigned class;
-    switch (mt_pools_free_fast(heap, block, &class)) {
+    struct mt_bin *bin;
+    switch (mt_pools_free_fast(heap, block, &bin)) {
     case MT_POOLS_DONE: return;
-    case MT_POOLS_DUE: mt_pools_after_free(heap, class); return;
+    case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
     default: free_sampled(block);
     }
 }
@@ -178,11 +183,11 @@ MT_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t bytes)
 /* ---- realloc -------------------------------------------------------------------------- */
 
 /* A block of the bootstrap pool moves to the next allocator as soon as there is one. */
-static MT_COLD void *realloc_boot(void *block, size_t bytes)
+static MT_COLD void *realloc_boot(void *block, size_t bytes, const void *caller)
 {
     size_t old_bytes = mt_boot_size(block);
     if (!bytes) return NULL;
-    void *moved = malloc(bytes);
+    void *moved = malloc_for(bytes, caller);
     if (moved) memcpy(moved, block, old_bytes < bytes ? old_bytes : bytes);
     return moved;
 }
@@ -236,14 +241,14 @@ static void *realloc_counted(struct mt_shard *shard, void *block, size_t bytes)
 }
 
 /* One free and one allocation, in this order so that the peak does not hold both. */
-MT_EXPORT void *realloc(void *block, size_t bytes)
+static void *realloc_for(void *block, size_t bytes, const void *caller)
 {
-    if (!block) return malloc(bytes);
+    if (!block) return malloc_for(bytes, caller);
     uintptr_t self = mt_thread.self;
     if (mt_thread_is_shard(self) && !mt_next_is_mapped_alone(mt_next_header(block)))
         return realloc_counted(mt_thread_fast_shard(self), block, bytes);
     if (mt_pools_owns(block)) return realloc_pooled(block, bytes);
-    if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes);
+    if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes, caller);
     mt_count_enter();
     if (mt_pooled()) {
         mt_pooled_count_foreign();
@@ -259,6 +264,11 @@ MT_EXPORT void *realloc(void *block, size_t bytes)
     return moved;
 }
 
+MT_EXPORT void *realloc(void *block, size_t bytes)
+{
+    return realloc_for(block, bytes, MT_CALLER);
+}
+
 MT_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
 {
     size_t all;
@@ -266,7 +276,7 @@ MT_EXPORT void *reallocarray(void *block, size_t count, size_t bytes)
         mt_count_enter();
         return out_of_memory();
     }
-    return realloc(block, all);
+    return realloc_for(block, all, MT_CALLER);
 }
 
 /* ---- aligned blocks ------------------------------------------------------------------- */
@@ -279,7 +289,7 @@ static void *boot_aligned(size_t alignment, size_t bytes)
 enum { HIGHEST_ALIGNMENT_BIT = 62 };
 
 /* As glibc has it: an alignment that is no power of two is raised to the next one. */
-static MT_COLD void *pooled_aligned(size_t alignment, size_t bytes)
+static MT_COLD void *pooled_aligned(size_t alignment, size_t bytes, const void *caller)
 {
     if (alignment > (size_t)1 << HIGHEST_ALIGNMENT_BIT << 1) {
         errno = EINVAL;
@@ -287,27 +297,27 @@ static MT_COLD void *pooled_aligned(size_t alignment, size_t bytes)
     }
     size_t power = MINIMUM_ALIGNMENT;
     while (power < alignment) power *= 2;
-    return pooled(mt_pools_allocate_aligned(power, bytes));
+    return pooled(mt_pools_allocate_aligned(power, bytes, caller));
 }
 
 MT_EXPORT void *memalign(size_t alignment, size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(alignment, bytes);
-    if (mt_pooled()) return pooled_aligned(alignment, bytes);
+    if (mt_pooled()) return pooled_aligned(alignment, bytes, MT_CALLER);
     return counted(mt_next.memalign(alignment, bytes), bytes);
 }
 
 MT_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(alignment, bytes);
-    if (mt_pooled()) return pooled_aligned(alignment, bytes);
+    if (mt_pooled()) return pooled_aligned(alignment, bytes, MT_CALLER);
     return counted(mt_next.aligned_alloc(alignment, bytes), bytes);
 }
 
-static MT_COLD int pooled_posix(void **block, size_t alignment, size_t bytes)
+static MT_COLD int pooled_posix(void **block, size_t alignment, size_t bytes, const void *caller)
 {
     if (alignment % sizeof(void *) || !alignment || alignment & (alignment - 1)) return EINVAL;
-    void *found = mt_pools_allocate_aligned(alignment, bytes);
+    void *found = mt_pools_allocate_aligned(alignment, bytes, caller);
     if (!found) {
         mt_thread_failed();
         return ENOMEM;
@@ -323,7 +333,7 @@ MT_EXPORT int posix_memalign(void **block, size_t alignment, size_t bytes)
         if (found) *block = found;
         return found ? 0 : ENOMEM;
     }
-    if (mt_pooled()) return pooled_posix(block, alignment, bytes);
+    if (mt_pooled()) return pooled_posix(block, alignment, bytes, MT_CALLER);
     int error = mt_next.posix_memalign(block, alignment, bytes);
     if (!error)
         mt_count_allocated(*block, bytes);
@@ -335,14 +345,14 @@ MT_EXPORT int posix_memalign(void **block, size_t alignment, size_t bytes)
 MT_EXPORT void *valloc(size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
-    if (mt_pooled()) return pooled_aligned(PAGE_BYTES, bytes);
+    if (mt_pooled()) return pooled_aligned(PAGE_BYTES, bytes, MT_CALLER);
     return counted(mt_next.valloc(bytes), bytes);
 }
 
 MT_EXPORT void *pvalloc(size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
-    if (mt_pooled()) return pooled_aligned(PAGE_BYTES, bytes); /* whose usable size is whole pages */
+    if (mt_pooled()) return pooled_aligned(PAGE_BYTES, bytes, MT_CALLER); /* whose usable size is whole pages */
     return counted(mt_next.pvalloc(bytes), bytes);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "pooled.h"
 
+#include "caller.h"
 #include "export.h"
 #include "init.h"
 #include "next.h"
@@ -31,8 +32,10 @@ static void sample_freed(struct mt_shard *shard, const void *block, uint64_t usa
     if (mt_live_may_hold(block)) mt_trace_freed(shard, block, usable_bytes);
 }
 
-static const struct mt_pools_client client = {
-    .thread_start = thread_start, .sampled = mt_trace_allocated, .sample_freed = sample_freed};
+static const struct mt_pools_client client = {.thread_start = thread_start,
+                                              .sampled = mt_trace_allocated,
+                                              .sample_freed = sample_freed,
+                                              .origin = mt_caller_origin};
 
 static bool next_is_libc(void)
 {

@@ -111,7 +111,7 @@ static void claim(struct mt_thread *thread)
     bool is_shared = mt_shard_is_shared(&mt_core, shard);
     thread->state = is_shared ? MT_THREAD_SHARED : MT_THREAD_OWN;
     if (!is_shared) arm(thread);
-    if (mt_pooled() && !is_shared) mt_pools_attach(shard);
+    if (mt_pooled() && !is_shared) mt_pools_attach(shard, thread->scope);
     set_shard(thread, is_shared ? NULL : shard);
 }
 
@@ -206,6 +206,7 @@ uint32_t mt_thread_change_scope(uint32_t scope)
 {
     uint32_t previous = mt_thread.scope;
     mt_thread.scope = (uint16_t)scope;
+    mt_pools_change_scope(scope);
     return previous;
 }
 
@@ -346,6 +347,7 @@ static void rename_self(const char *name)
 {
     mt_format(mt_thread.name, sizeof mt_thread.name, "%s", name);
     if (mt_thread.shard && mt_core_is_on(&mt_core)) mt_shard_rename(&mt_core, mt_thread.shard, mt_thread.name);
+    mt_pools_renamed();
 }
 
 static void rename_other(pthread_t thread, const char *name)

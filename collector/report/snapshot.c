@@ -290,6 +290,8 @@ static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *
     tame_tables(snapshot);
     error = mt_stacks_take(&snapshot->stacks, file, snapshot->segment->shards, snapshot->shard_limit);
     if (!error) error = mt_arenas_take(&snapshot->arenas, file, snapshot->segment, snapshot->shard_limit);
+    if (!error)
+        error = mt_origins_take(&snapshot->origins, file, snapshot->segment->shards, snapshot->shard_limit);
     return error ? error : copy_objects(snapshot, file);
 }
 
@@ -351,6 +353,7 @@ void mt_snapshot_free(struct mt_snapshot *snapshot)
     mt_stacks_free(&snapshot->stacks);
     free(snapshot->arenas);
     snapshot->arenas = NULL;
+    mt_origins_free(&snapshot->origins);
     snapshot->segment = NULL;
     snapshot->objects = NULL;
     snapshot->object_count = 0;

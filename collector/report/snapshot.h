@@ -7,6 +7,7 @@
 #define MT_SNAPSHOT_H
 
 #include "arenas.h"
+#include "origins.h"
 #include "segment_file.h"
 #include "shard.h"
 #include "stacks.h"
@@ -32,6 +33,7 @@ struct mt_snapshot {
     uint64_t heap_peak_error_bytes[MT_HEAP_MAX]; /* by row of heaps; 0 = its peak is exact */
     struct mt_stacks stacks;
     struct mt_arenas *arenas; /* NULL: no call site ever had one */
+    struct mt_origins_copy origins;
 };
 
 /* Copies a segment. Returns 0, or -errno with one line in `why`; then nothing is held. */

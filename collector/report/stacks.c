@@ -157,10 +157,8 @@ int mt_stacks_take(struct mt_stacks *stacks, const struct mt_segment_file *file,
     uint32_t used = GET(head->used_stacks);
     free(head);
     if (!error) error = read_counters(stacks, file, shards, shard_count);
-    if (!error && stacks->mode != MT_STACKS_OFF) {
-        error = read_modules(stacks, file);
-        if (!error) error = read_stacks(stacks, file, used);
-    }
+    if (!error) error = read_modules(stacks, file);
+    if (!error && stacks->mode != MT_STACKS_OFF) error = read_stacks(stacks, file, used);
     if (error) mt_stacks_free(stacks);
     return error;
 }

@@ -5,21 +5,23 @@
  * the taker alone, but for its inbox.
  */
 #include "heaps.h"
+#include "account.h"
 #include "lock.h"
 #include "mid.h"
 #include "os.h"
 #include "slab.h"
 #include "stats.h"
+#include "tables.h"
 
 #include <string.h>
 
 enum {
-    HEAP_MAX = 0xffff,
+    HEAP_MAX = MT_ENTRY_OWNER_MAX,
+    HEAPS_AT_ONCE = 8,
     LIST_BYTES = 32 * 1024, /* of blocks that may wait in one bin */
     LIST_MAX = 256,
     LIST_MIN = 4,
     STRATEGY_FACTOR = 4, /* speed: so many times more; memory: less */
-    HEAPS_AT_ONCE = 8,
 };
 
 /* A thread must have been gone this long before its slabs go to another one: threads are often replaced at once. */
@@ -57,16 +59,31 @@ uint32_t mt_theap_count(void)
 
 /* ---- making heaps ---------------------------------------------------------------- */
 
+bool mt_theap_is_idle_shard(const struct mt_shard *shard)
+{
+    return shard == &idle_shard;
+}
+
+void mt_theap_fill_bin(struct mt_theap *heap, struct mt_bin *bin)
+{
+    size_t index = (size_t)(bin - heap->bins);
+    bin->index = (uint16_t)index;
+    bin->sub = (uint8_t)(index / MT_SLAB_CLASSES);
+    bin->class = (uint8_t)(index % MT_SLAB_CLASSES);
+    bin->bytes = (uint32_t)mt_class_bytes(bin->class);
+    uint32_t most = heaps.list_bytes / bin->bytes;
+    bin->max_count = most > heaps.list_max ? heaps.list_max : most < LIST_MIN ? LIST_MIN : most;
+}
+
 static void fill(struct mt_theap *heap, unsigned id)
 {
     heap->id = (uint16_t)id;
+    heap->mark = (uint16_t)(id * 2);
     heap->shard = &idle_shard;
     for (size_t i = 0; i < sizeof heap->small_class; i++) heap->small_class[i] = (uint8_t)mt_class_of(i * 16);
     for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) {
-        struct mt_bin *bin = &heap->bins[class];
-        bin->bytes = (uint32_t)mt_class_bytes(class);
-        uint32_t most = heaps.list_bytes / bin->bytes;
-        bin->max_count = most > heaps.list_max ? heaps.list_max : most < LIST_MIN ? LIST_MIN : most;
+        mt_theap_fill_bin(heap, &heap->bins[class]);
+        heap->bins[class].cell = &mt_idle_cell;
     }
 }
 
@@ -172,31 +189,19 @@ bool mt_theap_absorb(struct mt_theap *heap)
 
 /* ---- threads ------------------------------------------------------------------------- */
 
-/* Bin lengths are kept relative to the shard's counters; this carries them over to another shard. */
-static void change_shard(struct mt_theap *heap, struct mt_shard *shard)
-{
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) {
-        struct mt_bin *bin = &heap->bins[class];
-        int64_t length = mt_slab_bin_length(heap, class);
-        uint64_t frees = atomic_load_explicit(&shard->classes[class].free_count, memory_order_relaxed);
-        uint64_t allocations = atomic_load_explicit(&shard->classes[class].allocation_count, memory_order_relaxed);
-        bin->adjust = length - (int64_t)(frees - allocations);
-        bin->free_limit = frees + (length < bin->max_count ? bin->max_count - (uint64_t)length : 1);
-    }
-    heap->shard = shard;
-}
-
-bool mt_pools_attach(struct mt_shard *shard)
+bool mt_pools_attach(struct mt_shard *shard, uint32_t scope)
 {
     struct mt_theap *heap = kept_for_child;
     kept_for_child = NULL;
     if (!heap) heap = mt_theap_take();
     if (!heap) return false;
     heap->batch_bytes = heaps.batch_bytes;
-    change_shard(heap, shard);
+    heap->scope_key = mt_site_scope_key(scope);
+    mt_subs_change_shard(heap, shard);
     if (!heaps.has_sampler) /* nobody else would ever move the sampler's mark */
         atomic_store_explicit(&shard->sample_countdown_bytes, INT64_MAX, memory_order_relaxed);
     mt_theap_self = heap;
+    mt_pools_renamed(); /* another thread may have had this heap before */
     return true;
 }
 
@@ -206,7 +211,7 @@ void mt_pools_detach(void)
     mt_theap_self = NULL;
     if (!heap) return;
     mt_remote_flush_all(heap);
-    change_shard(heap, &idle_shard);
+    mt_subs_change_shard(heap, &idle_shard);
     mt_theap_leave(heap);
 }
 
@@ -234,10 +239,12 @@ void mt_pools_before_fork(void)
     mt_lock_take(&heaps.lock);
     mt_mid_lock_all();
     mt_span_lock();
+    mt_tables_lock();
 }
 
 void mt_pools_after_fork_in_parent(void)
 {
+    mt_tables_unlock();
     mt_span_unlock();
     mt_mid_unlock_all();
     mt_lock_give(&heaps.lock);
@@ -250,13 +257,14 @@ void mt_pools_after_fork_in_parent(void)
  */
 void mt_pools_after_fork_in_child(void)
 {
+    mt_tables_reset_lock();
     mt_span_reset_lock();
     mt_mid_reset_locks();
     mt_shared_heap_reset_lock();
     mt_lock_reset(&heaps.lock);
     if (!mt_theap_self) return;
     kept_for_child = mt_theap_self;
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) kept_for_child->bins[class].adjust = 0;
+    mt_subs_forget_shard(kept_for_child);
     kept_for_child->shard = &idle_shard;
     mt_theap_self = NULL;
 }

@@ -25,10 +25,12 @@ enum {
     MOVE_PAGES_FROM = 1 << 20, /* below, copying is cheaper than changing page tables */
 };
 
-/* Where a block starts: how large it is and its id in the engine. 0 elsewhere. */
+/* Where a block starts: how large it is, its id in the engine, and what was noted of it. 0 elsewhere. */
 struct mark {
     _Atomic uint32_t granules;
     uint32_t id;
+    uint32_t requested;
+    uint32_t origin;
 };
 
 struct chunk {
@@ -58,6 +60,8 @@ struct arena {
 struct huge {
     _Alignas(MT_RECORD_ALIGN) char *base;
     _Atomic size_t bytes;
+    size_t requested;
+    uint32_t origin;
 };
 _Static_assert(sizeof(struct huge) == MT_RECORD_ALIGN, "a huge block's record has the size of all records");
 
@@ -507,6 +511,30 @@ void *mt_mid_allocate(size_t bytes, size_t alignment, unsigned room, unsigned ho
         return huge_allocate(bytes, alignment, usable);
     }
     return arena_allocate(bytes, alignment, room, home, usable, is_zero);
+}
+
+void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested)
+{
+    struct chunk *chunk = mt_entry_record(entry);
+    struct huge *huge = mt_entry_record(entry);
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
+        huge->origin = origin;
+        huge->requested = requested;
+        return;
+    }
+    struct mark *mark = &chunk->marks[granule_of(chunk, block)];
+    mark->origin = origin;
+    mark->requested = (uint32_t)requested;
+}
+
+unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested)
+{
+    const struct chunk *chunk = mt_entry_record(entry);
+    const struct huge *huge = mt_entry_record(entry);
+    bool is_huge = mt_entry_class(entry) == MT_ENTRY_HUGE;
+    const struct mark *mark = is_huge ? NULL : &chunk->marks[granule_of(chunk, block)];
+    *requested = is_huge ? huge->requested : mark->requested;
+    return is_huge ? huge->origin : mark->origin;
 }
 
 size_t mt_mid_usable(const void *block, uint64_t entry)

@@ -19,6 +19,10 @@ bool mt_mid_start(size_t chunk_bytes);
  */
 void *mt_mid_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, size_t *usable, bool *is_zero);
 
+/* Remembers with a block whose it is and how many bytes were asked for. Whoever holds the block calls these. */
+void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested);
+unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested);
+
 /* For entries of kind MT_ENTRY_MID and MT_ENTRY_HUGE. 0 where no block starts. */
 size_t mt_mid_usable(const void *block, uint64_t entry);
 void mt_mid_free(void *block, uint64_t entry);

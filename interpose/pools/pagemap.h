@@ -5,8 +5,9 @@
  * thread. Any thread reads; whoever holds the memory of a slice writes its entry.
  *
  * An entry is 0 for memory that is not the pools', else
- *   bits 0-7    the size class of a slab's blocks, or MT_ENTRY_MID, MT_ENTRY_HUGE
- *   bits 8-23   the thread heap that owns the slab, 0 for MID and HUGE
+ *   bits 0-10   the bin of a slab's blocks in their heap, or MT_ENTRY_MID, MT_ENTRY_HUGE, MT_ENTRY_ARENA
+ *   bit 11      the slab is of the mixed sub-heap: only the slow path may free its blocks
+ *   bits 12-23  the thread heap that owns the slab, 0 for MID and HUGE
  *   bits 24-63  the address of the slice's record, which is 128-byte aligned, shifted
  */
 #ifndef MT_POOLS_PAGEMAP_H
@@ -22,9 +23,13 @@ enum {
     MT_SLICE_BYTES = 1 << MT_SLICE_SHIFT,
     MT_PAGEMAP_TOP = 1 << 16, /* each entry of the top covers 4 GiB */
     MT_PAGEMAP_SUB = 1 << 16,
-    MT_ENTRY_MID = 0xf0,
-    MT_ENTRY_HUGE = 0xf1,
-    MT_ENTRY_ARENA = 0xf2,
+    MT_ENTRY_MID = 0x7f0,
+    MT_ENTRY_HUGE = 0x7f1,
+    MT_ENTRY_ARENA = 0x7f2,
+    MT_ENTRY_BINS = 0x7ff, /* the bits of the bin */
+    MT_ENTRY_MIXED = 0x800,
+    MT_ENTRY_CLASSES = 72, /* bins of one sub-heap */
+    MT_ENTRY_OWNER_MAX = 0xfff,
     MT_RECORD_ALIGN = 128,
 };
 
@@ -41,14 +46,32 @@ static inline uint64_t mt_pagemap_entry(const void *pointer)
     return atomic_load_explicit(&sub[(address >> MT_SLICE_SHIFT) & 0xffff], memory_order_relaxed);
 }
 
+/* The size class of a slab's blocks; what is not a slab has a number above all classes. */
 static inline unsigned mt_entry_class(uint64_t entry)
 {
-    return (uint8_t)entry;
+    unsigned bin = entry & MT_ENTRY_BINS;
+    return bin < MT_ENTRY_MID ? bin % MT_ENTRY_CLASSES : bin;
+}
+
+static inline unsigned mt_entry_bin(uint64_t entry)
+{
+    return entry & MT_ENTRY_BINS;
+}
+
+/* The owner with the mixed bit as its lowest: what the fast path of free() compares. */
+static inline unsigned mt_entry_mark(uint64_t entry)
+{
+    return (unsigned)(entry >> 11) & 0x1fff;
+}
+
+static inline bool mt_entry_is_mixed(uint64_t entry)
+{
+    return entry & MT_ENTRY_MIXED;
 }
 
 static inline unsigned mt_entry_owner(uint64_t entry)
 {
-    return (uint16_t)(entry >> 8);
+    return (unsigned)(entry >> 12) & MT_ENTRY_OWNER_MAX;
 }
 
 static inline void *mt_entry_record(uint64_t entry)
@@ -56,9 +79,9 @@ static inline void *mt_entry_record(uint64_t entry)
     return (void *)(uintptr_t)((entry >> 24) << 7);
 }
 
-static inline uint64_t mt_entry_make(const void *record, unsigned owner, unsigned class_or_kind)
+static inline uint64_t mt_entry_make(const void *record, unsigned owner, unsigned bin_or_kind)
 {
-    return ((uint64_t)(uintptr_t)record >> 7) << 24 | (uint64_t)owner << 8 | class_or_kind;
+    return ((uint64_t)(uintptr_t)record >> 7) << 24 | (uint64_t)owner << 12 | bin_or_kind;
 }
 
 /* Makes sure that entries for the range can be written. False when there is no memory for them. */

@@ -3,6 +3,7 @@
  * heaps, alignments, reallocation, larger blocks, trimming. Any thread.
  */
 #include "pools.h"
+#include "account.h"
 #include "balance.h"
 #include "heaps.h"
 #include "lock.h"
@@ -68,6 +69,7 @@ bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
 {
     the_core = core;
     if (client) the_client = *client;
+    mt_account_start(core, client);
     mt_heaps_start(core, the_client.sampled);
     set_delays(core);
     if (!mt_mid_start(core->options.number[MT_OPT_POOL_CHUNK])) return false;
@@ -97,37 +99,11 @@ static struct mt_theap *own_heap(void)
     return mt_theap_self;
 }
 
-static void flush(struct mt_theap *heap)
+static void count_mid_freed(struct mt_theap *heap, const void *block, uint64_t entry, size_t usable)
 {
-    mt_shard_flush(the_core, heap->shard);
-}
-
-static void flush_if_due(struct mt_theap *heap)
-{
-    struct mt_shard *shard = heap->shard;
-    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed);
-    if (live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >= heap->batch_bytes) flush(heap);
-}
-
-/* True when the block may get a call stack. */
-static bool count_allocated(struct mt_theap *heap, size_t requested, size_t usable)
-{
-    if (!heap) {
-        if (mt_core_is_on(the_core)) mt_shard_allocated_shared(the_core, requested, usable);
-        return false;
-    }
-    if (!mt_pools_count_allocated(heap, mt_class_of_block(usable), requested, usable)) return false;
-    flush_if_due(heap);
-    return mt_shard_is_sample_due(heap->shard);
-}
-
-static void count_freed(struct mt_theap *heap, size_t usable)
-{
-    if (heap) {
-        if (mt_pools_count_freed(heap, mt_class_of_block(usable), usable)) flush(heap);
-    } else if (mt_core_is_on(the_core)) {
-        mt_shard_freed_shared(the_core, usable);
-    }
+    size_t requested;
+    unsigned origin = mt_mid_origin(block, entry, &requested);
+    mt_account_large_freed(heap, origin, requested, usable);
 }
 
 static void count_reallocated(struct mt_theap *heap)
@@ -147,24 +123,31 @@ static void *pop(struct mt_bin *bin)
     return block;
 }
 
-static void *take_locked(struct locked_heap *locked, unsigned class)
+/* From a heap without a thread. *origin becomes what its free will find. */
+static void *take_locked(struct locked_heap *locked, unsigned class, unsigned *origin)
 {
     void *block = NULL;
     mt_lock_take(&locked->lock);
     struct mt_bin *bin = &locked->heap->bins[class];
-    if (bin->head || mt_slab_refill(locked->heap, class)) {
+    if (bin->head || mt_slab_refill(locked->heap, bin)) {
         block = pop(bin);
-        bin->adjust--; /* its shard does not count */
+        bin->adjust--;
+        *origin = mt_slab_mark(block, *origin);
     }
     mt_lock_give(&locked->lock);
     return block;
 }
 
 /* From the thread's own heap, or from the shared one. Not counted yet. */
-static void *take_small(struct mt_theap *heap, unsigned class)
+static void *take_small(struct mt_theap *heap, unsigned class, unsigned *origin)
 {
-    if (!heap) return take_locked(&shared, class);
-    return heap->bins[class].head || mt_slab_refill(heap, class) ? pop(&heap->bins[class]) : NULL;
+    if (!heap) return take_locked(&shared, class, origin);
+    struct mt_bin *bin = mt_sub_bin_for(heap, *origin, class);
+    if (!bin->head && !mt_slab_refill(heap, bin)) return NULL;
+    void *block = pop(bin);
+    bin->adjust--;
+    if (!bin->sub) *origin = mt_slab_mark(block, *origin);
+    return block;
 }
 
 /*
@@ -173,12 +156,17 @@ static void *take_small(struct mt_theap *heap, unsigned class)
  */
 static void *exchange(struct mt_theap *heap, void *block, size_t requested, size_t used)
 {
-    unsigned class = mt_entry_class(mt_pagemap_entry(block));
-    struct mt_bin *bin = &heap->bins[class];
+    uint64_t entry = mt_pagemap_entry(block);
+    unsigned class = mt_entry_class(entry), origin = mt_slab_origin(mt_entry_record(entry), block), marked = origin;
+    struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
     if (!the_client.sampled) return block;
     /* A new shard's mark is 0: its first block only sets the mark. */
     bool is_first = !atomic_load_explicit(&heap->shard->sample_countdown_bytes, memory_order_relaxed);
-    void *twin = is_first ? NULL : take_locked(&sampled, class);
+    void *twin = is_first ? NULL : take_locked(&sampled, class, &marked);
+    if (twin && marked != origin) { /* no memory for the mark: it would be counted for another one */
+        mt_slab_send(sampled.heap->id, twin, twin, 1);
+        return block;
+    }
     if (twin) {
         memcpy(twin, block, used);
         *(void **)block = bin->head;
@@ -192,34 +180,43 @@ static void *exchange(struct mt_theap *heap, void *block, size_t requested, size
 
 void *mt_pools_due(struct mt_theap *heap, void *block, size_t bytes)
 {
-    flush_if_due(heap);
+    mt_account_flush_if_due(heap);
     return mt_shard_is_sample_due(heap->shard) ? exchange(heap, block, bytes, 0) : block;
 }
 
-static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes)
+static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes, unsigned origin)
 {
-    void *block = take_small(heap, class);
-    if (!block || !count_allocated(heap, bytes, mt_class_bytes(class))) return block;
+    void *block = take_small(heap, class, &origin);
+    if (!block || !mt_account_allocated(heap, origin, class, bytes)) return block;
     return exchange(heap, block, bytes, 0);
 }
 
-static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, bool *is_zero)
+static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, unsigned origin,
+                          bool *is_zero)
 {
     size_t usable;
     void *block = NULL;
     if (bytes <= PTRDIFF_MAX)
         block = mt_mid_allocate(bytes, alignment, room, heap ? heap->id : 0, &usable, is_zero);
-    if (block && count_allocated(heap, bytes, usable) && the_client.sampled)
+    if (!block) return NULL;
+    mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
+    if (mt_account_large_allocated(heap, origin, bytes, usable) && the_client.sampled)
         the_client.sampled(heap->shard, block, bytes, usable);
     return block;
 }
 
-void *mt_pools_allocate_slow(size_t bytes)
+static unsigned origin_of(struct mt_theap *heap, const void *caller)
+{
+    return heap ? mt_site_of(heap, caller)->origin : mt_site_origin(caller);
+}
+
+void *mt_pools_allocate_slow(size_t bytes, const void *caller)
 {
     struct mt_theap *heap = own_heap();
+    unsigned origin = origin_of(heap, caller);
     bool is_zero;
-    if (bytes > MT_SLAB_MAX) return allocate_mid(heap, bytes, 1, 1, &is_zero);
-    return allocate_small(heap, mt_class_of(bytes), bytes);
+    if (bytes > MT_SLAB_MAX) return allocate_mid(heap, bytes, 1, 1, origin, &is_zero);
+    return allocate_small(heap, mt_class_of(bytes), bytes, origin);
 }
 
 /* The smallest class whose blocks all lie at multiples of the alignment. */
@@ -230,32 +227,41 @@ static unsigned aligned_class(size_t alignment, size_t bytes)
     return class;
 }
 
-void *mt_pools_allocate_aligned(size_t alignment, size_t bytes)
+void *mt_pools_allocate_aligned(size_t alignment, size_t bytes, const void *caller)
 {
-    if (alignment <= 16) return mt_pools_allocate(bytes);
+    if (alignment <= 16) return mt_pools_allocate(bytes, caller);
     struct mt_theap *heap = own_heap();
+    unsigned origin = origin_of(heap, caller);
     bool is_zero;
     if (bytes <= MT_SLAB_MAX && alignment <= MT_SLAB_MAX)
-        return allocate_small(heap, aligned_class(alignment, bytes), bytes);
-    return allocate_mid(heap, bytes ? bytes : 1, alignment, 1, &is_zero);
+        return allocate_small(heap, aligned_class(alignment, bytes), bytes, origin);
+    return allocate_mid(heap, bytes ? bytes : 1, alignment, 1, origin, &is_zero);
 }
 
-void *mt_pools_allocate_zeroed(size_t bytes)
+/* Memory that reads as zero already, for a block that is worth the question. NULL when there is none at hand. */
+static void *allocate_fresh(struct mt_theap *heap, size_t bytes, unsigned origin)
 {
+    unsigned class = mt_class_of(bytes);
+    struct mt_bin *bin = mt_sub_bin_for(heap, origin, class);
+    void *fresh = mt_slab_take_zero(heap, bin);
+    if (!fresh) return NULL;
+    if (!bin->sub) origin = mt_slab_mark(fresh, origin);
+    return mt_account_allocated(heap, origin, class, bytes) ? exchange(heap, fresh, bytes, bytes) : fresh;
+}
+
+void *mt_pools_allocate_zeroed(size_t bytes, const void *caller)
+{
+    struct mt_theap *heap = mt_theap_self;
     if (bytes <= MT_SLAB_MAX) {
-        struct mt_theap *heap = mt_theap_self;
-        if (bytes > MT_SMALL_MAX && heap) {
-            unsigned class = mt_class_of(bytes);
-            void *fresh = mt_slab_take_zero(heap, class);
-            if (fresh)
-                return count_allocated(heap, bytes, mt_class_bytes(class)) ? exchange(heap, fresh, bytes, bytes)
-                                                                           : fresh;
-        }
-        void *block = mt_pools_allocate(bytes);
+        void *fresh = bytes > MT_SMALL_MAX && heap ? allocate_fresh(heap, bytes, mt_site_of(heap, caller)->origin)
+                                                   : NULL;
+        if (fresh) return fresh;
+        void *block = mt_pools_allocate(bytes, caller);
         return block ? memset(block, 0, bytes) : NULL;
     }
     bool is_zero;
-    void *block = allocate_mid(own_heap(), bytes, 1, 1, &is_zero);
+    heap = own_heap();
+    void *block = allocate_mid(heap, bytes, 1, 1, origin_of(heap, caller), &is_zero);
     if (block && !is_zero) mt_mid_clear(block, bytes);
     return block;
 }
@@ -276,6 +282,7 @@ void mt_remote_flush_all(struct mt_theap *heap)
 
 static void free_remote(struct mt_theap *heap, void *block, unsigned owner, unsigned class)
 {
+    uint32_t bytes = (uint32_t)mt_class_bytes(class);
     struct mt_remote_slot *slot = &heap->remote[owner % MT_REMOTE_SLOTS];
     if (slot->owner != owner || !slot->head) {
         remote_flush(slot);
@@ -285,8 +292,7 @@ static void free_remote(struct mt_theap *heap, void *block, unsigned owner, unsi
     *(void **)block = slot->head;
     slot->head = block;
     slot->count++;
-    heap->bins[class].adjust--; /* the free is counted, but the block is not in the bin */
-    if (slot->count >= REMOTE_COUNT || slot->count * heap->bins[class].bytes >= REMOTE_BYTES) {
+    if (slot->count >= REMOTE_COUNT || slot->count * bytes >= REMOTE_BYTES) {
         remote_flush(slot);
         if (atomic_load_explicit(&mt_theap_of(owner)->is_dead, memory_order_relaxed)) mt_theap_absorb(heap);
     }
@@ -296,10 +302,30 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
 {
     size_t usable = mt_mid_usable(block, entry);
     if (!usable) return mt_entry_class(entry) == MT_ENTRY_MID;
-    count_freed(heap, usable); /* before the block can be another thread's */
+    count_mid_freed(heap, block, entry, usable); /* before the block can be another thread's */
     if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, usable);
     mt_mid_free(block, entry);
     return true;
+}
+
+static void look_at_bin(struct mt_theap *heap, struct mt_bin *bin)
+{
+    int64_t length = mt_slab_bin_length(bin);
+    if (length >= bin->max_count) {
+        mt_slab_trim_bin(heap, bin, bin->max_count / 2);
+        length = bin->max_count / 2;
+    }
+    bin->free_limit = atomic_load_explicit(&bin->cell->free_count, memory_order_relaxed) +
+                      (uint64_t)(bin->max_count - length);
+}
+
+/* A block of the heap's own mixed slabs, whose bins keep their lengths in adjust alone. */
+static void free_mixed(struct mt_theap *heap, void *block, unsigned class)
+{
+    struct mt_bin *bin = &heap->bins[class];
+    *(void **)block = bin->head;
+    bin->head = block;
+    if (++bin->adjust >= bin->max_count) mt_slab_trim_bin(heap, bin, bin->max_count / 2);
 }
 
 bool mt_pools_free_slow(void *block)
@@ -309,38 +335,27 @@ bool mt_pools_free_slow(void *block)
     struct mt_theap *heap = own_heap();
     unsigned class = mt_entry_class(entry), owner = mt_entry_owner(entry);
     if (class >= MT_SLAB_CLASSES) return free_mid(heap, block, entry);
-    if (heap && owner == heap->id) return mt_pools_free(block); /* the heap came just now */
-    count_freed(heap, mt_class_bytes(class));
+    if (heap && mt_entry_mark(entry) == heap->mark) return mt_pools_free(block); /* the heap came just now */
+    mt_account_freed(heap, mt_slab_origin(mt_entry_record(entry), block), class);
     if (owner == sampled.heap->id && the_client.sample_freed)
         the_client.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
-    if (heap)
-        free_remote(heap, block, owner, class);
-    else
+    if (!heap)
         mt_slab_send(owner, block, block, 1);
+    else if (owner == heap->id)
+        free_mixed(heap, block, class);
+    else
+        free_remote(heap, block, owner, class);
     return true;
 }
 
-static void look_at_bin(struct mt_theap *heap, unsigned class)
-{
-    struct mt_bin *bin = &heap->bins[class];
-    int64_t length = mt_slab_bin_length(heap, class);
-    if (length >= bin->max_count) {
-        mt_slab_trim_bin(heap, class, bin->max_count / 2);
-        length = bin->max_count / 2;
-    }
-    bin->free_limit = atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) +
-                      (uint64_t)(bin->max_count - length);
-}
-
-bool mt_pools_after_free(struct mt_theap *heap, unsigned class)
+bool mt_pools_after_free(struct mt_theap *heap, struct mt_bin *bin)
 {
     struct mt_shard *shard = heap->shard;
     if (atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
         atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed))
-        flush(heap);
-    if (atomic_load_explicit(&shard->classes[class].free_count, memory_order_relaxed) >=
-        heap->bins[class].free_limit)
-        look_at_bin(heap, class);
+        mt_account_flush(heap);
+    if (atomic_load_explicit(&bin->cell->free_count, memory_order_relaxed) >= bin->free_limit)
+        look_at_bin(heap, bin);
     return true;
 }
 
@@ -382,29 +397,38 @@ static size_t with_slack(struct mt_theap *heap, const void *block, size_t usable
 
 static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to)
 {
-    count_freed(heap, usable);
+    count_mid_freed(heap, block, mt_pagemap_entry(block), usable);
     if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, usable);
     mt_mid_move(block, mt_pagemap_entry(block), to);
 }
 
 /* A place for a block that has to move. */
-static void *place(struct mt_theap *heap, const void *block, size_t usable, size_t bytes, bool *is_zero)
+static void *place(struct mt_theap *heap, const void *block, size_t usable, size_t bytes, unsigned origin,
+                   bool *is_zero)
 {
     bool is_creeping = creeps(heap, block, usable, bytes);
-    if (is_creeping && bytes <= MT_SLAB_MAX) {
-        size_t roomy = bytes + bytes / 2;
-        return allocate_small(heap, mt_class_of(roomy < MT_SLAB_MAX ? roomy : MT_SLAB_MAX), bytes);
+    if (bytes <= MT_SLAB_MAX) {
+        size_t roomy = is_creeping ? bytes + bytes / 2 : bytes;
+        return allocate_small(heap, mt_class_of(roomy < MT_SLAB_MAX ? roomy : MT_SLAB_MAX), bytes, origin);
     }
     if (bytes <= usable || bytes > MT_MID_MAX || (usable <= MT_SLAB_MAX && !is_creeping))
-        return mt_pools_allocate(bytes);
-    return allocate_mid(heap, bytes, 1, is_creeping ? CREEP_ROOM : 2, is_zero);
+        return allocate_mid(heap, bytes, 1, 1, origin, is_zero);
+    return allocate_mid(heap, bytes, 1, is_creeping ? CREEP_ROOM : 2, origin, is_zero);
 }
 
-static void *move(struct mt_theap *heap, void *block, size_t usable, size_t bytes)
+/* A block stays with the origin that it was allocated by. */
+static unsigned origin_of_block(const void *block, uint64_t entry)
+{
+    size_t requested;
+    return mt_entry_class(entry) < MT_SLAB_CLASSES ? mt_slab_origin(mt_entry_record(entry), block)
+                                                   : mt_mid_origin(block, entry, &requested);
+}
+
+static void *move(struct mt_theap *heap, void *block, uint64_t entry, size_t usable, size_t bytes)
 {
     bool is_zero = false;
     bool is_growing = bytes > usable && usable > MT_SLAB_MAX;
-    void *moved = place(heap, block, usable, bytes, &is_zero);
+    void *moved = place(heap, block, usable, bytes, origin_of_block(block, entry), &is_zero);
     if (!moved) return NULL;
     /* Into memory that was never touched the pages themselves may go; elsewhere copying is cheaper. */
     if (is_growing && is_zero && mt_entry_class(mt_pagemap_entry(moved)) == MT_ENTRY_MID) {
@@ -428,16 +452,26 @@ static void *resize(struct mt_theap *heap, void *block, uint64_t entry, size_t u
     return result ? result : mt_mid_resize(block, entry, bytes, after);
 }
 
+static void *resized_small(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
+{
+    unsigned class = mt_entry_class(entry), origin = mt_slab_origin(mt_entry_record(entry), block);
+    mt_account_freed(heap, origin, class);
+    if (!mt_account_allocated(heap, origin, class, bytes)) return block;
+    return mt_entry_owner(entry) == heap->id ? exchange(heap, block, bytes, bytes) : block;
+}
+
 /* One free and one allocation, in this order so that the peak does not hold both. */
 static void *resized(struct mt_theap *heap, void *before, void *block, size_t usable, size_t bytes, size_t after)
 {
-    bool is_small = after <= MT_SLAB_MAX;
-    count_freed(heap, usable);
-    if (!is_small && the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, before, usable);
-    if (!count_allocated(heap, bytes, after)) return block;
-    bool is_own = mt_entry_owner(mt_pagemap_entry(block)) == heap->id;
-    if (is_small) return is_own ? exchange(heap, block, bytes, bytes) : block;
-    if (the_client.sampled) the_client.sampled(heap->shard, block, bytes, after);
+    uint64_t entry = mt_pagemap_entry(block);
+    if (mt_entry_class(entry) < MT_SLAB_CLASSES) return resized_small(heap, block, entry, bytes);
+    size_t requested;
+    unsigned origin = mt_mid_origin(block, entry, &requested);
+    mt_account_large_freed(heap, origin, requested, usable);
+    if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, before, usable);
+    mt_mid_note(block, entry, origin, bytes);
+    if (mt_account_large_allocated(heap, origin, bytes, after) && the_client.sampled)
+        the_client.sampled(heap->shard, block, bytes, after);
     return block;
 }
 
@@ -447,7 +481,7 @@ void *mt_pools_reallocate(void *block, size_t bytes)
     struct mt_theap *heap = own_heap();
     size_t usable = mt_pools_usable(block), after = usable;
     void *result = resize(heap, block, entry, usable, bytes, &after);
-    result = result ? resized(heap, block, result, usable, bytes, after) : move(heap, block, usable, bytes);
+    result = result ? resized(heap, block, result, usable, bytes, after) : move(heap, block, entry, usable, bytes);
     if (result) count_reallocated(heap);
     if (heap && result && bytes > usable) *grown_slot(heap, result) = result;
     return result;
@@ -458,7 +492,7 @@ void *mt_pools_reallocate(void *block, size_t bytes)
 static void release_all(struct mt_theap *heap)
 {
     mt_slab_drain(heap);
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) mt_slab_trim_bin(heap, class, 0);
+    mt_slab_trim_all(heap);
     mt_slab_release_empty(heap);
 }
 

@@ -13,6 +13,7 @@
 
 #include "pagemap.h"
 #include "shard.h"
+#include "sites.h"
 
 enum {
     MT_SLAB_CLASSES = 72, /* mt_class_of() of 1 to 32768 bytes */
@@ -21,21 +22,38 @@ enum {
     MT_MID_MAX = 32 << 20,
     MT_REMOTE_SLOTS = 8,
     MT_GROWN_SLOTS = 4,
+    MT_SUBS = 16,          /* sub-heaps of a thread heap; 0 is the mixed one */
+    MT_ORIGIN_CACHED = 32, /* counters that a heap finds without looking through its shard's list */
 };
 
 struct mt_slab;
 
-/* The blocks of one size class in one thread heap. */
+/*
+ * The blocks of one size class in one sub-heap. The bins of the sub-heaps 1
+ * and up hold blocks of one origin each; sub-heap 0 is mixed. A bin of zeros
+ * is not open: nothing comes from it.
+ */
 struct mt_bin {
-    void *head;              /* blocks to hand out, linked through their first word */
-    uint64_t free_limit;     /* the shard's free_count of this class at which the list's length is looked at */
-    uint32_t bytes;          /* of a block */
-    uint32_t max_count;      /* blocks that may wait in the list */
-    int64_t adjust;          /* list length = adjust + frees - allocations of this class in the shard */
-    struct mt_slab *fresh;   /* slabs with room that was never handed out; the first is being cut */
-    struct mt_slab *partial; /* slabs to which blocks have come back */
-    uint32_t slab_count, reserved;
-    uint64_t padding;
+    void *head;                  /* blocks to hand out, linked through their first word */
+    struct mt_origin_cell *cell; /* where its blocks are counted; all zero for the mixed sub-heap */
+    uint64_t free_limit;         /* the cell's free_count at which the list's length is looked at */
+    uint32_t bytes;              /* of a block */
+    uint32_t max_count;          /* blocks that may wait in the list */
+    int64_t adjust;              /* list length = adjust + frees - allocations of the cell */
+    struct mt_slab *fresh;       /* slabs with room that was never handed out; the first is being cut */
+    struct mt_slab *partial;     /* slabs to which blocks have come back */
+    uint32_t slab_count;
+    uint16_t index; /* in the heap's bins; in a slab's page map entry */
+    uint8_t class, sub;
+};
+_Static_assert(sizeof(struct mt_bin) == 64, "one line of the cache");
+
+/* What a heap has for an origin that allocates much. */
+struct mt_sub {
+    struct mt_origin_counts *counts; /* NULL: not in use */
+    uint64_t open[2];                /* bits: size classes whose bin is open */
+    uint16_t origin;
+    bool is_current; /* a site of the present thread has this origin */
 };
 
 /* Blocks of another heap on their way home. */
@@ -51,9 +69,14 @@ struct mt_remote_slot {
 struct mt_theap {
     _Alignas(128) struct mt_shard *shard;
     int64_t batch_bytes; /* of the core */
-    uint16_t id;
+    uintptr_t scope_key; /* mt_site_scope_key() of the scope in force */
+    uint16_t id, mark;   /* mark: id * 2, as mt_entry_mark() of the sub-heaps that are not mixed */
     uint8_t small_class[MT_SMALL_MAX / 16 + 1];
-    struct mt_bin bins[MT_SLAB_CLASSES];
+    uint32_t epoch;                      /* of the core, whose segment the counters lie in */
+    uint32_t sites_epoch;                /* when the sites were last made to forget */
+    char thread[MT_ORIGIN_THREAD_BYTES]; /* the name that the sites' origins have */
+    struct mt_sub subs[MT_SUBS];
+    struct mt_origin_counts *counts[MT_ORIGIN_CACHED]; /* by origin modulo their number */
     struct mt_remote_slot remote[MT_REMOTE_SLOTS];
     struct mt_slab *slabs; /* all that it owns */
     struct mt_theap *next_dead;
@@ -61,7 +84,13 @@ struct mt_theap {
     const void *grown[MT_GROWN_SLOTS];   /* blocks that realloc has let grow of late, by hash of the address */
     _Alignas(128) _Atomic(void *) inbox; /* blocks freed by other threads */
     _Atomic uint32_t is_dead;
+    uint8_t sub_of[MT_ORIGIN_MAX]; /* 0 = none */
+    _Alignas(64) struct mt_site sites[MT_SITE_SETS * MT_SITE_WAYS];
+    struct mt_bin bins[MT_SUBS * MT_SLAB_CLASSES];
 };
+
+/* Bins that are always empty, for sites without a sub-heap. */
+extern struct mt_bin mt_no_bins[MT_SLAB_CLASSES] __attribute__((visibility("hidden")));
 
 /* The calling thread's heap; NULL while it has none. */
 extern _Thread_local struct mt_theap *mt_theap_self
@@ -77,6 +106,9 @@ struct mt_pools_client {
     /* A block was handed out and counted that may get a call stack; and it is about to be freed, counted too. */
     void (*sampled)(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
     void (*sample_freed)(struct mt_shard *shard, const void *block, uint64_t usable_bytes);
+    /* The origin of a return address for a thread of that name in that scope; MT_ORIGIN_MAX and more: not known
+     * now. Without it all are origin 0. */
+    unsigned (*origin)(const void *caller, const char *thread, uint32_t scope);
 };
 
 /* Makes the pools usable. The core is on. Returns false when there is no memory for it. */
@@ -86,7 +118,13 @@ bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client);
  * Gives the calling thread a heap that counts in its shard (not shard 0).
  * False when there is none; the thread may still call everything.
  */
-bool mt_pools_attach(struct mt_shard *shard);
+bool mt_pools_attach(struct mt_shard *shard, uint32_t scope);
+/* The thread's name has changed, or its scope. Only the thread itself calls them. */
+void mt_pools_renamed(void);
+static inline void mt_pools_change_scope(uint32_t scope)
+{
+    if (mt_theap_self) mt_theap_self->scope_key = mt_site_scope_key(scope);
+}
 /* Before the thread's shard is retired. Afterwards the thread uses the shared heap. */
 void mt_pools_detach(void);
 
@@ -97,17 +135,20 @@ void mt_pools_after_fork_in_child(void);
 
 /* ---- slow paths -------------------------------------------------------------------- */
 
-/* The same as the inline functions for whatever they do not do. NULL when there is no memory; the caller counts
- * that. */
-void *mt_pools_allocate_slow(size_t bytes) __attribute__((noinline, cold));
+/*
+ * The same as the inline functions for whatever they do not do. caller is the
+ * return address in the code that asked, never NULL. NULL when there is no
+ * memory; the caller counts that.
+ */
+void *mt_pools_allocate_slow(size_t bytes, const void *caller) __attribute__((noinline));
 /* alignment: a power of two. */
-void *mt_pools_allocate_aligned(size_t alignment, size_t bytes);
-void *mt_pools_allocate_zeroed(size_t bytes);
+void *mt_pools_allocate_aligned(size_t alignment, size_t bytes, const void *caller);
+void *mt_pools_allocate_zeroed(size_t bytes, const void *caller);
 /* False, with nothing done, when the block is not the pools'. NULL is not. */
 bool mt_pools_free_slow(void *block) __attribute__((noinline));
 
-/* For a block of the pools (mt_pools_owns()), bytes not 0. NULL when there is no memory; the block is then as it
- * was. */
+/* For a block of the pools (mt_pools_owns()), bytes not 0; it stays with who allocated it. NULL when there is no
+ * memory; the block is then as it was. */
 void *mt_pools_reallocate(void *block, size_t bytes);
 /* 0 when the block is not the pools'. */
 size_t mt_pools_usable(const void *block);
@@ -137,20 +178,14 @@ void mt_pools_info(struct mt_pools_info *info);
  * other block need not ask.
  */
 void *mt_pools_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline, cold));
-bool mt_pools_after_free(struct mt_theap *heap, unsigned class) __attribute__((noinline, cold));
+bool mt_pools_after_free(struct mt_theap *heap, struct mt_bin *bin) __attribute__((noinline, cold));
 
-static inline struct mt_bin *mt_pools_bin(struct mt_theap *heap, size_t class)
-{
-    return &heap->bins[class];
-}
-
-/* True when mt_pools_due() is to be called. */
-static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t class, size_t requested, uint64_t usable)
+/* The part of counting that is the thread's own. True when mt_pools_due() is to be called. */
+static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t requested, uint64_t usable)
 {
     struct mt_shard *shard = heap->shard;
     MT_ADD(shard->allocation_count, 1);
     MT_ADD(shard->requested_bytes, requested);
-    MT_ADD(shard->classes[class].allocation_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
     if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1))
@@ -162,11 +197,10 @@ static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t class,
 }
 
 /* True when mt_shard_flush() is due. */
-static inline bool mt_pools_count_freed(struct mt_theap *heap, size_t class, uint64_t usable)
+static inline bool mt_pools_count_freed(struct mt_theap *heap, uint64_t usable)
 {
     struct mt_shard *shard = heap->shard;
     MT_ADD(shard->free_count, 1);
-    MT_ADD(shard->classes[class].free_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
     return __builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0);
@@ -188,46 +222,49 @@ static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
  */
 enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE };
 
-static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_allocate_fast(struct mt_theap *heap,
-                                                                                      size_t bytes, void **block)
+static inline __attribute__((always_inline)) enum mt_pools_end
+mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, const void *caller, void **block)
 {
     if (__builtin_expect(!heap || bytes > MT_SLAB_MAX, 0)) return MT_POOLS_MISS;
-    size_t class = mt_pools_class(heap, bytes);
-    struct mt_bin *bin = mt_pools_bin(heap, class);
+    uintptr_t key = (uintptr_t)caller + heap->scope_key;
+    struct mt_site *site = mt_site_first(heap->sites, key);
+    if (__builtin_expect(atomic_load_explicit(&site->key, memory_order_relaxed) != key, 0)) return MT_POOLS_MISS;
+    struct mt_bin *bin = &site->bins[mt_pools_class(heap, bytes)];
     *block = bin->head;
     if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
     bin->head = *(void **)*block;
-    return mt_pools_count_allocated(heap, class, bytes, bin->bytes) ? MT_POOLS_DUE : MT_POOLS_DONE;
+    MT_ADD(bin->cell->allocation_count, 1);
+    MT_ADD(bin->cell->requested_bytes, bytes);
+    return mt_pools_count_allocated(heap, bytes, bin->bytes) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
-/* A miss: blocks of other heaps, blocks that are not the pools', and NULL. */
-static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_free_fast(struct mt_theap *heap,
-                                                                                  void *block, unsigned *in_class)
+/* A miss: blocks of other heaps and of mixed slabs, blocks that are not the pools', and NULL. */
+static inline __attribute__((always_inline)) enum mt_pools_end
+mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin)
 {
     if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     uint64_t entry = mt_pagemap_entry(block);
-    if (__builtin_expect(mt_entry_owner(entry) != heap->id, 0)) return MT_POOLS_MISS;
-    size_t class = mt_entry_class(entry);
-    struct mt_bin *bin = mt_pools_bin(heap, class);
-    *in_class = (unsigned)class;
+    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0)) return MT_POOLS_MISS;
+    struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
+    *in_bin = bin;
     *(void **)block = bin->head;
     bin->head = block;
-    if (mt_pools_count_freed(heap, class, bin->bytes)) return MT_POOLS_DUE;
-    return __builtin_expect(atomic_load_explicit(&heap->shard->classes[class].free_count, memory_order_relaxed) >=
-                                bin->free_limit,
+    MT_ADD(bin->cell->free_count, 1);
+    if (mt_pools_count_freed(heap, bin->bytes)) return MT_POOLS_DUE;
+    return __builtin_expect(atomic_load_explicit(&bin->cell->free_count, memory_order_relaxed) >= bin->free_limit,
                             0)
                ? MT_POOLS_DUE
                : MT_POOLS_DONE;
 }
 
-static inline void *mt_pools_allocate(size_t bytes)
+static inline void *mt_pools_allocate(size_t bytes, const void *caller)
 {
     struct mt_theap *heap = mt_theap_self;
     void *block;
-    switch (mt_pools_allocate_fast(heap, bytes, &block)) {
+    switch (mt_pools_allocate_fast(heap, bytes, caller, &block)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
-    default: return mt_pools_allocate_slow(bytes);
+    default: return mt_pools_allocate_slow(bytes, caller);
     }
 }
 
@@ -235,10 +272,10 @@ static inline void *mt_pools_allocate(size_t bytes)
 static inline bool mt_pools_free(void *block)
 {
     struct mt_theap *heap = mt_theap_self;
-    unsigned class;
-    switch (mt_pools_free_fast(heap, block, &class)) {
+    struct mt_bin *bin;
+    switch (mt_pools_free_fast(heap, block, &bin)) {
     case MT_POOLS_DONE: return true;
-    case MT_POOLS_DUE: return mt_pools_after_free(heap, class);
+    case MT_POOLS_DUE: return mt_pools_after_free(heap, bin);
     default: return mt_pools_free_slow(block);
     }
 }

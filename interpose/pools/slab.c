@@ -2,8 +2,10 @@
  * Slabs and the bins of thread heaps. See slab.h for who may call what.
  */
 #include "slab.h"
+#include "account.h"
 #include "os.h"
 #include "stats.h"
+#include "tables.h"
 
 enum {
     CUT_BYTES = 4096,        /* blocks are made ready for one page of memory at a time */
@@ -15,12 +17,55 @@ static uint64_t own_load(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-int64_t mt_slab_bin_length(const struct mt_theap *heap, unsigned class)
+int64_t mt_slab_bin_length(const struct mt_bin *bin)
 {
-    const struct mt_class_counter *counter = &heap->shard->classes[class];
-    int64_t length = heap->bins[class].adjust +
-                     (int64_t)(own_load(&counter->free_count) - own_load(&counter->allocation_count));
+    int64_t length = bin->adjust +
+                     (int64_t)(own_load(&bin->cell->free_count) - own_load(&bin->cell->allocation_count));
     return length > 0 ? length : 0;
+}
+
+static struct mt_bin *bin_of(struct mt_theap *heap, const struct mt_slab *slab)
+{
+    return &heap->bins[slab->bin];
+}
+
+/* ---- origins ------------------------------------------------------------------------ */
+
+static size_t block_index(const struct mt_slab *slab, const void *block)
+{
+    return (size_t)(((uint64_t)((const char *)block - slab->start) * slab->inverse) >> 32);
+}
+
+unsigned mt_slab_origin(const struct mt_slab *slab, const void *block)
+{
+    /* Acquire pairs with the release in origins_new(). */
+    const _Atomic uint16_t *origins = atomic_load_explicit(&slab->origins, memory_order_acquire);
+    return origins ? atomic_load_explicit(&origins[block_index(slab, block)], memory_order_relaxed) : slab->origin;
+}
+
+static _Atomic uint16_t *origins_new(struct mt_slab *slab)
+{
+    _Atomic uint16_t *origins = mt_table_new(slab->capacity * sizeof *origins);
+    if (!origins) return NULL;
+    for (uint32_t i = 0; i < slab->cut_count; i++)
+        atomic_store_explicit(&origins[i], slab->origin, memory_order_relaxed);
+    atomic_store_explicit(&slab->origins, origins, memory_order_release);
+    return origins;
+}
+
+unsigned mt_slab_mark(void *block, unsigned origin)
+{
+    struct mt_slab *slab = mt_entry_record(mt_pagemap_entry(block));
+    _Atomic uint16_t *origins = atomic_load_explicit(&slab->origins, memory_order_relaxed);
+    if (!origins && !slab->is_marked) {
+        slab->origin = (uint16_t)origin;
+        slab->is_marked = true;
+    }
+    if (!origins && slab->origin == origin) return origin;
+    if (!origins) origins = origins_new(slab);
+    if (!origins) return slab->origin;
+    atomic_store_explicit(&origins[block_index(slab, block)], (uint16_t)origin, memory_order_relaxed);
+    return origin;
 }
 
 /* ---- lists -------------------------------------------------------------------------- */
@@ -67,8 +112,10 @@ static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
     slab->heap_next = heap->slabs;
     if (heap->slabs) heap->slabs->heap_previous = slab;
     heap->slabs = slab;
-    heap->bins[slab->class].slab_count++;
-    mt_pagemap_set(slab->start, (size_t)slab->slices * MT_SLICE_BYTES, mt_entry_make(slab, heap->id, slab->class));
+    bin_of(heap, slab)->slab_count++;
+    unsigned mixed = slab->bin < MT_SLAB_CLASSES ? MT_ENTRY_MIXED : 0;
+    mt_pagemap_set(slab->start, (size_t)slab->slices * MT_SLICE_BYTES,
+                   mt_entry_make(slab, heap->id, slab->bin | mixed));
 }
 
 static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
@@ -78,7 +125,7 @@ static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
         slab->heap_previous->heap_next = slab->heap_next;
     else
         heap->slabs = slab->heap_next;
-    heap->bins[slab->class].slab_count--;
+    bin_of(heap, slab)->slab_count--;
 }
 
 /* ---- slabs come and go --------------------------------------------------------------- */
@@ -90,9 +137,8 @@ static bool take_span(struct mt_theap *heap, unsigned slices, struct mt_span *sp
     return mt_span_take(slices, true, span);
 }
 
-static struct mt_slab *slab_new(struct mt_theap *heap, unsigned class)
+static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
 {
-    struct mt_bin *bin = &heap->bins[class];
     struct mt_span span;
     unsigned slices = bin->bytes > SMALL_SLAB_BLOCK ? 4 : 1;
     struct mt_slab *slab = mt_record_new();
@@ -105,23 +151,29 @@ static struct mt_slab *slab_new(struct mt_theap *heap, unsigned class)
     slab->chunk = span.chunk;
     slab->is_zero = span.is_zero;
     slab->slices = (uint8_t)slices;
-    slab->class = (uint8_t) class;
+    slab->class = bin->class;
+    slab->bin = bin->index;
+    slab->origin = heap->subs[bin->sub].origin;
+    slab->is_marked = bin->sub != 0;
     slab->block_bytes = bin->bytes;
+    slab->inverse = (uint32_t)((UINT64_C(0x100000000) + bin->bytes - 1) / bin->bytes);
     slab->capacity = slices * (uint32_t)MT_SLICE_BYTES / bin->bytes;
     heap_push(heap, slab);
     fresh_push(bin, slab);
-    MT_POOL_STAT_ADD(classes[class].slab_count, 1);
-    MT_POOL_STAT_ADD(classes[class].reserved_bytes, slices * (uint32_t)MT_SLICE_BYTES);
+    MT_POOL_STAT_ADD(classes[slab->class].slab_count, 1);
+    MT_POOL_STAT_ADD(classes[slab->class].reserved_bytes, slices * (uint32_t)MT_SLICE_BYTES);
     return slab;
 }
 
 /* Gives back a slab of which all blocks are home. */
 static void slab_release(struct mt_theap *heap, struct mt_slab *slab)
 {
-    struct mt_bin *bin = &heap->bins[slab->class];
+    struct mt_bin *bin = bin_of(heap, slab);
+    _Atomic uint16_t *origins = atomic_load_explicit(&slab->origins, memory_order_relaxed);
     if (slab->is_partial) partial_remove(bin, slab);
     fresh_remove(bin, slab);
     heap_remove(heap, slab);
+    if (origins) mt_table_drop((void *)origins, slab->capacity * sizeof *origins);
     MT_POOL_STAT_ADD(classes[slab->class].slab_count, -1);
     MT_POOL_STAT_ADD(classes[slab->class].reserved_bytes, -(int64_t)slab->slices * MT_SLICE_BYTES);
     mt_span_give(slab->chunk, slab->start, slab->slices);
@@ -136,13 +188,14 @@ static void slab_restart(struct mt_bin *bin, struct mt_slab *slab)
     slab->free = NULL;
     slab->free_count = slab->cut_count = 0;
     slab->is_zero = false;
+    slab->is_marked = bin->sub != 0;
 }
 
 /* A block comes home to its slab. */
 static void slab_return(struct mt_theap *heap, void *block)
 {
     struct mt_slab *slab = mt_entry_record(mt_pagemap_entry(block));
-    struct mt_bin *bin = &heap->bins[slab->class];
+    struct mt_bin *bin = bin_of(heap, slab);
     *(void **)block = slab->free;
     slab->free = block;
     slab->free_count++;
@@ -194,9 +247,8 @@ static void take_partial(struct mt_bin *bin)
     slab->free_count = 0;
 }
 
-bool mt_slab_refill(struct mt_theap *heap, unsigned class)
+bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
 {
-    struct mt_bin *bin = &heap->bins[class];
     if (atomic_load_explicit(&heap->inbox, memory_order_relaxed)) {
         mt_slab_drain(heap);
         if (bin->head) return true;
@@ -205,30 +257,27 @@ bool mt_slab_refill(struct mt_theap *heap, unsigned class)
         take_partial(bin);
         return true;
     }
-    struct mt_slab *slab = bin->fresh ? bin->fresh : slab_new(heap, class);
+    struct mt_slab *slab = bin->fresh ? bin->fresh : slab_new(heap, bin);
     if (bin->head) return true; /* heaps were absorbed on the way */
     if (!slab) return false;
     cut(bin, slab);
     return true;
 }
 
-void *mt_slab_take_zero(struct mt_theap *heap, unsigned class)
+void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin)
 {
-    struct mt_bin *bin = &heap->bins[class];
     struct mt_slab *slab = bin->fresh;
     if (bin->head || bin->partial || atomic_load_explicit(&heap->inbox, memory_order_relaxed)) return NULL;
-    if (!slab) slab = slab_new(heap, class);
+    if (!slab) slab = slab_new(heap, bin);
     if (!slab || !slab->is_zero || bin->head) return NULL;
     char *block = slab->start + (size_t)slab->cut_count * slab->block_bytes;
-    bin->adjust++; /* it passes the list by */
     slab->cut_count++;
     if (slab->cut_count == slab->capacity) fresh_remove(bin, slab);
     return block;
 }
 
-void mt_slab_trim_bin(struct mt_theap *heap, unsigned class, uint32_t keep)
+void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep)
 {
-    struct mt_bin *bin = &heap->bins[class];
     void **link = &bin->head;
     for (uint32_t i = 0; i < keep && *link; i++) link = (void **)*link;
     void *rest = *link;
@@ -239,6 +288,16 @@ void mt_slab_trim_bin(struct mt_theap *heap, unsigned class, uint32_t keep)
         bin->adjust--;
         slab_return(heap, block);
     }
+}
+
+void mt_slab_trim_all(struct mt_theap *heap)
+{
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) mt_slab_trim_bin(heap, &heap->bins[class], 0);
+    for (unsigned sub = 1; sub < MT_SUBS; sub++)
+        for (unsigned word = 0; word < 2; word++)
+            for (uint64_t bits = heap->subs[sub].open[word]; bits; bits &= bits - 1)
+                mt_slab_trim_bin(
+                    heap, &heap->bins[sub * MT_SLAB_CLASSES + word * 64 + (unsigned)__builtin_ctzll(bits)], 0);
 }
 
 /* ---- blocks freed by other threads ------------------------------------------------------- */
@@ -261,11 +320,11 @@ void mt_slab_drain(struct mt_theap *heap)
     while (block) {
         void *next = *(void **)block;
         uint64_t entry = mt_pagemap_entry(block);
-        unsigned class = mt_entry_class(entry), owner = mt_entry_owner(entry);
-        struct mt_bin *bin = &heap->bins[class];
+        unsigned owner = mt_entry_owner(entry);
+        struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
         if (owner != heap->id) {
             mt_slab_send(owner, block, block, 1); /* its slab has gone to another heap meanwhile */
-        } else if (mt_slab_bin_length(heap, class) < bin->max_count) {
+        } else if (mt_slab_bin_length(bin) < bin->max_count) {
             *(void **)block = bin->head;
             bin->head = block;
             bin->adjust++;
@@ -278,12 +337,14 @@ void mt_slab_drain(struct mt_theap *heap)
 
 /* ---- a heap takes over what another one had ------------------------------------------------ */
 
-static void move_slab(struct mt_theap *to, struct mt_theap *from, struct mt_slab *slab)
+/* To a bin of another sub-heap or heap. No block of the slab is in a bin's list. */
+static void move_slab(struct mt_theap *to, struct mt_theap *from, struct mt_slab *slab, struct mt_bin *bin)
 {
-    struct mt_bin *bin = &to->bins[slab->class], *old = &from->bins[slab->class];
+    struct mt_bin *old = bin_of(from, slab);
     if (slab->is_partial) partial_remove(old, slab);
     fresh_remove(old, slab);
     heap_remove(from, slab);
+    slab->bin = bin->index;
     heap_push(to, slab);
     if (slab->free_count) partial_push(bin, slab);
     if (slab->cut_count < slab->capacity) fresh_push(bin, slab);
@@ -292,7 +353,23 @@ static void move_slab(struct mt_theap *to, struct mt_theap *from, struct mt_slab
 void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from)
 {
     mt_slab_drain(from);
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) mt_slab_trim_bin(from, class, 0);
+    mt_slab_trim_all(from);
     mt_slab_release_empty(from);
-    while (from->slabs) move_slab(to, from, from->slabs);
+    while (from->slabs) {
+        struct mt_slab *slab = from->slabs;
+        bool is_mixed = slab->bin < MT_SLAB_CLASSES;
+        struct mt_bin *own = is_mixed ? NULL : mt_sub_bin(to, slab->origin, slab->class);
+        move_slab(to, from, slab, own ? own : &to->bins[slab->class]);
+    }
+}
+
+void mt_slab_mix(struct mt_theap *heap, unsigned sub)
+{
+    struct mt_slab *next;
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++)
+        mt_slab_trim_bin(heap, &heap->bins[sub * MT_SLAB_CLASSES + class], 0);
+    for (struct mt_slab *slab = heap->slabs; slab; slab = next) {
+        next = slab->heap_next;
+        if (slab->bin / MT_SLAB_CLASSES == sub) move_slab(heap, heap, slab, &heap->bins[slab->class]);
+    }
 }

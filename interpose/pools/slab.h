@@ -19,10 +19,11 @@ struct mt_slab {
     struct mt_slab *fresh_next;
     struct mt_slab *heap_next, *heap_previous;
     struct mt_span_chunk *chunk;
-    uint16_t owner;
+    _Atomic(_Atomic uint16_t *) origins; /* of each block; NULL = all have the one below; release */
+    uint32_t inverse;                    /* 2^32 / block_bytes, rounded up */
+    uint16_t owner, bin, origin;
     uint8_t class, slices;
-    uint8_t tag;               /* all blocks carry it; 0 = none */
-    bool is_sampled;           /* blocks that carry a stack id */
+    bool is_marked;            /* origin stands for live blocks */
     bool is_partial, is_fresh; /* which of the bin's lists it is in */
     bool is_zero;              /* what was never cut is zero */
 };
@@ -30,17 +31,30 @@ struct mt_slab {
 _Static_assert(sizeof(struct mt_slab) == MT_RECORD_ALIGN, "a slab's record has the size of all records");
 
 /* Fills an empty bin. False when there is no memory. */
-bool mt_slab_refill(struct mt_theap *heap, unsigned class);
-/* A block that was never used, which reads as zero; NULL when there is none at hand. */
-void *mt_slab_take_zero(struct mt_theap *heap, unsigned class);
+bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin);
+/* A block that was never used, which reads as zero and was in no list; NULL when there is none at hand. */
+void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin);
 /* Leaves at most keep blocks in the bin's list and sends the others home to their slabs. */
-void mt_slab_trim_bin(struct mt_theap *heap, unsigned class, uint32_t keep);
+void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep);
+/* The same for all bins. */
+void mt_slab_trim_all(struct mt_theap *heap);
 /* How many blocks wait in the bin's list. */
-int64_t mt_slab_bin_length(const struct mt_theap *heap, unsigned class);
+int64_t mt_slab_bin_length(const struct mt_bin *bin);
 /* Takes in what other threads have freed. */
 void mt_slab_drain(struct mt_theap *heap);
 /* Gives every slab back of which all blocks are home. */
 void mt_slab_release_empty(struct mt_theap *heap);
+
+/*
+ * Whose block it is. mt_slab_mark() says so for a block that is about to be
+ * handed out, and returns what will be answered: a mixed slab without memory
+ * for a table keeps the origin it has. The owner alone marks; any thread that
+ * was handed the block may ask.
+ */
+unsigned mt_slab_mark(void *block, unsigned origin);
+unsigned mt_slab_origin(const struct mt_slab *slab, const void *block);
+/* Makes the slabs of a sub-heap mixed ones. */
+void mt_slab_mix(struct mt_theap *heap, unsigned sub);
 
 /* Makes all slabs of a heap without a thread another one's. */
 void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from);
@@ -61,5 +75,8 @@ void mt_theap_lock(void);
 void mt_theap_unlock(void);
 void mt_theap_reset_lock(void);
 uint32_t mt_theap_count(void);
+bool mt_theap_is_idle_shard(const struct mt_shard *shard);
+/* Opens a bin, whose place says what it is for, but for its cell. */
+void mt_theap_fill_bin(struct mt_theap *heap, struct mt_bin *bin);
 
 #endif

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#define CALLER __builtin_return_address(0)
 #define EXPORT __attribute__((visibility("default")))
 
 static struct mt_core core;
@@ -47,7 +48,7 @@ static void thread_start(void)
     if (atomic_load(&stage) != 2 || inside || has_ended) return;
     inside = 1;
     struct mt_shard *shard = mt_shard_claim(&core, mt_gettid(), "thread");
-    if (!mt_shard_is_shared(&core, shard) && mt_pools_attach(shard)) pthread_setspecific(key, shard);
+    if (!mt_shard_is_shared(&core, shard) && mt_pools_attach(shard, 0)) pthread_setspecific(key, shard);
     inside = 0;
 }
 
@@ -71,9 +72,9 @@ static void *failed(void)
     return NULL;
 }
 
-static __attribute__((noinline, cold)) void *malloc_slow(size_t bytes)
+static __attribute__((noinline, cold)) void *malloc_slow(size_t bytes, const void *caller)
 {
-    void *block = is_on() ? mt_pools_allocate_slow(bytes) : bootstrap(16, bytes);
+    void *block = is_on() ? mt_pools_allocate_slow(bytes, caller) : bootstrap(16, bytes);
     return block ? block : failed();
 }
 
@@ -81,10 +82,10 @@ EXPORT void *malloc(size_t bytes)
 {
     struct mt_theap *heap = mt_theap_self;
     void *block;
-    switch (mt_pools_allocate_fast(heap, bytes, &block)) {
+    switch (mt_pools_allocate_fast(heap, bytes, CALLER, &block)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
-    default: return malloc_slow(bytes);
+    default: return malloc_slow(bytes, CALLER);
     }
 }
 
@@ -97,7 +98,7 @@ EXPORT void *calloc(size_t count, size_t bytes)
 {
     size_t total;
     if (__builtin_mul_overflow(count, bytes, &total)) return failed();
-    void *block = is_on() ? mt_pools_allocate_zeroed(total) : bootstrap(16, total);
+    void *block = is_on() ? mt_pools_allocate_zeroed(total, CALLER) : bootstrap(16, total);
     return block ? block : failed();
 }
 
@@ -119,7 +120,7 @@ EXPORT void *realloc(void *block, size_t bytes)
 
 EXPORT void *memalign(size_t alignment, size_t bytes)
 {
-    void *block = is_on() ? mt_pools_allocate_aligned(alignment, bytes) : bootstrap(alignment, bytes);
+    void *block = is_on() ? mt_pools_allocate_aligned(alignment, bytes, CALLER) : bootstrap(alignment, bytes);
     return block ? block : failed();
 }
 

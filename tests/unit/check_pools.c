@@ -5,6 +5,7 @@
  */
 #include "core_support.h"
 #include "mid.h"
+#include "origin.h"
 #include "os.h"
 #include "pools.h"
 #include "spans.h"
@@ -16,12 +17,18 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+/* All from one place. */
+static const char caller;
+#define mt_pools_allocate(bytes)                    mt_pools_allocate(bytes, &caller)
+#define mt_pools_allocate_zeroed(bytes)             mt_pools_allocate_zeroed(bytes, &caller)
+#define mt_pools_allocate_aligned(alignment, bytes) mt_pools_allocate_aligned(alignment, bytes, &caller)
+
 static struct mt_core core;
 
 static void attach(void)
 {
     struct mt_shard *shard = mt_shard_claim(&core, mt_gettid(), "test");
-    ck_assert(mt_pools_attach(shard));
+    ck_assert(mt_pools_attach(shard, 0));
 }
 
 static void detach(void)
@@ -263,6 +270,15 @@ START_TEST(counts_are_exact)
     for (unsigned class = 0; class < MT_CLASS_COUNT; class ++) {
         allocations += mt_theap_self->shard->classes[class].allocation_count;
         frees += mt_theap_self->shard->classes[class].free_count;
+    }
+    struct mt_origin_sum sums[MT_ORIGIN_MAX] = {0};
+    mt_origins_sum(core.segment, core.mapped_bytes, sums);
+    ck_assert_uint_eq(sums[0].allocation_count, 64);
+    ck_assert_uint_eq(sums[0].requested_bytes, requested);
+    ck_assert_int_eq(sums[0].live_bytes, 0);
+    for (unsigned class = 0; class < MT_POOL_CLASSES; class ++) {
+        allocations += mt_theap_self->counts[0]->classes[class].allocation_count;
+        frees += mt_theap_self->counts[0]->classes[class].free_count;
     }
     ck_assert_uint_eq(allocations, 64);
     ck_assert_uint_eq(frees, 64);

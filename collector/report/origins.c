@@ -1,0 +1,106 @@
+/*
+ * Copies the table of origins and their counters out of a segment's file. See origins.h.
+ */
+#include "origins.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GET(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+static void add_to(_Atomic uint64_t *field, uint64_t value)
+{
+    atomic_store_explicit(field, GET(*field) + value, memory_order_relaxed);
+}
+
+static void add_large(struct mt_origins_copy *origins, struct mt_origin_sum *sum,
+                      const struct mt_origin_counts *counts)
+{
+    sum->allocation_count += GET(counts->large_allocation_count);
+    sum->free_count += GET(counts->large_free_count);
+    sum->requested_bytes += GET(counts->large_requested_bytes);
+    sum->live_bytes += GET(counts->large_live_bytes);
+    origins->large_allocation_count += GET(counts->large_allocation_count);
+    origins->large_free_count += GET(counts->large_free_count);
+    origins->large_requested_bytes += GET(counts->large_requested_bytes);
+    origins->large_requested_freed_bytes += GET(counts->large_requested_freed_bytes);
+    origins->large_live_bytes += GET(counts->large_live_bytes);
+}
+
+static void add_counts(struct mt_origins_copy *origins, struct mt_shard *shard,
+                       const struct mt_origin_counts *counts)
+{
+    struct mt_origin_sum *sum = &origins->sums[counts->origin < origins->count ? counts->origin : 0];
+    add_large(origins, sum, counts);
+    for (unsigned class = 0; class < MT_POOL_CLASSES; class ++) {
+        const struct mt_origin_cell *cell = &counts->classes[class];
+        uint64_t allocations = GET(cell->allocation_count), frees = GET(cell->free_count);
+        sum->allocation_count += allocations;
+        sum->free_count += frees;
+        sum->requested_bytes += GET(cell->requested_bytes);
+        sum->live_bytes += (int64_t)(allocations - frees) * (int64_t)mt_class_bytes(class);
+        origins->class_requested_bytes[class] += GET(cell->requested_bytes);
+        add_to(&shard->classes[class].allocation_count, allocations);
+        add_to(&shard->classes[class].free_count, frees);
+    }
+}
+
+static int read_shard(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shard)
+{
+    uint64_t offset = GET(shard->origins);
+    for (unsigned n = 0; offset && n < MT_ORIGIN_MAX; n++) { /* a damaged file may have a ring */
+        struct mt_origin_counts counts;
+        if (offset < sizeof(struct mt_segment) || offset % 64 || offset > file->file_bytes ||
+            file->file_bytes - offset < sizeof counts)
+            return -EINVAL;
+        int error = mt_segment_file_read(file, offset, &counts, sizeof counts);
+        if (error) return error;
+        add_counts(origins, shard, &counts);
+        offset = counts.next;
+    }
+    return 0;
+}
+
+static int read_table(struct mt_origins_copy *origins, const struct mt_segment_file *file, uint32_t count)
+{
+    uint64_t at = offsetof(struct mt_segment, origins);
+    origins->rows = aligned_alloc(64, count * sizeof *origins->rows);
+    origins->sums = calloc(count, sizeof *origins->sums);
+    origins->scopes = calloc(MT_SCOPE_MAX, MT_SCOPE_BYTES);
+    if (!origins->rows || !origins->sums || !origins->scopes) return -ENOMEM;
+    origins->count = count;
+    int error = mt_segment_file_read(file, at + offsetof(struct mt_origins, rows), origins->rows,
+                                     count * sizeof *origins->rows);
+    if (!error)
+        error = mt_segment_file_read(file, at + offsetof(struct mt_origins, scopes), origins->scopes,
+                                     (size_t)MT_SCOPE_MAX * MT_SCOPE_BYTES);
+    for (uint32_t i = 0; i < count; i++) {
+        origins->rows[i].thread[MT_ORIGIN_THREAD_BYTES - 1] = 0;
+        if (origins->rows[i].scope >= MT_SCOPE_MAX) origins->rows[i].scope = 0;
+    }
+    for (unsigned i = 0; i < MT_SCOPE_MAX; i++) origins->scopes[i][MT_SCOPE_BYTES - 1] = 0;
+    return error;
+}
+
+int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shards,
+                    uint32_t shard_count)
+{
+    uint32_t count = 0;
+    memset(origins, 0, sizeof *origins);
+    int error = mt_segment_file_read(
+        file, offsetof(struct mt_segment, origins) + offsetof(struct mt_origins, count), &count, sizeof count);
+    if (error || !count) return error;
+    error = count > MT_ORIGIN_MAX ? -EINVAL : read_table(origins, file, count);
+    for (uint32_t i = 0; i < shard_count && !error; i++) error = read_shard(origins, file, &shards[i]);
+    if (error) mt_origins_free(origins);
+    return error;
+}
+
+void mt_origins_free(struct mt_origins_copy *origins)
+{
+    free(origins->rows);
+    free(origins->sums);
+    free(origins->scopes);
+    memset(origins, 0, sizeof *origins);
+}

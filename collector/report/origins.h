@@ -1,0 +1,32 @@
+/*
+ * What a segment says about origins: who allocated, exactly. Copied out of its
+ * file; belongs to a snapshot and to its thread. Empty where the pools do not
+ * serve.
+ */
+#ifndef MT_REPORT_ORIGINS_H
+#define MT_REPORT_ORIGINS_H
+
+#include "origin.h"
+#include "segment_file.h"
+
+struct mt_origins_copy {
+    size_t count; /* origins 0 .. count - 1; 0 = nothing was counted by origin */
+    struct mt_origin *rows;
+    struct mt_origin_sum *sums;
+    char (*scopes)[MT_SCOPE_BYTES];
+    uint64_t class_requested_bytes[MT_POOL_CLASSES];             /* cumulative */
+    uint64_t large_requested_bytes, large_requested_freed_bytes; /* TLSF blocks and mappings */
+    uint64_t large_allocation_count, large_free_count;
+    int64_t large_live_bytes;
+};
+
+/*
+ * Copies them. What the shards' origins count in size classes is added to the
+ * classes of the shards, which are the snapshot's own copies, so that those
+ * hold everything. Returns 0 or -errno; -EINVAL when an offset lies outside the file.
+ */
+int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shards,
+                    uint32_t shard_count);
+void mt_origins_free(struct mt_origins_copy *origins);
+
+#endif

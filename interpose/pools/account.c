@@ -1,0 +1,348 @@
+/*
+ * Counting by origin, and the sub-heaps of origins that allocate much. See
+ * account.h for who may call what. Takes no lock; errno is untouched.
+ */
+#include "account.h"
+
+#include "heaps.h"
+#include "origin.h"
+#include "slab.h"
+
+#include <string.h>
+
+#define LOAD(field)             atomic_load_explicit(&(field), memory_order_relaxed)
+#define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
+
+/* A bin of its own costs a part of a page: an origin must have asked for a size class so often, and for so much. */
+enum { OWN_COUNT = 48, OWN_BYTES = 12 * 1024 };
+
+struct mt_origin_cell mt_idle_cell;
+struct mt_bin mt_no_bins[MT_SLAB_CLASSES];
+
+static struct mt_core *the_core;
+static struct mt_pools_client the_client;
+
+void mt_account_start(struct mt_core *core, const struct mt_pools_client *client)
+{
+    the_core = core;
+    if (client) the_client = *client;
+}
+
+/* ---- counters --------------------------------------------------------------------------- */
+
+static struct mt_origin_counts *counts_of(struct mt_theap *heap, unsigned origin)
+{
+    struct mt_origin_counts **cached = &heap->counts[origin % MT_ORIGIN_CACHED];
+    if (!*cached || (*cached)->origin != origin) *cached = mt_origin_counts(the_core, heap->shard, origin);
+    return *cached;
+}
+
+/* Of shard 0. NULL while nothing is counted, or for want of memory. */
+static struct mt_origin_counts *shared_counts_of(unsigned origin)
+{
+    return mt_origin_counts(the_core, &the_core->segment->shards[0], origin);
+}
+
+/* A child that was made by raw clone finds itself in a new segment after a flush. */
+void mt_account_flush(struct mt_theap *heap)
+{
+    mt_shard_flush(the_core, heap->shard);
+    if (__builtin_expect(LOAD(the_core->epoch) == heap->epoch, 1)) return;
+    struct mt_shard *shard = heap->shard;
+    mt_subs_forget_shard(heap);
+    mt_subs_change_shard(heap, shard);
+}
+
+void mt_account_flush_if_due(struct mt_theap *heap)
+{
+    struct mt_shard *shard = heap->shard;
+    if (LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes) >= heap->batch_bytes) mt_account_flush(heap);
+}
+
+static bool note_allocated(struct mt_theap *heap, size_t requested, size_t usable)
+{
+    if (!mt_pools_count_allocated(heap, requested, usable)) return false;
+    mt_account_flush_if_due(heap);
+    return mt_shard_is_sample_due(heap->shard);
+}
+
+static void allocated_shared(unsigned origin, unsigned class, size_t requested)
+{
+    if (!mt_core_is_on(the_core)) return;
+    struct mt_origin_counts *counts = shared_counts_of(origin);
+    mt_shard_allocated_shared(the_core, requested, mt_class_bytes(class));
+    if (!counts) return;
+    FETCH_ADD(the_core->segment->shards[0].classes[class].allocation_count, UINT64_MAX);
+    FETCH_ADD(counts->classes[class].allocation_count, 1);
+    FETCH_ADD(counts->classes[class].requested_bytes, requested);
+}
+
+bool mt_account_allocated(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested)
+{
+    if (!heap) {
+        allocated_shared(origin, class, requested);
+        return false;
+    }
+    struct mt_origin_counts *counts = counts_of(heap, origin);
+    struct mt_bin *own = mt_sub_bin(heap, origin, class);
+    if (counts) {
+        MT_ADD(counts->classes[class].allocation_count, 1);
+        MT_ADD(counts->classes[class].requested_bytes, requested);
+        if (own) own->adjust++;
+    } else {
+        MT_ADD(heap->shard->classes[class].allocation_count, 1);
+    }
+    return note_allocated(heap, requested, mt_class_bytes(class));
+}
+
+static void freed_shared(unsigned origin, unsigned class)
+{
+    if (!mt_core_is_on(the_core)) return;
+    struct mt_origin_counts *counts = shared_counts_of(origin);
+    mt_shard_freed_shared(the_core, mt_class_bytes(class));
+    if (!counts) return;
+    FETCH_ADD(the_core->segment->shards[0].classes[class].free_count, UINT64_MAX);
+    FETCH_ADD(counts->classes[class].free_count, 1);
+}
+
+void mt_account_freed(struct mt_theap *heap, unsigned origin, unsigned class)
+{
+    if (!heap) {
+        freed_shared(origin, class);
+        return;
+    }
+    struct mt_origin_counts *counts = counts_of(heap, origin);
+    struct mt_bin *own = mt_sub_bin(heap, origin, class);
+    if (counts) {
+        MT_ADD(counts->classes[class].free_count, 1);
+        if (own) own->adjust--;
+    } else {
+        MT_ADD(heap->shard->classes[class].free_count, 1);
+    }
+    if (mt_pools_count_freed(heap, mt_class_bytes(class))) mt_account_flush(heap);
+}
+
+static void add_large_shared(unsigned origin, bool is_free, size_t requested, size_t usable)
+{
+    if (!mt_core_is_on(the_core)) return;
+    struct mt_origin_counts *counts = shared_counts_of(origin);
+    if (is_free)
+        mt_shard_freed_shared(the_core, usable);
+    else
+        mt_shard_allocated_shared(the_core, requested, usable);
+    if (!counts) return;
+    FETCH_ADD(*(is_free ? &counts->large_free_count : &counts->large_allocation_count), 1);
+    FETCH_ADD(*(is_free ? &counts->large_requested_freed_bytes : &counts->large_requested_bytes), requested);
+    FETCH_ADD(counts->large_live_bytes, is_free ? -(int64_t)usable : (int64_t)usable);
+}
+
+bool mt_account_large_allocated(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
+{
+    if (!heap) {
+        add_large_shared(origin, false, requested, usable);
+        return false;
+    }
+    struct mt_origin_counts *counts = counts_of(heap, origin);
+    MT_ADD(heap->shard->classes[mt_class_of_block(usable)].allocation_count, 1);
+    if (counts) {
+        MT_ADD(counts->large_allocation_count, 1);
+        MT_ADD(counts->large_requested_bytes, requested);
+        MT_ADD(counts->large_live_bytes, usable);
+    }
+    return note_allocated(heap, requested, usable);
+}
+
+void mt_account_large_freed(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
+{
+    if (!heap) {
+        add_large_shared(origin, true, requested, usable);
+        return;
+    }
+    struct mt_origin_counts *counts = counts_of(heap, origin);
+    MT_ADD(heap->shard->classes[mt_class_of_block(usable)].free_count, 1);
+    if (counts) {
+        MT_ADD(counts->large_free_count, 1);
+        MT_ADD(counts->large_requested_freed_bytes, requested);
+        MT_ADD(counts->large_live_bytes, 0 - (uint64_t)usable);
+    }
+    if (mt_pools_count_freed(heap, usable)) mt_account_flush(heap);
+}
+
+/* ---- bins and the cells that they count in -------------------------------------------------- */
+
+/* The length of the list stays what it is. */
+static void set_cell(struct mt_bin *bin, int64_t length, struct mt_origin_cell *cell)
+{
+    uint64_t frees = LOAD(cell->free_count), allocations = LOAD(cell->allocation_count);
+    bin->cell = cell;
+    bin->adjust = length - (int64_t)(frees - allocations);
+    bin->free_limit = frees + (length < bin->max_count ? bin->max_count - (uint64_t)length : 1);
+}
+
+static void set_cells(struct mt_theap *heap, unsigned sub, struct mt_origin_counts *counts, bool is_known)
+{
+    for (unsigned word = 0; word < 2; word++) {
+        for (uint64_t bits = heap->subs[sub].open[word]; bits; bits &= bits - 1) {
+            unsigned class = word * 64 + (unsigned)__builtin_ctzll(bits);
+            struct mt_bin *bin = &heap->bins[sub * MT_SLAB_CLASSES + class];
+            set_cell(bin, is_known ? mt_slab_bin_length(bin) : 0, counts ? &counts->classes[class] : &mt_idle_cell);
+        }
+    }
+}
+
+/* Blocks of a sub-heap go on as mixed ones of its origin; the slabs keep their memory. */
+static void close_sub(struct mt_theap *heap, unsigned sub)
+{
+    struct mt_sub *at = &heap->subs[sub];
+    mt_slab_mix(heap, sub);
+    heap->sub_of[at->origin] = 0;
+    memset(&heap->bins[sub * MT_SLAB_CLASSES], 0, MT_SLAB_CLASSES * sizeof heap->bins[0]);
+    memset(at, 0, sizeof *at);
+    mt_sites_forget(heap);
+}
+
+void mt_subs_change_shard(struct mt_theap *heap, struct mt_shard *shard)
+{
+    bool is_idle = mt_theap_is_idle_shard(shard);
+    heap->shard = shard;
+    heap->epoch = LOAD(the_core->epoch);
+    memset(heap->counts, 0, sizeof heap->counts);
+    for (unsigned sub = 1; sub < MT_SUBS; sub++) {
+        struct mt_sub *at = &heap->subs[sub];
+        if (!at->counts) continue;
+        struct mt_origin_counts *counts = is_idle ? NULL : counts_of(heap, at->origin);
+        set_cells(heap, sub, counts, true);
+        if (counts)
+            at->counts = counts;
+        else if (!is_idle)
+            close_sub(heap, sub); /* no memory to count in */
+    }
+}
+
+void mt_subs_forget_shard(struct mt_theap *heap)
+{
+    for (unsigned sub = 1; sub < MT_SUBS; sub++)
+        if (heap->subs[sub].counts) set_cells(heap, sub, NULL, false);
+    memset(heap->counts, 0, sizeof heap->counts);
+}
+
+void mt_subs_begin_anew(struct mt_theap *heap)
+{
+    for (unsigned sub = 1; sub < MT_SUBS; sub++) heap->subs[sub].is_current = false;
+}
+
+static unsigned find_free_sub(struct mt_theap *heap)
+{
+    unsigned left = 0;
+    for (unsigned sub = 1; sub < MT_SUBS; sub++) {
+        if (!heap->subs[sub].counts) return sub;
+        if (!heap->subs[sub].is_current) left = sub;
+    }
+    if (left) close_sub(heap, left); /* of a thread that had this heap before */
+    return left;
+}
+
+static unsigned open_sub(struct mt_theap *heap, unsigned origin, struct mt_origin_counts *counts)
+{
+    unsigned sub = find_free_sub(heap);
+    if (!sub) return 0;
+    heap->subs[sub] = (struct mt_sub){.counts = counts, .origin = (uint16_t)origin, .is_current = true};
+    heap->sub_of[origin] = (uint8_t)sub;
+    return sub;
+}
+
+static struct mt_bin *open_bin(struct mt_theap *heap, unsigned sub, unsigned class)
+{
+    struct mt_sub *at = &heap->subs[sub];
+    struct mt_bin *bin = &heap->bins[sub * MT_SLAB_CLASSES + class];
+    mt_theap_fill_bin(heap, bin);
+    at->open[class / 64] |= UINT64_C(1) << (class % 64);
+    set_cell(bin, 0, &at->counts->classes[class]);
+    return bin;
+}
+
+struct mt_bin *mt_sub_bin_for(struct mt_theap *heap, unsigned origin, unsigned class)
+{
+    struct mt_bin *mixed = &heap->bins[class], *own = mt_sub_bin(heap, origin, class);
+    if (own) return own;
+    struct mt_origin_counts *counts = counts_of(heap, origin);
+    if (!counts) return mixed;
+    uint64_t count = LOAD(counts->classes[class].allocation_count);
+    if (count < OWN_COUNT || count * mixed->bytes < OWN_BYTES) return mixed;
+    unsigned sub = heap->sub_of[origin] ? heap->sub_of[origin] : open_sub(heap, origin, counts);
+    return sub ? open_bin(heap, sub, class) : mixed;
+}
+
+/* ---- sites ------------------------------------------------------------------------------------- */
+
+static _Atomic uint32_t sites_epoch; /* grows when all sites are to be forgotten */
+
+static unsigned ask(const void *caller, const char *thread, uint32_t scope)
+{
+    return the_client.origin ? the_client.origin(caller, thread, scope) : 0;
+}
+
+static void swap_ways(struct mt_site *first)
+{
+    struct mt_site kept = first[0];
+    first[0] = first[1];
+    first[1] = kept;
+}
+
+static void fill_site(struct mt_theap *heap, struct mt_site *site, const void *caller, uintptr_t key)
+{
+    unsigned origin = ask(caller, heap->thread, mt_site_scope_of(heap->scope_key));
+    bool is_known = origin < MT_ORIGIN_MAX; /* else the next call from here asks again */
+    *site = (struct mt_site){.origin = (uint16_t)(is_known ? origin : 0), .bins = mt_no_bins};
+    if (is_known) atomic_store_explicit(&site->key, key, memory_order_relaxed);
+    heap->subs[heap->sub_of[site->origin]].is_current = true;
+}
+
+struct mt_site *mt_site_of(struct mt_theap *heap, const void *caller)
+{
+    uintptr_t key = (uintptr_t)caller + heap->scope_key;
+    struct mt_site *first = mt_site_first(heap->sites, key);
+    uint32_t epoch = LOAD(sites_epoch);
+    if (heap->sites_epoch != epoch) {
+        mt_sites_forget(heap);
+        heap->sites_epoch = epoch;
+    }
+    if (LOAD(first->key) != key) {
+        swap_ways(first);
+        if (LOAD(first->key) != key) {
+            fill_site(heap, first, caller, key);
+        }
+    }
+    if (!(first->flags & MT_SITE_IS_ARENA)) first->bins = mt_sub_bins(heap, first->origin);
+    return first;
+}
+
+unsigned mt_site_origin(const void *caller)
+{
+    unsigned origin = ask(caller, "", 0);
+    return origin < MT_ORIGIN_MAX ? origin : 0;
+}
+
+void mt_sites_forget(struct mt_theap *heap)
+{
+    for (unsigned i = 0; i < MT_SITE_SETS * MT_SITE_WAYS; i++)
+        if (LOAD(heap->sites[i].key)) atomic_store_explicit(&heap->sites[i].key, 0, memory_order_relaxed);
+}
+
+void mt_sites_forget_all(void)
+{
+    FETCH_ADD(sites_epoch, 1);
+    for (unsigned id = 1; id <= mt_theap_count(); id++) {
+        struct mt_theap *heap = mt_theap_of(id);
+        if (heap) mt_sites_forget(heap);
+    }
+}
+
+void mt_pools_renamed(void)
+{
+    struct mt_theap *heap = mt_theap_self;
+    if (!heap || !strncmp(heap->thread, heap->shard->name, sizeof heap->thread - 1)) return;
+    memcpy(heap->thread, heap->shard->name, sizeof heap->thread - 1);
+    mt_sites_forget(heap);
+    mt_subs_begin_anew(heap);
+}
