@@ -126,12 +126,22 @@ static inline bool mt_device_is_tracked(struct mt_device *device)
 struct mt_core *mt_process_attach(void);
 /* The same core without starting it; never NULL after the first mt_process_attach(). */
 struct mt_core *mt_process_core(void);
-/* The calling thread's lane of the core's counters; NULL: it counts in the shared rows. */
+/* What a thread of the program has here. */
+struct mt_self {
+    struct mt_lane *lane;     /* its counters; NULL: it counts in the shared rows */
+    struct mt_walker *walker; /* NULL: none yet */
+    uint32_t epoch;           /* of the core when the rest was filled in */
+    int32_t tid;              /* 0: not filled in yet */
+    bool is_watched;          /* its end will be told */
+};
+/* The calling thread's, for its own use only. Never NULL. */
+struct mt_self *mt_process_self(struct mt_core *core);
 struct mt_lane *mt_process_lane(struct mt_core *core);
 /* The calling thread's id, cached. */
 int32_t mt_process_tid(struct mt_core *core);
 /* The id of the calling stack without the layer's own frames; 0 when stacks are off. */
 uint32_t mt_process_stack(struct mt_core *core);
+uint32_t mt_process_stack_of(struct mt_core *core, struct mt_self *self);
 
 /* ---- chain: which command is ours ----------------------------------------- */
 

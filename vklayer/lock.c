@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { SPINS = 64 };
+/* A sleep that misses its wake ends after so long. */
+enum { SPINS = 64, SLEEP_NS = 200000 };
 
 void mt_futex_wait(_Atomic uint32_t *word, uint32_t expected, uint64_t timeout_ns)
 {
@@ -28,16 +30,21 @@ void mt_futex_wake_all(_Atomic uint32_t *word)
     errno = saved;
 }
 
+static bool try_to_take(struct mt_lock *lock)
+{
+    uint32_t idle = 0;
+    return !atomic_load_explicit(&lock->state, memory_order_relaxed) &&
+           atomic_compare_exchange_weak_explicit(&lock->state, &idle, 1, memory_order_acquire,
+                                                 memory_order_relaxed);
+}
+
 void mt_lock_wait(struct mt_lock *lock)
 {
-    for (int i = 0; i < SPINS; i++) {
-        uint32_t idle = 0;
-        if (!atomic_load_explicit(&lock->state, memory_order_relaxed) &&
-            atomic_compare_exchange_weak_explicit(&lock->state, &idle, 1, memory_order_acquire,
-                                                  memory_order_relaxed))
-            return;
-    }
-    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire)) mt_futex_wait(&lock->state, 2, 0);
+    for (int i = 0; i < SPINS; i++)
+        if (try_to_take(lock)) return;
+    atomic_fetch_add_explicit(&lock->waiters, 1, memory_order_relaxed);
+    while (!try_to_take(lock)) mt_futex_wait(&lock->state, 1, SLEEP_NS);
+    atomic_fetch_sub_explicit(&lock->waiters, 1, memory_order_relaxed);
 }
 
 void mt_lock_wake(struct mt_lock *lock)

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 struct mt_lock {
-    _Atomic uint32_t state; /* 0 free, 1 held, 2 held and somebody may sleep */
+    _Atomic uint32_t state;   /* 0 free, 1 held */
+    _Atomic uint32_t waiters; /* threads that sleep or are about to */
 };
 
 void mt_lock_wait(struct mt_lock *lock);
@@ -25,10 +26,15 @@ static inline void mt_lock_enter(struct mt_lock *lock)
         mt_lock_wait(lock);
 }
 
+/*
+ * A plain store: a read-modify-write would cost as much as all that is done
+ * under most of these locks. The look at the waiters may come too early for
+ * one that is just about to sleep; sleeps are short for that reason.
+ */
 static inline void mt_lock_leave(struct mt_lock *lock)
 {
-    if (__builtin_expect(atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2, 0))
-        mt_lock_wake(lock);
+    atomic_store_explicit(&lock->state, 0, memory_order_release);
+    if (__builtin_expect(atomic_load_explicit(&lock->waiters, memory_order_relaxed), 0)) mt_lock_wake(lock);
 }
 
 /* Sleeps while *word is expected, at most timeout_ns (0 = without end). Preserves errno. */

@@ -12,6 +12,7 @@
 enum {
     SLICES_PER_REFILL = 64,
     SAMPLE_EVERY = 64, /* hits and frees of which one is timed */
+    CLOCK_EVERY = 4,   /* allocations before the first frame that look at the clock */
     PROBES = 3,
     CHECK_EVERY = 256,  /* verify: operations between two full checks */
     EMPTY_FRAMES = 300, /* an empty chunk is kept so many frames */
@@ -315,6 +316,12 @@ static bool is_sample(uint64_t number)
     return number < SAMPLE_EVERY || number % SAMPLE_EVERY == 0;
 }
 
+/* Frames cost nothing to read. The clock does: an allocation looks at it now and then, every free does anyway. */
+static bool is_stamp_cheap(const struct mt_pool *pool)
+{
+    return mt_frame_now(pool->owner->device->core) || pool->stats[MT_VK_POOL_HITS] % CLOCK_EVERY == 0;
+}
+
 /* The time of a hit, with what clearing took. */
 static void note_hit(struct mt_pool *pool, uint64_t start_ns)
 {
@@ -332,7 +339,8 @@ static struct mt_slice *take(struct mt_pool *pool, uint64_t bytes)
     enter(pool);
     bool is_sampled = is_sample(pool->stats[MT_VK_POOL_HITS]);
     uint64_t start_ns = is_sampled ? mt_now_ns() : 0;
-    struct mt_chunk *released = pool->resting ? mt_space_expire(pool, stamp_of(pool->owner)) : NULL;
+    struct mt_chunk *released = NULL;
+    if (pool->resting && is_stamp_cheap(pool)) released = mt_space_expire(pool, stamp_of(pool->owner));
     struct mt_slice *slice = take_locked(pool, bytes, &dirty_bytes);
     leave(pool);
     if (released) end_chunks(pool, released);
@@ -418,7 +426,7 @@ static struct mt_object *record_of(struct mt_device *device, uint16_t kind, uint
 {
     struct mt_object *record = mt_object_at(device->core, *id);
     if (record) return record;
-    record = mt_object_new_in(device->core, mt_process_lane(device->core), kind, id);
+    record = mt_object_new(device->core, kind, id);
     if (!record) return NULL;
     record->owner = device->stats->object;
     return record;

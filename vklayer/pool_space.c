@@ -14,7 +14,6 @@ enum { RELEASES_PER_CALL = 8, CHUNKS_LOOKED_AT = 8, RECORDS_FIRST = 1024 };
 static void mark(struct mt_pool *pool, struct mt_chunk *chunk, uint64_t offset, uint64_t bytes, bool is_used)
 {
     struct mt_device_pool *owner = pool->owner;
-    if (!chunk->granules) return;
     if (offset + bytes > chunk->bytes || offset % owner->granule_bytes)
         mt_pool_violation(owner, "a slice beyond its chunk");
     for (uint64_t at = offset; at < offset + bytes; at += owner->granule_bytes) {
@@ -124,7 +123,7 @@ bool mt_space_take(struct mt_pool *pool, struct mt_slice *slice, uint64_t bytes,
     slice->bytes = bytes;
     chunk->live++;
     if (pool->empty == chunk) pool->empty = NULL;
-    mark(pool, chunk, slice->offset, rounded, true);
+    if (__builtin_expect(chunk->granules != NULL, 0)) mark(pool, chunk, slice->offset, rounded, true);
     if (slice->offset & (alignment - 1)) mt_pool_violation(pool->owner, "a slice beside its alignment");
     count_taken(pool, bytes, rounded);
     return true;
@@ -241,7 +240,7 @@ static void give_back(struct mt_pool *pool, struct mt_slice *slice, uint64_t sta
 {
     uint64_t rounded = size_in_chunk(pool, slice->bytes);
     struct mt_chunk *chunk = slice->chunk;
-    mark(pool, chunk, slice->offset, rounded, false);
+    if (__builtin_expect(chunk->granules != NULL, 0)) mark(pool, chunk, slice->offset, rounded, false);
     pool->resting_bytes -= rounded;
     pool->stats[MT_VK_POOL_RESTING_BYTES] -= rounded;
     if (pool->owner->uses_tlsf) chunk->block = mt_tlsf_free(&pool->tlsf, slice->block);

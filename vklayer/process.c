@@ -89,31 +89,21 @@ struct mt_core *mt_process_attach(void)
     return core;
 }
 
-/* Set by the linker: where this library begins and ends. */
-extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char _end[] __attribute__((visibility("hidden")));
-
-uint32_t mt_process_stack(struct mt_core *core)
-{
-    return mt_stack_here(core, (uintptr_t)__ehdr_start, (uintptr_t)_end);
-}
-
-/* What a thread of the program has here: made at its first record, given back when it ends. */
-static __thread struct {
-    struct mt_lane *lane;
-    uint32_t epoch; /* of the core when the rest was filled in */
-    int32_t tid;    /* 0: not filled in yet */
-} self;
+/* Made at a thread's first record, given back when it ends. */
+static __thread struct mt_self self;
 static pthread_key_t end_key;
 static _Atomic uint32_t end_key_state; /* 0 not made, 1 being made, 2 there, 3 none can be had */
 
 static void thread_ends(void *core)
 {
     struct mt_lane *lane = self.lane;
+    struct mt_walker *walker = self.walker;
     bool is_current = self.epoch == atomic_load_explicit(&((struct mt_core *)core)->epoch, memory_order_relaxed);
     self.lane = NULL;
+    self.walker = NULL;
     self.tid = 0; /* a hook in a later destructor of this thread starts anew */
     if (lane && is_current) mt_lane_release(core, lane);
+    if (walker) mt_walker_give_back(core, walker);
 }
 
 /* True when the end of this thread will be told. Without that a lane would be lost with its thread. */
@@ -131,19 +121,55 @@ static __attribute__((noinline)) void start_thread(struct mt_core *core, uint32_
     int saved = errno;
     self.tid = mt_gettid();
     self.epoch = epoch;
-    self.lane = watch_end(core) ? mt_lane_claim(core, self.tid) : NULL;
+    self.is_watched = watch_end(core);
+    self.lane = self.is_watched ? mt_lane_claim(core, self.tid) : NULL;
     errno = saved;
+}
+
+struct mt_self *mt_process_self(struct mt_core *core)
+{
+    uint32_t epoch = atomic_load_explicit(&core->epoch, memory_order_relaxed);
+    struct mt_self *own = &self;
+    if (__builtin_expect(!own->tid || own->epoch != epoch, 0)) start_thread(core, epoch);
+    return own;
 }
 
 struct mt_lane *mt_process_lane(struct mt_core *core)
 {
-    uint32_t epoch = atomic_load_explicit(&core->epoch, memory_order_relaxed);
-    if (__builtin_expect(!self.tid || self.epoch != epoch, 0)) start_thread(core, epoch);
-    return self.lane;
+    return mt_process_self(core)->lane;
 }
 
 int32_t mt_process_tid(struct mt_core *core)
 {
-    mt_process_lane(core);
-    return self.tid;
+    return mt_process_self(core)->tid;
+}
+
+/* ---- call stacks --------------------------------------------------------------------- */
+
+/* Set by the linker: where this library begins and ends. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+/* A walker that is kept costs no shared line; NULL, counted, when there is none to be had. */
+static struct mt_walker *walker_of(struct mt_core *core, struct mt_self *own)
+{
+    if (__builtin_expect(own->walker != NULL, 1)) return own->walker;
+    if (own->is_watched) own->walker = mt_walker_take(core);
+    if (!own->walker)
+        atomic_fetch_add_explicit(&core->segment->attribution.lost[MT_LOST_THREADS], 1, memory_order_relaxed);
+    return own->walker;
+}
+
+uint32_t mt_process_stack_of(struct mt_core *core, struct mt_self *own)
+{
+    if (!mt_core_ready(core) || !mt_stack_ready(core)) return 0;
+    struct mt_walker *walker = walker_of(core, own);
+    if (!walker) return 0;
+    mt_walk_here(core, walker, (uintptr_t)__ehdr_start, (uintptr_t)_end);
+    return mt_stack_of_walk(core, walker);
+}
+
+uint32_t mt_process_stack(struct mt_core *core)
+{
+    return mt_process_stack_of(core, mt_process_self(core));
 }

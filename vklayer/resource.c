@@ -79,12 +79,13 @@ uint32_t mt_resource_memory_gone(struct mt_device *device, struct mt_node *memor
 
 struct mt_object *mt_resource_record(struct mt_device *device, uint16_t kind, uint64_t handle, uint32_t *id)
 {
-    struct mt_object *record = mt_object_new_in(device->core, mt_process_lane(device->core), kind, id);
+    struct mt_self *self = mt_process_self(device->core);
+    struct mt_object *record = mt_object_new_in(device->core, self->lane, kind, id);
     if (!record) return NULL;
     record->owner = device->stats->object;
     record->handle = handle;
-    record->create_tid = mt_process_tid(device->core);
-    record->stack = mt_process_stack(device->core);
+    record->create_tid = self->tid;
+    record->stack = mt_process_stack_of(device->core, self);
     return record;
 }
 

@@ -76,7 +76,10 @@ static inline void mt_lane_add_call(struct mt_core *core, struct mt_lane *lane, 
         atomic_fetch_add_explicit(&core->segment->laneless_call_ns, spent_ns, memory_order_relaxed);
 }
 
-/* mt_object_new() and mt_object_free() with the ids of a lane; NULL: with the shared ones. */
+/*
+ * mt_object_new() and mt_object_free() with the ids of a lane; NULL: with the
+ * shared ones. text is left as it was, for kinds of objects that have none.
+ */
 struct mt_object *mt_object_new_in(struct mt_core *core, struct mt_lane *lane, uint16_t kind, uint32_t *id);
 void mt_object_free_in(struct mt_core *core, struct mt_lane *lane, uint32_t id);
 /* Objects alive now, over all lanes. */

@@ -174,7 +174,7 @@ struct mt_object *mt_object_new_in(struct mt_core *core, struct mt_lane *lane, u
     if (!object) return NULL;
     mt_object_begin(object);
     memset((char *)object + sizeof object->seq, 0, offsetof(struct mt_object, name) - sizeof object->seq);
-    object->name[0] = object->text[0] = 0; /* strings: what comes behind the NUL is nobody's */
+    object->name[0] = 0; /* what comes behind the NUL is nobody's */
     object->kind = kind;
     object->create_ns = mt_now_coarse_ns();
     object->create_frame = mt_frame_now(core);
@@ -184,7 +184,9 @@ struct mt_object *mt_object_new_in(struct mt_core *core, struct mt_lane *lane, u
 
 struct mt_object *mt_object_new(struct mt_core *core, uint16_t kind, uint32_t *id)
 {
-    return mt_object_new_in(core, NULL, kind, id);
+    struct mt_object *object = mt_object_new_in(core, NULL, kind, id);
+    if (object) object->text[0] = 0;
+    return object;
 }
 
 void mt_object_begin(struct mt_object *object)
