@@ -40,15 +40,24 @@ static const struct subcommand subcommands[] = {
      "  --session DIR      the directory of the segments; without it, the user's base directory\n"
      "  --detached         lines go to DIR/collector.log instead of stderr\n"
      "  --linger S         seconds to wait for another program before it ends (default 2)\n"},
-    {"report", mt_command_report, "FILE [--json] [--top N]", "show a report, or a segment, as text",
+    {"report", mt_command_report, "FILE [--by VIEW] [--sort KEY] [--top N] [--json]",
+     "show a report, or a segment, as text",
      "  FILE               a JSON report, or the segment of a running or ended program\n"
-     "  --json             print the JSON document instead of text\n"
-     "  --top N            rows of each list (default 10)\n"},
-    {"top", mt_command_top, "[PID] [--interval S] [--once]", "watch a running program live",
+     "  --by VIEW          one view: tag, module, thread, stack, size, heap or frame\n"
+     "  --sort KEY         sort lists that have it by live, peak, total, count, frame (allocations per frame),\n"
+     "                     frees, temporary, blocks, size, budget, usage, time, device, device-total, device-time\n"
+     "  --top N            rows of each list (default 10, 20 of one view)\n"
+     "  --json             print the JSON document, or the view's rows, instead of text\n"},
+    {"top", mt_command_top, "[PID] [--by VIEW] [--sort KEY] [--interval S] [--batch] [-n N] [--top N]",
+     "watch a running program live",
      "  PID                the process; without it, the one that was started last\n"
+     "  --by VIEW          the first view: tag, module, thread (default), stack, size, heap or frame\n"
+     "  --sort KEY         as in `memtrack report`, and rate (allocations per second)\n"
      "  --interval S       seconds between two looks (default 1)\n"
-     "  --once             print one look and end\n"
-     "Keys: q ends, s changes the order, + and - change the interval.\n"},
+     "  -b, --batch        print looks one after the other instead of drawing; -n N: so many\n"
+     "  --once             the same as --batch -n 1\n"
+     "  --top N            rows of the table\n"
+     "Keys: q ends, Tab or 1 to 7 changes the view, s the sort key, arrows scroll, + and - change the interval.\n"},
     {"dump", mt_command_dump, "PID [--timeout S]", "have a report of a running program written now",
      "  --timeout S        seconds to wait for the collector (default 10)\n"
      "Prints the path of the report.\n"},

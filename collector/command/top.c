@@ -1,13 +1,15 @@
 /*
  * `memtrack top`: a live view of one process. It reads the segment, which
- * costs the program nothing, and draws with plain terminal sequences. Where
- * stdout is no terminal it prints one look and ends.
+ * costs the program nothing, and draws with plain terminal sequences: the
+ * tables of `memtrack report --by`, switched and sorted by keys. --batch prints
+ * looks one after the other, for scripts.
  */
 #include "command.h"
 
 #include "report/human.h"
 #include "report/json_build.h"
 #include "report/report_json.h"
+#include "report/views.h"
 #include "session.h"
 
 #include <inttypes.h>
@@ -18,42 +20,31 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
-enum order { BY_LIVE, BY_TOTAL, BY_RATE, BY_COUNT, ORDER_COUNT };
-static const char *const order_names[ORDER_COUNT] = {"live bytes", "total bytes", "allocations/s", "allocations"};
-
-enum { MAX_THREADS = MT_SHARD_MAX + MT_THREAD_MAX };
-
-/* Allocation counts of the last look, to make rates of them; found by tid and name. */
-struct seen_thread {
-    int64_t tid, allocation_count;
-    char name[MT_NAME_BYTES];
-};
+enum { BATCH_COLUMNS = 130, BATCH_ROWS = 20 };
 
 struct view {
     struct mt_segment_file file;
     struct mt_segment_name segment;
-    enum order order;
+    enum mt_view shown;
+    int keys[MT_VIEW_COUNT]; /* the column that each view is sorted by */
+    size_t first;            /* the first row on the screen */
+    long rows;               /* at most so many; 0: as many as fit */
     double interval_s, elapsed_s;
     uint64_t last_ns;
-    int64_t last_allocations, last_frames;
-    struct seen_thread *seen;
-    size_t seen_count;
+    json_t *report;                /* of the newest look */
+    json_t *counts[MT_VIEW_COUNT]; /* of the look before, for rates */
+    int64_t allocations, frames;   /* of the look before */
     bool live_screen;
     size_t lines, lines_left, columns;
-};
-
-struct thread_line {
-    const json_t *row;
-    double rate;
-    int64_t key;
 };
 
 /* ---- drawing -------------------------------------------------------------------------- */
 
 /* One line, cut at the window's width; nothing below its last line. */
-static void put_line(struct view *view, const char *text)
+static void put_styled(struct view *view, const char *text, bool is_title)
 {
     if (!view->live_screen) {
         puts(text);
@@ -61,16 +52,22 @@ static void put_line(struct view *view, const char *text)
     }
     if (view->lines_left < 1) return;
     view->lines_left--;
-    printf("%.*s\033[K%s", (int)view->columns, text, view->lines_left ? "\r\n" : "");
+    printf("%s%.*s\033[K%s%s", is_title ? "\033[7m" : "", (int)view->columns, text, is_title ? "\033[0m" : "",
+           view->lines_left ? "\r\n" : "");
+}
+
+static void put_line(struct view *view, const char *text)
+{
+    put_styled(view, text, false);
 }
 
 static void measure_window(struct view *view)
 {
     struct winsize size;
-    bool known = view->live_screen && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_row > 4 &&
-                 size.ws_col > 20;
+    bool known = view->live_screen && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_row > 1 &&
+                 size.ws_col > 10;
     view->lines = known ? size.ws_row : 24;
-    view->columns = known ? size.ws_col : 200;
+    view->columns = known ? size.ws_col : BATCH_COLUMNS;
     view->lines_left = view->lines;
 }
 
@@ -93,8 +90,7 @@ static void draw_head(struct view *view, const json_t *report)
     char line[512], a[MT_HUMAN_BYTES], b[MT_HUMAN_BYTES], c[MT_HUMAN_BYTES], d[MT_HUMAN_BYTES];
     const char *path = mt_json_get_text(process, "executable"), *slash = strrchr(path, '/');
     double rate = view->elapsed_s > 0
-                      ? (double)(mt_json_get_i64(cpu, "allocation_count") - view->last_allocations) /
-                            view->elapsed_s
+                      ? (double)(mt_json_get_i64(cpu, "allocation_count") - view->allocations) / view->elapsed_s
                       : 0;
     snprintf(line, sizeof line, "memtrack top - %s (pid %" PRId64 "), %s, %s", slash ? slash + 1 : path,
              mt_json_get_i64(process, "pid"), mt_json_get_text(mt_json_get(process, "exit"), "state"),
@@ -119,7 +115,7 @@ static void draw_frames(struct view *view, const json_t *report)
     int64_t count = mt_json_get_i64(frames, "count");
     if (!count) return;
     char line[512], a[MT_HUMAN_BYTES], b[MT_HUMAN_BYTES], c[MT_HUMAN_BYTES], d[MT_HUMAN_BYTES];
-    double rate = view->elapsed_s > 0 ? (double)(count - view->last_frames) / view->elapsed_s : 0;
+    double rate = view->elapsed_s > 0 ? (double)(count - view->frames) / view->elapsed_s : 0;
     snprintf(line, sizeof line, "frames %s (%s), %.1f/s, p50 %s; allocations/frame p50 %s p99 %s",
              mt_human_count(a, count), mt_json_get_text(frames, "source"), rate,
              mt_human_ns(b, mt_json_get_i64(mt_json_get(frames, "duration_ns"), "p50")),
@@ -147,124 +143,95 @@ static void draw_devices(struct view *view, const json_t *report)
         json_array_foreach((json_t *)mt_json_get(device, "heaps"), k, heap) draw_device_heap(view, device, heap);
 }
 
-static void draw_tags(struct view *view, const json_t *report)
-{
-    const json_t *tags = mt_json_get(mt_json_get(report, "cpu"), "tags"), *tag;
-    size_t index;
-    if (json_array_size(tags) < 2) return;
-    json_array_foreach((json_t *)tags, index, tag)
-    {
-        char line[512], a[MT_HUMAN_BYTES], b[MT_HUMAN_BYTES];
-        if (!mt_json_get_i64(tag, "allocation_count")) continue;
-        snprintf(line, sizeof line, "tag    %-20s %11s in %s", mt_json_get_text(tag, "tag"),
-                 size_of(tag, "current_bytes", a), mt_human_count(b, mt_json_get_i64(tag, "current_count")));
-        put_line(view, line);
-    }
-}
+/* ---- the table ---------------------------------------------------------------------------- */
 
-/* ---- threads ------------------------------------------------------------------------------ */
-
-static double rate_of(const struct view *view, const json_t *row)
+static void draw_bar(struct view *view)
 {
-    int64_t tid = mt_json_get_i64(row, "tid");
-    const char *name = mt_json_get_text(row, "name");
-    if (view->elapsed_s <= 0) return 0;
-    for (size_t i = 0; i < view->seen_count; i++)
-        if (view->seen[i].tid == tid && !strcmp(view->seen[i].name, name)) {
-            int64_t more = mt_json_get_i64(row, "allocation_count") - view->seen[i].allocation_count;
-            return more > 0 ? (double)more / view->elapsed_s : 0;
-        }
-    return 0;
-}
-
-static int64_t key_of(const struct view *view, const json_t *row, double rate)
-{
-    switch (view->order) {
-    case BY_TOTAL: return mt_json_get_i64(row, "total_bytes");
-    case BY_RATE: return (int64_t)rate;
-    case BY_COUNT: return mt_json_get_i64(row, "allocation_count");
-    case BY_LIVE:
-    case ORDER_COUNT: break;
-    }
-    return mt_json_get_i64(row, "current_bytes");
-}
-
-static int larger_first(const void *a, const void *b)
-{
-    const struct thread_line *left = a, *right = b;
-    return left->key < right->key ? 1 : left->key > right->key ? -1 : 0;
-}
-
-static void remember_threads(struct view *view, const json_t *threads)
-{
-    size_t index;
-    const json_t *row;
-    view->seen_count = 0;
-    json_array_foreach((json_t *)threads, index, row)
-    {
-        if (view->seen_count == MAX_THREADS) break;
-        struct seen_thread *seen = &view->seen[view->seen_count++];
-        seen->tid = mt_json_get_i64(row, "tid");
-        seen->allocation_count = mt_json_get_i64(row, "allocation_count");
-        snprintf(seen->name, sizeof seen->name, "%.63s", mt_json_get_text(row, "name"));
-    }
-}
-
-static void draw_thread(struct view *view, const struct thread_line *thread)
-{
-    char line[512], name[80], a[MT_HUMAN_BYTES], b[MT_HUMAN_BYTES], c[MT_HUMAN_BYTES], d[MT_HUMAN_BYTES];
-    int64_t threads = mt_json_get_i64(thread->row, "thread_count");
-    snprintf(name, sizeof name, threads > 1 ? "%.40s x%" PRId64 : "%.40s", mt_json_get_text(thread->row, "name"),
-             threads);
-    snprintf(line, sizeof line, "%8" PRId64 "  %-22.22s %-6s %12s %12s %14s %14s",
-             mt_json_get_i64(thread->row, "tid"), name, mt_json_get_text(thread->row, "state"),
-             mt_human_bytes(a, mt_json_get_i64(thread->row, "current_bytes")),
-             mt_human_bytes(b, mt_json_get_i64(thread->row, "total_bytes")), rate_text(view, thread->rate, c),
-             mt_human_count(d, mt_json_get_i64(thread->row, "allocation_count")));
+    char line[400];
+    size_t at = 0;
+    for (int i = 0; i < MT_VIEW_COUNT; i++)
+        at += (size_t)snprintf(line + at, sizeof line - at, (enum mt_view)i == view->shown ? "[%d %s]" : " %d %s ",
+                               i + 1, mt_view_name((enum mt_view)i));
+    snprintf(line + at, sizeof line - at, "  s sort: %s",
+             mt_view_key_name(view->shown, (size_t)view->keys[view->shown]));
     put_line(view, line);
 }
 
-static void draw_threads(struct view *view, const json_t *report)
+static void draw_rows(struct view *view, const struct mt_view_table *table)
 {
-    const json_t *threads = mt_json_get(mt_json_get(report, "cpu"), "threads");
-    size_t count = json_array_size(threads);
-    struct thread_line *lines = calloc(count + 1, sizeof *lines);
-    char title[256];
-    for (size_t i = 0; lines && i < count; i++) {
-        lines[i].row = json_array_get(threads, i);
-        lines[i].rate = rate_of(view, lines[i].row);
-        lines[i].key = key_of(view, lines[i].row, lines[i].rate);
+    char line[700];
+    size_t room = view->live_screen ? view->lines_left : BATCH_ROWS;
+    if (view->rows && (size_t)view->rows < (view->live_screen ? room : SIZE_MAX)) room = (size_t)view->rows;
+    if (view->first + room > table->count) view->first = table->count > room ? table->count - room : 0;
+    for (size_t i = view->first; i < table->count && i < view->first + room; i++) {
+        mt_view_row_line(table, i, view->columns, line, sizeof line);
+        put_line(view, line);
     }
-    if (lines && count) qsort(lines, count, sizeof *lines, larger_first);
-    put_line(view, "");
-    snprintf(title, sizeof title, "%8s  %-22s %-6s %12s %12s %14s %14s", "tid", "thread", "state", "net live",
-             "total", "allocations/s", "allocations");
-    put_line(view, title);
-    for (size_t i = 0; lines && i < count; i++) draw_thread(view, &lines[i]);
-    free(lines);
-    remember_threads(view, threads);
+    if (!table->count) put_line(view, "  (nothing yet)");
 }
 
-static void draw(struct view *view, const json_t *report)
+static void draw_table(struct view *view)
+{
+    char line[700];
+    struct mt_view_before before = {
+        view->counts[view->shown], view->elapsed_s,
+        (double)(mt_json_get_i64(mt_json_get(view->report, "frames"), "count") - view->frames)};
+    struct mt_view_table table = mt_view_make(view->report, view->shown, view->keys[view->shown], &before);
+    mt_view_head_line(&table, view->columns, line, sizeof line);
+    if (view->live_screen) { /* the title is as wide as the window */
+        size_t length = strlen(line);
+        while (length < view->columns && length + 1 < sizeof line) line[length++] = ' ';
+        line[length] = 0;
+    }
+    put_styled(view, line, true);
+    draw_rows(view, &table);
+    mt_view_free(&table);
+}
+
+static void draw(struct view *view)
 {
     char line[160];
     measure_window(view);
     if (view->live_screen) fputs("\033[H", stdout);
-    draw_head(view, report);
-    draw_devices(view, report);
-    draw_frames(view, report);
-    draw_tags(view, report);
+    draw_head(view, view->report);
+    draw_devices(view, view->report);
+    draw_frames(view, view->report);
+    draw_bar(view);
     if (view->live_screen) {
-        snprintf(line, sizeof line, "q quit   s order: %s   +/- interval: %g s", order_names[view->order],
+        size_t below = view->lines_left > 1 ? 1 : 0;
+        view->lines_left -= below;
+        draw_table(view);
+        fputs("\033[J", stdout);
+        view->lines_left = below;
+        snprintf(line, sizeof line, "q quit  Tab, 1-7 view  s, S sort  arrows scroll  +/- interval: %g s",
                  view->interval_s);
-        put_line(view, line);
+        if (below) {
+            printf("\033[%zu;1H", view->lines);
+            put_line(view, line);
+        }
+    } else {
+        draw_table(view);
     }
-    draw_threads(view, report);
-    if (view->live_screen) fputs("\033[J", stdout);
     fflush(stdout);
 }
 
 /* ---- looking -------------------------------------------------------------------------------- */
+
+/* What the newest look counted becomes what the next one is compared with. */
+static void remember(struct view *view)
+{
+    if (!view->report) return;
+    view->allocations = mt_json_get_i64(mt_json_get(view->report, "cpu"), "allocation_count");
+    view->frames = mt_json_get_i64(mt_json_get(view->report, "frames"), "count");
+    for (int i = 0; i < MT_VIEW_COUNT; i++) {
+        struct mt_view_table table = mt_view_make(view->report, (enum mt_view)i, -1, NULL);
+        json_decref(view->counts[i]);
+        view->counts[i] = mt_view_counts(&table);
+        mt_view_free(&table);
+    }
+    json_decref(view->report);
+    view->report = NULL;
+}
 
 /* Takes one look; false when the segment cannot be read any more or the process has ended. */
 static bool look(struct view *view)
@@ -285,16 +252,13 @@ static bool look(struct view *view)
         .sequence = 1,
     };
     if (liveness == MT_ALIVE) mt_proc_read_memory(view->segment.host_pid, &memory);
+    remember(view);
     view->elapsed_s = view->last_ns ? (double)(snapshot.taken_ns - view->last_ns) / 1e9 : 0;
-    json_t *report = mt_report_json(&snapshot, &context);
-    draw(view, report);
+    view->report = mt_report_json(&snapshot, &context);
     view->last_ns = snapshot.taken_ns;
-    view->last_allocations = mt_json_get_i64(mt_json_get(report, "cpu"), "allocation_count");
-    view->last_frames = mt_json_get_i64(mt_json_get(report, "frames"), "count");
-    bool running = context.end.state == MT_EXIT_RUNNING;
-    json_decref(report);
     mt_snapshot_free(&snapshot);
-    return running;
+    draw(view);
+    return context.end.state == MT_EXIT_RUNNING;
 }
 
 /* ---- the terminal ------------------------------------------------------------------------------ */
@@ -308,6 +272,11 @@ static void request_stop(int signal_number)
     stop_requested = 1;
 }
 
+static void note_resize(int signal_number)
+{
+    (void)signal_number;
+}
+
 static void enter_screen(void)
 {
     struct termios mode;
@@ -315,6 +284,8 @@ static void enter_screen(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
+    action.sa_handler = note_resize;
+    sigaction(SIGWINCH, &action, NULL); /* without SA_RESTART: the wait ends, and all is drawn anew */
     tcgetattr(STDIN_FILENO, &terminal_before);
     mode = terminal_before;
     mode.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
@@ -331,18 +302,76 @@ static void leave_screen(void)
     tcsetattr(STDIN_FILENO, TCSANOW, &terminal_before);
 }
 
-/* Obeys the keys that are there. False on q or when the terminal is gone. */
+static void show_view(struct view *view, int number)
+{
+    view->shown = (enum mt_view)((number + MT_VIEW_COUNT) % MT_VIEW_COUNT);
+    view->first = 0;
+}
+
+static void change_sort(struct view *view, int step)
+{
+    int count = (int)mt_view_key_count(view->shown);
+    view->keys[view->shown] = (view->keys[view->shown] + step + count) % count;
+}
+
+static void scroll(struct view *view, long rows)
+{
+    view->first = rows < 0 && view->first < (size_t)-rows ? 0 : (size_t)((long)view->first + rows);
+}
+
+/* An arrow or page key: ESC [ and a letter, or a number and ~. Returns its length. */
+static size_t obey_sequence(struct view *view, const char *keys, size_t count)
+{
+    if (count < 3 || keys[1] != '[') return 1;
+    switch (keys[2]) {
+    case 'A': scroll(view, -1); break;
+    case 'B': scroll(view, 1); break;
+    case 'C': show_view(view, (int)view->shown + 1); break;
+    case 'D':
+    case 'Z': show_view(view, (int)view->shown - 1); break;
+    case '5': scroll(view, -10); break;
+    case '6': scroll(view, 10); break;
+    default: break;
+    }
+    return keys[2] >= '0' && keys[2] <= '9' && count > 3 ? 4 : 3;
+}
+
+/* Obeys the keys that are there. False on q. */
 static bool obey_keys(struct view *view)
 {
-    char keys[16];
-    ssize_t count = read(STDIN_FILENO, keys, sizeof keys);
-    for (ssize_t i = 0; i < count; i++) {
-        if (keys[i] == 'q' || keys[i] == 'Q') return false;
-        if (keys[i] == 's' || keys[i] == 'S') view->order = (enum order)((view->order + 1) % ORDER_COUNT);
-        if (keys[i] == '+' && view->interval_s > 0.2) view->interval_s /= 2;
-        if (keys[i] == '-' && view->interval_s < 60) view->interval_s *= 2;
+    char keys[64];
+    ssize_t got = read(STDIN_FILENO, keys, sizeof keys);
+    size_t count = got > 0 ? (size_t)got : 0;
+    for (size_t i = 0; i < count; i++) {
+        char key = keys[i];
+        if (key == 'q' || key == 'Q') return false;
+        if (key == 's') change_sort(view, 1);
+        if (key == 'S') change_sort(view, -1);
+        if (key == '\t') show_view(view, (int)view->shown + 1);
+        if (key >= '1' && key < '1' + MT_VIEW_COUNT) show_view(view, key - '1');
+        if (key == '+' && view->interval_s > 0.2) view->interval_s /= 2;
+        if (key == '-' && view->interval_s < 60) view->interval_s *= 2;
+        if (key == 'j') scroll(view, 1);
+        if (key == 'k') scroll(view, -1);
+        if (key == '\033') i += obey_sequence(view, keys + i, count - i) - 1;
     }
     return true;
+}
+
+/* Waits until the next look is due and obeys keys meanwhile; a new window size draws again. False to end. */
+static bool wait_and_obey(struct view *view)
+{
+    uint64_t due = view->last_ns + (uint64_t)(view->interval_s * 1e9);
+    for (;;) {
+        uint64_t now = mt_now_ns();
+        struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+        int ready = now < due ? poll(&input, 1, (int)((due - now) / 1000000) + 1) : 0;
+        if (stop_requested) return false;
+        if (!ready) return true;
+        if (ready > 0 && ((input.revents & (POLLHUP | POLLERR)) || !obey_keys(view))) return false;
+        due = view->last_ns + (uint64_t)(view->interval_s * 1e9);
+        draw(view);
+    }
 }
 
 static void watch(struct view *view)
@@ -351,9 +380,7 @@ static void watch(struct view *view)
     bool running = true;
     while (running && !stop_requested) {
         running = look(view);
-        struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-        int ready = running ? poll(&input, 1, (int)(view->interval_s * 1000)) : 0;
-        if (ready > 0 && ((input.revents & (POLLHUP | POLLERR)) || !obey_keys(view))) break;
+        if (running && !wait_and_obey(view)) break;
     }
     leave_screen();
     if (!running) mt_tell("process %d has ended", (int)view->segment.pid);
@@ -361,50 +388,116 @@ static void watch(struct view *view)
 
 /* ---- arguments ------------------------------------------------------------------------------------ */
 
-static int parse(int argc, char **argv, struct view *view, long *pid, bool *once)
+struct top_arguments {
+    long pid, looks; /* 0: until the process ends */
+    bool is_batch;
+    const char *sort;
+};
+
+static int parse_interval(const char *value, struct view *view)
 {
-    for (int i = 1; i < argc; i++) {
-        const char *value;
-        if (!strcmp(argv[i], "--once"))
-            *once = true;
-        else if (mt_option_argument(argc, argv, &i, "--interval", &value)) {
-            char *end = NULL;
-            view->interval_s = value ? strtod(value, &end) : 0;
-            if (!value || *end || !(view->interval_s >= 0.1 && view->interval_s <= 3600))
-                return mt_usage_error("top", "--interval takes seconds from 0.1 to 3600");
-        } else if (*pid || !mt_parse_number(argv[i], 1, INT32_MAX, pid))
-            return mt_usage_error("top", "expected one process id, not %s", argv[i]);
+    char *end = NULL;
+    view->interval_s = value ? strtod(value, &end) : 0;
+    if (!value || *end || !(view->interval_s >= 0.1 && view->interval_s <= 3600))
+        return mt_usage_error("top", "--interval takes seconds from 0.1 to 3600");
+    return 0;
+}
+
+/* One argument at argv[*at]; moves *at over a value of its own. */
+static int parse_one(int argc, char **argv, int *at, struct view *view, struct top_arguments *arguments)
+{
+    const char *argument = argv[*at], *value;
+    if (!strcmp(argument, "--once")) {
+        arguments->is_batch = true;
+        arguments->looks = 1;
+    } else if (!strcmp(argument, "--batch") || !strcmp(argument, "-b")) {
+        arguments->is_batch = true;
+    } else if (mt_option_argument(argc, argv, at, "-n", &value)) {
+        if (!mt_parse_number(value, 1, 1000000000, &arguments->looks))
+            return mt_usage_error("top", "-n takes the number of looks");
+    } else if (mt_option_argument(argc, argv, at, "--interval", &value)) {
+        return parse_interval(value, view);
+    } else if (mt_option_argument(argc, argv, at, "--top", &value)) {
+        if (!mt_parse_number(value, 1, 1000000, &view->rows))
+            return mt_usage_error("top", "--top takes a number from 1 to 1000000");
+    } else if (mt_option_argument(argc, argv, at, "--by", &value)) {
+        view->shown = mt_view_of(value);
+        if (view->shown == MT_VIEW_COUNT) return mt_usage_error("top", "--by takes %s", mt_view_names());
+    } else if (mt_option_argument(argc, argv, at, "--sort", &arguments->sort)) {
+        if (!arguments->sort) return mt_usage_error("top", "--sort needs a key");
+    } else if (arguments->pid || !mt_parse_number(argument, 1, INT32_MAX, &arguments->pid)) {
+        return mt_usage_error("top", "expected one process id, not %s", argument);
     }
     return 0;
 }
 
-int mt_command_top(int argc, char **argv)
+/* The key is that of the view that is shown first, and of all others that have it. */
+static int apply_sort(struct view *view, const char *sort)
 {
-    struct view view = {.interval_s = 1};
-    long pid = 0;
-    bool once = false;
+    char keys[200];
+    for (int i = 0; i < MT_VIEW_COUNT; i++) {
+        int key = sort ? mt_view_key((enum mt_view)i, sort) : -1;
+        view->keys[i] = key >= 0 ? key : mt_view_key((enum mt_view)i, NULL);
+    }
+    if (sort && mt_view_key(view->shown, sort) < 0)
+        return mt_usage_error("top", "--sort of %s takes %s", mt_view_name(view->shown),
+                              mt_view_keys(view->shown, keys, sizeof keys));
+    return 0;
+}
+
+static int parse(int argc, char **argv, struct view *view, struct top_arguments *arguments)
+{
+    for (int i = 1; i < argc; i++) {
+        int status = parse_one(argc, argv, &i, view, arguments);
+        if (status) return status;
+    }
+    return apply_sort(view, arguments->sort);
+}
+
+static void print_looks(struct view *view, long looks)
+{
+    for (long i = 0; !looks || i < looks; i++) {
+        if (i) {
+            struct timespec pause = {(time_t)view->interval_s,
+                                     (long)((view->interval_s - (double)(time_t)view->interval_s) * 1e9)};
+            nanosleep(&pause, NULL);
+            putchar('\n');
+        }
+        if (!look(view)) return;
+    }
+}
+
+static int open_segment(struct view *view, long pid)
+{
     char why[160];
-    int status = parse(argc, argv, &view, &pid, &once);
-    if (status) return status;
-    if (!mt_session_find((int32_t)pid, &view.segment)) {
+    if (!mt_session_find((int32_t)pid, &view->segment)) {
         if (pid)
             mt_tell("process %ld does not run under memtrack", pid);
         else
             mt_tell("no process runs under memtrack");
         return MT_EXIT_FAILURE;
     }
-    if (mt_segment_file_open(&view.file, view.segment.path, why, sizeof why)) {
-        mt_tell("cannot read %s: %s", view.segment.path, why);
+    if (mt_segment_file_open(&view->file, view->segment.path, why, sizeof why)) {
+        mt_tell("cannot read %s: %s", view->segment.path, why);
         return MT_EXIT_FAILURE;
     }
-    view.seen = calloc(MAX_THREADS, sizeof *view.seen);
-    if (!view.seen) return MT_EXIT_FAILURE;
-    view.live_screen = !once && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    return 0;
+}
+
+int mt_command_top(int argc, char **argv)
+{
+    struct view view = {.interval_s = 1, .shown = MT_VIEW_THREAD};
+    struct top_arguments arguments = {0};
+    int status = parse(argc, argv, &view, &arguments);
+    if (!status) status = open_segment(&view, arguments.pid);
+    if (status) return status;
+    view.live_screen = !arguments.is_batch && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     if (view.live_screen)
         watch(&view);
     else
-        look(&view);
-    free(view.seen);
+        print_looks(&view, arguments.is_batch ? arguments.looks : 1);
+    remember(&view);
+    for (int i = 0; i < MT_VIEW_COUNT; i++) json_decref(view.counts[i]);
     mt_segment_file_close(&view.file);
     return 0;
 }

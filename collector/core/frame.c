@@ -114,10 +114,16 @@ static void mark_start(struct mt_core *core)
     subtract_last(frames, &now);
 }
 
+/* A row is not valid while it is written: no store behind this one comes before it. Pairs with the reader, who
+ * takes the index first and again last. */
+static void hide(_Atomic uint64_t *index)
+{
+    atomic_exchange_explicit(index, 0, memory_order_acq_rel);
+}
+
 static void write_row(struct mt_frame *row, const struct mt_frame *frame, uint64_t index)
 {
-    atomic_store_explicit(&row->index, 0, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release); /* pairs with the reader's acquire of index, before and after */
+    hide(&row->index);
     memcpy((char *)row + sizeof row->index, (const char *)frame + sizeof frame->index,
            sizeof *row - sizeof row->index);
     atomic_store_explicit(&row->index, index, memory_order_release);
@@ -144,8 +150,7 @@ static bool is_kept(const struct mt_kept_frame *list, const struct mt_frame *fra
 
 static void write_kept(struct mt_kept_frame *row, const struct mt_kept_frame *kept, uint64_t index)
 {
-    atomic_store_explicit(&row->frame.index, 0, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release); /* pairs with the reader's acquire of index, before and after */
+    hide(&row->frame.index);
     memcpy((char *)row + sizeof index, (const char *)kept + sizeof index, sizeof *row - sizeof index);
     atomic_store_explicit(&row->frame.index, index, memory_order_release);
 }

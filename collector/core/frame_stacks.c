@@ -48,8 +48,11 @@ static void merge(struct mt_core *core, const struct mt_frame_part *part, uint32
     STORE(sum->bytes, LOAD(sum->bytes) + LOAD(part->bytes));
 }
 
+/* By blocks really seen: an estimate out of one small block says little. With all stacks it is the same as by
+ * count. */
 static bool is_more(const struct mt_frame_stack *a, const struct mt_frame_stack *b)
 {
+    if (a->sample_count != b->sample_count) return a->sample_count > b->sample_count;
     return a->count != b->count ? a->count > b->count : a->bytes > b->bytes;
 }
 
@@ -59,7 +62,7 @@ static void add_to_others(struct mt_kept_frame *kept, const struct mt_frame_stac
     kept->other_bytes += row->bytes;
 }
 
-/* Keeps the list in order, most blocks first; what falls off it joins the others. */
+/* Keeps the list in order; what falls off it joins the others. */
 static void insert(struct mt_kept_frame *kept, const struct mt_frame_stack *row)
 {
     uint32_t at = kept->stack_count;

@@ -9,6 +9,8 @@
 #include "human.h"
 #include "json_build.h"
 #include "stacks_text.h"
+#include "summary_text.h"
+#include "views_text.h"
 #include "vulkan_advice_text.h"
 
 #include <inttypes.h>
@@ -18,8 +20,8 @@
 
 struct text {
     FILE *out;
-    size_t rows;
-    int64_t frames; /* frames of the program so far */
+    size_t rows, details; /* rows of a list; rows of lists that print several lines for each */
+    const char *sort;
 };
 
 /* Several numbers can stand in one printf: each gets the next of a few buffers. */
@@ -216,7 +218,7 @@ static void print_categories(const struct text *text, const json_t *report)
     const json_t *categories = mt_json_get(mt_json_get(mt_json_get(report, "cpu"), "memory"), "categories");
     if (!json_array_size(categories)) return;
     title(text, "Resident memory by mapping");
-    struct text all = {text->out, 100, 0};
+    struct text all = {text->out, 100, 100, NULL};
     print_sorted(&all, categories, "rss_bytes", print_category);
 }
 
@@ -254,63 +256,6 @@ static void print_heap(const struct text *text, const json_t *report)
         fprintf(text->out, "  of that %s in %s blocks inherited over fork\n", bytes_of(cpu, "inherited_bytes"),
                 count_of(cpu, "inherited_count"));
     print_pools(text, mt_json_get(cpu, "pools"));
-}
-
-static void print_class(const struct text *text, const json_t *row)
-{
-    const char *limit = json_is_null(mt_json_get(row, "max_bytes")) ? "no limit" : bytes_of(row, "max_bytes");
-    fprintf(text->out, "  to %10s  live %12s blocks, at most %11s   %14s allocations\n", limit,
-            count_of(row, "current_count"), bytes_of(row, "current_bytes_high"), count_of(row, "allocation_count"));
-}
-
-static void print_classes(const struct text *text, const json_t *report)
-{
-    const json_t *classes = mt_json_get(mt_json_get(report, "cpu"), "size_classes");
-    if (!json_array_size(classes)) return;
-    title(text, "Size classes by live bytes");
-    print_sorted(text, classes, "current_bytes_high", print_class);
-}
-
-static void print_tag(const struct text *text, const json_t *row)
-{
-    fprintf(text->out, "  %-24s live %11s in %10s blocks, %14s allocations", mt_json_get_text(row, "tag"),
-            bytes_of(row, "current_bytes"), count_of(row, "current_count"), count_of(row, "allocation_count"));
-    if (mt_json_get_i64(row, "budget_bytes"))
-        fprintf(text->out, ", budget %s: %s", bytes_of(row, "budget_bytes"), mt_json_get_text(row, "budget_state"));
-    fputc('\n', text->out);
-}
-
-static void print_tags(const struct text *text, const json_t *report)
-{
-    const json_t *tags = mt_json_get(mt_json_get(report, "cpu"), "tags");
-    if (json_array_size(tags) < 2) return; /* only "default": the totals above */
-    title(text, "Tags");
-    print_sorted(text, tags, "current_bytes", print_tag);
-}
-
-static void print_thread(const struct text *text, const json_t *row)
-{
-    char name[96];
-    int64_t threads = mt_json_get_i64(row, "thread_count");
-    snprintf(name, sizeof name, "%.60s", name_or(row, "name", "(no name)"));
-    if (threads > 1) snprintf(name, sizeof name, "%.50s x%" PRId64, name_or(row, "name", "(no name)"), threads);
-    fprintf(text->out, "  %-24s %-6s %14s %12s", name, mt_json_get_text(row, "state"),
-            count_of(row, "allocation_count"), bytes_of(row, "total_bytes"));
-    if (text->frames)
-        fprintf(text->out, " %12.1f", (double)mt_json_get_i64(row, "allocation_count") / (double)text->frames);
-    fprintf(text->out, " %12s\n", bytes_of(row, "current_bytes"));
-}
-
-static void print_threads(const struct text *text, const json_t *report)
-{
-    const json_t *cpu = mt_json_get(report, "cpu"), *threads = mt_json_get(cpu, "threads");
-    char title_text[48];
-    if (!json_array_size(threads)) return;
-    snprintf(title_text, sizeof title_text, "Threads (%s ever)", count_of(cpu, "thread_count"));
-    fprintf(text->out, "\n%-33s %14s %12s", title_text, "allocations", "asked for");
-    if (text->frames) fprintf(text->out, " %12s", "per frame");
-    fprintf(text->out, " %12s\n", "made - freed");
-    print_sorted(text, threads, "allocation_count", print_thread);
 }
 
 /* ---- Vulkan --------------------------------------------------------------------------------------- */
@@ -422,7 +367,7 @@ static void print_device(const struct text *text, const json_t *device)
                 ? ", a software driver: its memory is the process's own"
                 : "");
     print_sorted(text, mt_json_get(device, "heaps"), "current_bytes", print_device_heap);
-    struct text all = {text->out, 100, 0};
+    struct text all = {text->out, 100, 100, NULL};
     print_sorted(&all, mt_json_get(device, "memory_types"), "current_bytes", print_device_type);
     print_memory_sum(text, device);
     print_sorted(text, mt_json_get(device, "allocations"), "size_bytes", print_allocation);
@@ -454,10 +399,48 @@ static void print_percentiles(const struct text *text, const char *what, const j
             form(part, "p95"), form(part, "p99"), form(part, "max"));
 }
 
-static void print_worst(const struct text *text, const json_t *row)
+static void print_kept(const struct text *text, const json_t *report, const json_t *row)
 {
-    fprintf(text->out, "    frame %-10s %12s allocations  %11s  %s\n", count_of(row, "frame"),
-            count_of(row, "allocation_count"), bytes_of(row, "bytes"), ns_of(row, "duration_ns"));
+    fprintf(text->out, "    frame %-8s %10s  %10s allocations  %11s", count_of(row, "frame"),
+            ns_of(row, "duration_ns"), count_of(row, "allocation_count"), bytes_of(row, "bytes"));
+    if (mt_json_get_i64(row, "device_allocation_count"))
+        fprintf(text->out, "  device memory: %s in %s, driver %s", bytes_of(row, "device_bytes"),
+                count_of(row, "device_allocation_count"), ns_of(row, "device_ns"));
+    fputc('\n', text->out);
+    mt_frame_stacks_text(text->out, report, row, 3);
+}
+
+static void print_kept_list(const struct text *text, const json_t *report, const json_t *list, const char *heading)
+{
+    size_t index;
+    const json_t *row;
+    if (json_array_size(list)) fprintf(text->out, "  %s\n", heading);
+    json_array_foreach((json_t *)list, index, row)
+    {
+        if (index < text->details) print_kept(text, report, row);
+    }
+}
+
+static void print_hitches(const struct text *text, const json_t *report, const json_t *hitches)
+{
+    const json_t *recent = mt_json_get(hitches, "recent");
+    if (!mt_json_get_i64(hitches, "count")) return;
+    fprintf(
+        text->out,
+        "  hitches: %s frames longer than %s (twice the median of %s, and 4 ms more than it)\n"
+        "    of the %s in the last %s frames %s had more allocations than 95 %% of all frames, %s allocated device "
+        "memory, %s neither\n",
+        count_of(hitches, "count"), ns_of(hitches, "threshold_ns"), ns_of(hitches, "median_ns"),
+        count_of(recent, "count"), count_of(recent, "frame_count"), count_of(recent, "with_many_allocations"),
+        count_of(recent, "with_device_allocations"), count_of(recent, "with_neither"));
+    if (json_is_real(mt_json_get(recent, "correlation_allocations")))
+        fprintf(text->out, "    correlation of a frame's time with its allocations %.2f",
+                mt_json_get_real(recent, "correlation_allocations"));
+    if (json_is_real(mt_json_get(recent, "correlation_device_ns")))
+        fprintf(text->out, ", with the driver's time for device memory %.2f",
+                mt_json_get_real(recent, "correlation_device_ns"));
+    fputc('\n', text->out);
+    print_kept_list(text, report, mt_json_get(hitches, "longest"), "longest frames:");
 }
 
 static void print_frames(const struct text *text, const json_t *report)
@@ -469,8 +452,33 @@ static void print_frames(const struct text *text, const json_t *report)
     print_percentiles(text, "allocations / frame", mt_json_get(frames, "allocations_per_frame"), count_of);
     print_percentiles(text, "bytes / frame", mt_json_get(frames, "bytes_per_frame"), bytes_of);
     print_percentiles(text, "time / frame", mt_json_get(frames, "duration_ns"), ns_of);
-    if (json_array_size(mt_json_get(frames, "worst"))) fprintf(text->out, "  most allocations:\n");
-    print_sorted(text, mt_json_get(frames, "worst"), "allocation_count", print_worst);
+    print_hitches(text, report, mt_json_get(frames, "hitches"));
+    print_kept_list(text, report, mt_json_get(frames, "worst"), "most allocations:");
+}
+
+static void print_tag_budgets(const struct text *text, const json_t *tags)
+{
+    size_t index;
+    const json_t *row;
+    json_array_foreach((json_t *)tags, index, row)
+    {
+        if (!mt_json_get_i64(row, "budget_bytes")) continue;
+        fprintf(text->out, "  budget of %s: %s (%s)\n", mt_json_get_text(row, "tag"), bytes_of(row, "budget_bytes"),
+                mt_json_get_text(row, "budget_state"));
+    }
+}
+
+/* What each list is sorted by where nothing was asked for: what a game pays for in each frame. */
+static void print_views(const struct text *text, const json_t *report)
+{
+    static const enum mt_view views[] = {MT_VIEW_MODULE, MT_VIEW_THREAD, MT_VIEW_TAG, MT_VIEW_SIZE};
+    const json_t *tags = mt_json_get(mt_json_get(report, "cpu"), "tags");
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++) {
+        if (views[i] == MT_VIEW_TAG && json_array_size(tags) < 2) continue; /* only "default": the totals above */
+        mt_view_section(text->out, report, views[i], text->sort, views[i] == MT_VIEW_SIZE ? "live" : "frame",
+                        text->rows);
+    }
+    print_tag_budgets(text, tags);
 }
 
 /* ---- the rest ------------------------------------------------------------------------------------------- */
@@ -514,18 +522,18 @@ static void print_dropped(const struct text *text, const json_t *report)
     if (titled) fputc('\n', text->out);
 }
 
-void mt_report_text(FILE *out, const json_t *report, size_t rows)
+void mt_report_text(FILE *out, const json_t *report, size_t rows, const char *sort)
 {
-    struct text text = {out, rows, mt_json_get_i64(mt_json_get(report, "frames"), "count")};
+    size_t all = rows ? rows : 10, details = rows ? rows : 5;
+    struct text text = {out, all, details, sort};
     print_process(&text, report);
+    mt_summary_text(out, report);
     print_memory(&text, report);
+    print_frames(&text, report);
+    print_views(&text, report);
     print_heap(&text, report);
     print_devices(&text, report);
-    print_frames(&text, report);
-    print_classes(&text, report);
-    print_tags(&text, report);
-    print_threads(&text, report);
-    mt_stacks_text(out, mt_json_get(report, "cpu"), rows);
+    mt_stacks_text(out, report, details);
     print_categories(&text, report);
     print_trend(&text, report);
     print_events(&text, report);

@@ -1,63 +1,21 @@
 /*
  * Prints the stacks of a report by what they hold and do: live, at the peak,
- * in total, temporary; then modules, leaks and lifetimes. One thread.
+ * in total, temporary; then leaks and lifetimes. One thread.
  */
 #include "stacks_text.h"
 
 #include "human.h"
 #include "json_build.h"
+#include "views_text.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAMES_SHOWN = 8, NAME_SHOWN = 100, BAR = 30 };
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
+enum { FRAMES_SHOWN = 8, BAR = 30 };
 
 /* ---- one stack ------------------------------------------------------------------------ */
-
-static void print_frame(FILE *out, const json_t *frame)
-{
-    const char *function = mt_json_get_text(frame, "function"),
-               *module = base_name(mt_json_get_text(frame, "module"));
-    const char *file = mt_json_get_text(frame, "file"), *offset = mt_json_get_text(frame, "offset");
-    fputs("        ", out);
-    if (*function)
-        fprintf(out, "%.*s%s", NAME_SHOWN, function, strlen(function) > NAME_SHOWN ? "..." : "");
-    else if (*module)
-        fprintf(out, "%s+%s", module, offset);
-    else
-        fputs(mt_json_get_text(frame, "address"), out);
-    if (*file) fprintf(out, "  %s:%" PRId64, base_name(file), mt_json_get_i64(frame, "line"));
-    if (*function && *module) fprintf(out, "  (%s)", module);
-    if (json_is_true(mt_json_get(frame, "inlined"))) fputs("  [inlined]", out);
-    fputc('\n', out);
-}
-
-/* Frames of the C++ library between the program and the allocator say nothing that the program's own do not. */
-static bool is_library_frame(const json_t *frame)
-{
-    const char *function = mt_json_get_text(frame, "function");
-    return !strncmp(function, "std::", 5) || !strncmp(function, "__gnu_cxx::", 11) ||
-           !strncmp(function, "void std::", 10) || !strncmp(function, "operator new", 12);
-}
-
-static void print_frames(FILE *out, const json_t *stack)
-{
-    const json_t *frames = mt_json_get(stack, "frames");
-    size_t count = json_array_size(frames), first = 0;
-    while (first < count && is_library_frame(json_array_get(frames, first))) first++;
-    if (first == count) first = 0;
-    if (first) fprintf(out, "        ... %zu frames of the C++ library\n", first);
-    for (size_t i = first; i < count && i < first + FRAMES_SHOWN; i++) print_frame(out, json_array_get(frames, i));
-    if (count > first + FRAMES_SHOWN) fprintf(out, "        ... %zu more frames\n", count - first - FRAMES_SHOWN);
-}
 
 static void print_numbers(FILE *out, const json_t *stack, const char *key, bool is_bytes)
 {
@@ -81,7 +39,7 @@ static void print_stack(FILE *out, json_t *printed, const json_t *stack, const c
     print_numbers(out, stack, key, is_bytes);
     fputs(is_known ? ", see above\n" : "\n", out);
     if (is_known) return;
-    print_frames(out, stack);
+    mt_stack_frames_text(out, stack, FRAMES_SHOWN, 8);
     json_object_set_new(printed, id, json_true());
 }
 
@@ -98,25 +56,6 @@ static void print_stacks(FILE *out, json_t *printed, const json_t *stacks, const
 }
 
 /* ---- the others ---------------------------------------------------------------------------- */
-
-static void print_modules(FILE *out, const json_t *modules, size_t limit)
-{
-    size_t count;
-    struct mt_json_row *rows = mt_json_sort_rows(modules, "total_bytes", &count);
-    if (count && rows[0].key > 0)
-        fprintf(out, "\nModules that called malloc or new\n  %12s %12s %12s %12s   %s\n", "live", "at peak",
-                "in all", "calls", "module");
-    for (size_t i = 0; i < count && i < limit && rows[i].key > 0; i++) {
-        char live[MT_HUMAN_BYTES], peak[MT_HUMAN_BYTES], total[MT_HUMAN_BYTES], calls[MT_HUMAN_BYTES];
-        const char *path = mt_json_get_text(rows[i].row, "path");
-        fprintf(
-            out, "  %12s %12s %12s %12s   %s\n", mt_human_bytes(live, mt_json_get_i64(rows[i].row, "live_bytes")),
-            mt_human_bytes(peak, mt_json_get_i64(rows[i].row, "peak_bytes")), mt_human_bytes(total, rows[i].key),
-            mt_human_count(calls, mt_json_get_i64(rows[i].row, "total_count")),
-            *path ? base_name(path) : "(generated or unknown code)");
-    }
-    free(rows);
-}
 
 static void print_histogram(FILE *out, const json_t *buckets, const char *heading, bool is_time)
 {
@@ -142,21 +81,25 @@ static void print_histogram(FILE *out, const json_t *buckets, const char *headin
     }
 }
 
-static void print_leaks(FILE *out, const json_t *cpu)
+static void print_leaks(FILE *out, json_t *printed, const json_t *report, size_t limit)
 {
-    const json_t *leaks = mt_json_get(cpu, "leaks");
+    const json_t *leaks = mt_json_get(mt_json_get(report, "cpu"), "leaks"), *leak;
     int64_t bytes = 0, count = 0;
     size_t index;
-    const json_t *leak;
     char text[MT_HUMAN_BYTES], blocks[MT_HUMAN_BYTES];
     json_array_foreach((json_t *)leaks, index, leak)
     {
         bytes += mt_json_get_i64(leak, "live_bytes");
         count += mt_json_get_i64(leak, "live_count");
     }
-    if (json_array_size(leaks))
-        fprintf(out, "\nStill allocated at the end: %s in %s blocks from %zu stacks (see live above)\n",
-                mt_human_bytes(text, bytes), mt_human_count(blocks, count), json_array_size(leaks));
+    if (!json_array_size(leaks)) return;
+    fprintf(out, "\nNever freed: %s in %s blocks from %zu stacks\n", mt_human_bytes(text, bytes),
+            mt_human_count(blocks, count), json_array_size(leaks));
+    json_array_foreach((json_t *)leaks, index, leak)
+    {
+        const json_t *stack = index < limit ? mt_report_stack(report, mt_json_get_i64(leak, "stack")) : NULL;
+        if (stack) print_stack(out, printed, stack, "live_bytes", true);
+    }
 }
 
 static void print_suspects(FILE *out, const json_t *suspects, size_t limit)
@@ -175,8 +118,9 @@ static void print_suspects(FILE *out, const json_t *suspects, size_t limit)
     }
 }
 
-void mt_stacks_text(FILE *out, const json_t *cpu, size_t rows)
+void mt_stacks_text(FILE *out, const json_t *report, size_t rows)
 {
+    const json_t *cpu = mt_json_get(report, "cpu");
     const json_t *summary = mt_json_get(cpu, "stack_summary"), *stacks = mt_json_get(cpu, "stacks");
     const char *mode = mt_json_get_text(summary, "mode");
     if (!strcmp(mode, "off") || !json_array_size(stacks)) return;
@@ -195,11 +139,10 @@ void mt_stacks_text(FILE *out, const json_t *cpu, size_t rows)
     print_stacks(out, printed, stacks, "Stacks that allocated most bytes", "total_bytes", rows);
     print_stacks(out, printed, stacks, "Stacks that allocated most often", "total_count", rows);
     print_stacks(out, printed, stacks, "Stacks whose blocks were freed at once", "temporary_count", rows);
-    json_decref(printed);
-    print_modules(out, mt_json_get(cpu, "modules"), rows);
     const json_t *lifetimes = mt_json_get(cpu, "lifetimes");
     print_histogram(out, mt_json_get(lifetimes, "time_ns"), "How long blocks lived", true);
     print_histogram(out, mt_json_get(lifetimes, "frames"), "How many frames blocks lived", false);
     print_suspects(out, mt_json_get(cpu, "leak_suspects"), rows);
-    print_leaks(out, cpu);
+    print_leaks(out, printed, report, rows);
+    json_decref(printed);
 }

@@ -10,6 +10,6 @@
 
 /* Prints the sections about stacks, modules, leaks and lifetimes, `rows` rows each; nothing where stacks were off.
  */
-void mt_stacks_text(FILE *out, const json_t *cpu, size_t rows);
+void mt_stacks_text(FILE *out, const json_t *report, size_t rows);
 
 #endif
