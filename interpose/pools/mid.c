@@ -6,6 +6,7 @@
 #include "mid.h"
 #include "balance.h"
 #include "lock.h"
+#include "mid_cache.h"
 #include "os.h"
 #include "spans.h"
 #include "stats.h"
@@ -27,11 +28,13 @@ enum {
 
 /* Where a block starts: how large it is, its id in the engine, and what was noted of it. 0 elsewhere. */
 struct mark {
-    _Atomic uint32_t granules;
-    uint32_t id;
+    _Atomic uint32_t granules; /* 0 also while the block waits in a cache */
+    uint32_t id;               /* with IS_USED_AGAIN where it has waited there: its content is old */
     uint32_t requested;
     uint32_t origin;
 };
+
+static const uint32_t IS_USED_AGAIN = UINT32_C(1) << 31;
 
 struct chunk {
     _Alignas(MT_RECORD_ALIGN) char *base;
@@ -51,6 +54,7 @@ struct arena {
     uint64_t dirty_granules, last_look_ns;
     uint64_t published[PUBLISHED];
     _Atomic uint64_t largest_free;
+    _Atomic uint64_t look_after_ns; /* when idle memory is to be looked at next; to be asked without the lock */
     size_t record_bytes;
     _Atomic bool is_started;
     struct mt_tlsf tlsf;
@@ -73,6 +77,16 @@ static uint64_t purge_delay_ns = UINT64_C(1000000000);
 
 enum change { COUNT, SET, CLEAR };
 
+/* In words: the machine's own instruction is not to be had everywhere, and most words are empty or full. */
+static unsigned count_bits(uint64_t word)
+{
+    if (!word || word == UINT64_MAX) return word ? 64 : 0;
+    word -= word >> 1 & UINT64_C(0x5555555555555555);
+    word = (word & UINT64_C(0x3333333333333333)) + (word >> 2 & UINT64_C(0x3333333333333333));
+    word = (word + (word >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (unsigned)(word * UINT64_C(0x0101010101010101) >> 56);
+}
+
 /* Counts the bits of a range that are set, then changes the range. */
 static size_t bits_change(_Atomic uint64_t *bits, size_t first, size_t count, enum change change)
 {
@@ -83,7 +97,7 @@ static size_t bits_change(_Atomic uint64_t *bits, size_t first, size_t count, en
         uint64_t mask = (in_word == 64 ? ~UINT64_C(0) : (UINT64_C(1) << in_word) - 1) << (first % 64);
         _Atomic uint64_t *word = &bits[first / 64];
         uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
-        set += (size_t)__builtin_popcountll(value & mask);
+        set += count_bits(value & mask);
         if (change == SET) atomic_store_explicit(word, value | mask, memory_order_relaxed);
         if (change == CLEAR) atomic_store_explicit(word, value & ~mask, memory_order_relaxed);
         first += in_word;
@@ -141,6 +155,9 @@ static void publish(struct arena *arena)
     PUBLISH_CHANGE(tlsf_free_count, 3);
     PUBLISH_CHANGE(tlsf_chunk_count, 4);
     memcpy(arena->published, now, sizeof now);
+    atomic_store_explicit(&arena->look_after_ns,
+                          arena->dirty_granules ? arena->last_look_ns + purge_delay_ns : UINT64_MAX,
+                          memory_order_relaxed);
     uint64_t own = mt_tlsf_largest_free(&arena->tlsf);
     if (own == atomic_load_explicit(&arena->largest_free, memory_order_relaxed)) return;
     atomic_store_explicit(&arena->largest_free, own, memory_order_relaxed);
@@ -214,6 +231,8 @@ static bool ensure_records(struct arena *arena)
     return true;
 }
 
+static void empty_caches(bool is_idle_only);
+
 /* ---- purging ---------------------------------------------------------------------------- */
 
 /* Purges the touched granules of a free range that are aged, or all of them. */
@@ -258,13 +277,16 @@ static size_t purge_locked(struct arena *arena, bool is_all, size_t enough)
     return bytes;
 }
 
-static void look_at_clock_locked(struct arena *arena)
+/* True when caches are to be looked at too. */
+static bool look_at_clock_locked(struct arena *arena)
 {
-    if (!arena->dirty_granules) return;
+    if (!arena->dirty_granules) return false;
     uint64_t now = mt_now_coarse_ns();
-    if (now - arena->last_look_ns < purge_delay_ns) return;
-    if (arena->last_look_ns) purge_locked(arena, false, SIZE_MAX);
+    if (now - arena->last_look_ns < purge_delay_ns) return false;
+    bool is_first = !arena->last_look_ns;
+    if (!is_first) purge_locked(arena, false, SIZE_MAX);
     arena->last_look_ns = now;
+    return !is_first;
 }
 
 size_t mt_mid_purge_all(void)
@@ -275,6 +297,7 @@ size_t mt_mid_purge_all(void)
 size_t mt_mid_purge_some(size_t enough)
 {
     size_t bytes = 0;
+    empty_caches(false);
     for (unsigned i = 0; i < ARENAS && bytes < enough; i++) {
         mt_lock_take(&arenas[i].lock);
         if (arenas[i].is_started) bytes += purge_locked(&arenas[i], true, enough - bytes);
@@ -371,20 +394,77 @@ static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsig
     return at;
 }
 
-static void arena_free(struct chunk *chunk, void *block, bool is_clean)
+/* The block's mark says already that no block lies there. */
+static void arena_free(void *block, size_t granules, bool is_clean)
 {
+    struct chunk *chunk = mt_entry_record(mt_pagemap_entry(block));
     struct arena *arena = chunk->arena;
     size_t first = granule_of(chunk, block);
     mt_lock_take(&arena->lock);
-    size_t granules = atomic_load_explicit(&chunk->marks[first].granules, memory_order_relaxed);
-    uint32_t id = chunk->marks[first].id;
-    atomic_store_explicit(&chunk->marks[first].granules, 0, memory_order_relaxed);
+    uint32_t id = chunk->marks[first].id & ~IS_USED_AGAIN;
     bits_change(chunk->touched, first, granules, is_clean ? CLEAR : SET);
     if (!is_clean) arena->dirty_granules += granules;
     mt_tlsf_free(&arena->tlsf, id);
-    look_at_clock_locked(arena);
+    bool is_time = look_at_clock_locked(arena);
     publish(arena);
     mt_lock_give(&arena->lock);
+    if (is_time) empty_caches(true);
+}
+
+/* Takes the block's mark away; its granules. */
+static size_t unmark(void *block)
+{
+    struct chunk *chunk = mt_entry_record(mt_pagemap_entry(block));
+    struct mark *mark = &chunk->marks[granule_of(chunk, block)];
+    size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
+    atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
+    return granules;
+}
+
+static void empty_caches(bool is_idle_only)
+{
+    struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 1];
+    for (unsigned slot = 0; slot < MT_MID_CACHE_SLOTS; slot++) {
+        unsigned count = mt_mid_cache_empty(slot, is_idle_only, others);
+        while (count-- > 0) arena_free(others[count].block, others[count].bytes / GRANULE, false);
+    }
+}
+
+static void *cached_allocate(size_t bytes, size_t *usable)
+{
+    struct mt_mid_cached found;
+    if (bytes > MT_MID_CACHE_BYTES || !mt_mid_cache_take(bytes, &found)) return NULL;
+    struct chunk *chunk = mt_entry_record(mt_pagemap_entry(found.block));
+    struct mark *mark = &chunk->marks[granule_of(chunk, found.block)];
+    mark->id |= IS_USED_AGAIN;
+    atomic_store_explicit(&mark->granules, (uint32_t)(found.bytes / GRANULE), memory_order_relaxed);
+    *usable = found.bytes;
+    return found.block;
+}
+
+/* What idles in an arena goes back also while all requests are served by the caches. */
+static void look_at_arena(struct arena *arena)
+{
+    if (mt_now_coarse_ns() < atomic_load_explicit(&arena->look_after_ns, memory_order_relaxed)) return;
+    mt_lock_take(&arena->lock);
+    bool is_time = look_at_clock_locked(arena);
+    publish(arena);
+    mt_lock_give(&arena->lock);
+    if (is_time) empty_caches(true);
+}
+
+static void cached_free(void *block)
+{
+    struct chunk *chunk = mt_entry_record(mt_pagemap_entry(block));
+    struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 1];
+    size_t granules = unmark(block);
+    if (granules * GRANULE > MT_MID_CACHE_BYTES) {
+        arena_free(block, granules, false);
+        return;
+    }
+    unsigned count = mt_mid_cache_put((struct mt_mid_cached){block, granules * GRANULE}, others);
+    while (count-- > 0) arena_free(others[count].block, others[count].bytes / GRANULE, false);
+    look_at_arena(chunk->arena);
 }
 
 static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, size_t *usable)
@@ -393,7 +473,7 @@ static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, size_t 
     size_t first = granule_of(chunk, block), wanted = (bytes + GRANULE - 1) >> GRANULE_SHIFT;
     mt_lock_take(&arena->lock);
     size_t now = atomic_load_explicit(&chunk->marks[first].granules, memory_order_relaxed);
-    bool is_done = mt_tlsf_resize(&arena->tlsf, chunk->marks[first].id, bytes);
+    bool is_done = mt_tlsf_resize(&arena->tlsf, chunk->marks[first].id & ~IS_USED_AGAIN, bytes);
     size_t fresh = 0;
     if (is_done && wanted > now) {
         size_t dirty = bits_change(chunk->touched, first + now, wanted - now, COUNT);
@@ -419,6 +499,10 @@ void mt_mid_clear(void *block, size_t bytes)
     if (mt_entry_class(entry) != MT_ENTRY_MID) return;
     struct chunk *chunk = mt_entry_record(entry);
     size_t first = granule_of(chunk, block), count = (bytes + GRANULE - 1) >> GRANULE_SHIFT;
+    if (chunk->marks[first].id & IS_USED_AGAIN) {
+        memset(block, 0, bytes);
+        return;
+    }
     for (size_t i = 0; i < count;) {
         size_t from = i;
         while (i < count && bit_is_set(chunk->touched, first + i)) i++;
@@ -510,6 +594,11 @@ void *mt_mid_allocate(size_t bytes, size_t alignment, unsigned room, unsigned ho
         *is_zero = true;
         return huge_allocate(bytes, alignment, usable);
     }
+    void *cached = room == 1 && alignment <= GRANULE ? cached_allocate(bytes, usable) : NULL;
+    if (cached) {
+        *is_zero = false;
+        return cached;
+    }
     return arena_allocate(bytes, alignment, room, home, usable, is_zero);
 }
 
@@ -554,14 +643,14 @@ void mt_mid_free(void *block, uint64_t entry)
     if (mt_entry_class(entry) == MT_ENTRY_HUGE)
         huge_free(mt_entry_record(entry));
     else
-        arena_free(mt_entry_record(entry), block, false);
+        cached_free(block);
 }
 
 void mt_mid_move(void *from, uint64_t entry, void *to)
 {
     size_t bytes = mt_mid_usable(from, entry);
     if (mt_entry_class(entry) == MT_ENTRY_MID && bytes >= MOVE_PAGES_FROM && mt_os_move_content(from, to, bytes)) {
-        arena_free(mt_entry_record(entry), from, true);
+        arena_free(from, unmark(from), true);
         return;
     }
     memcpy(to, from, bytes);

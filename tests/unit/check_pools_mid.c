@@ -1,0 +1,187 @@
+/*
+ * Middle blocks that wait for their next use, and blocks that grow little by
+ * little: what they promise, and that they do not pin memory.
+ */
+#include "core_support.h"
+#include "mid.h"
+#include "mid_cache.h"
+#include "pools.h"
+#include "stats.h"
+
+#include <check.h>
+#include <pthread.h>
+#include <stdint.h>
+
+static struct mt_core core;
+
+static void attach(void)
+{
+    ck_assert(mt_pools_attach(mt_shard_claim(&core, mt_gettid(), "test")));
+}
+
+static void detach(void)
+{
+    struct mt_shard *shard = mt_theap_self->shard;
+    mt_pools_detach();
+    mt_shard_retire(&core, shard);
+}
+
+static void set_up(void)
+{
+    set_up_core(&core);
+    ck_assert(mt_pools_start(&core, NULL));
+    mt_pools_publish(&core);
+    attach();
+}
+
+static void tear_down(void)
+{
+    tear_down_core(&core);
+}
+
+static struct mt_shard_sum sum(void)
+{
+    struct mt_shard_sum result;
+    mt_shards_sum(core.segment, &result);
+    return result;
+}
+
+START_TEST(a_middle_block_is_handed_out_again_at_once)
+{
+    void *first = mt_pools_allocate(100000);
+    mt_pools_free(first);
+    ck_assert_uint_eq(mt_pools_usable(first), 0); /* it is nobody's now */
+    ck_assert(mt_pools_owns(first));
+    void *other = mt_pools_allocate(200000), *second = mt_pools_allocate(99000);
+    ck_assert_ptr_eq(second, first);
+    ck_assert_ptr_ne(other, first);
+    ck_assert_uint_ge(mt_pools_usable(second), 99000);
+    mt_pools_free(other);
+    mt_pools_free(second);
+    ck_assert_int_eq(sum().live_bytes, 0);
+    ck_assert_uint_eq(sum().allocation_count, 3);
+    ck_assert_uint_eq(sum().free_count, 3);
+}
+END_TEST
+
+START_TEST(a_middle_block_that_is_freed_twice_waits_once)
+{
+    void *block = mt_pools_allocate(100000);
+    mt_pools_free(block);
+    mt_pools_free(block);
+    void *one = mt_pools_allocate(100000), *two = mt_pools_allocate(100000);
+    ck_assert_ptr_ne(one, two);
+    ck_assert_uint_eq(sum().free_count, 1);
+}
+END_TEST
+
+START_TEST(a_middle_block_used_again_reads_as_zero_for_calloc)
+{
+    for (unsigned round = 0; round < 50; round++) {
+        size_t bytes = 40000 + round * 20000;
+        unsigned char *block = mt_pools_allocate_zeroed(bytes);
+        for (size_t i = 0; i < bytes; i++) ck_assert_uint_eq(block[i], 0);
+        memset(block, 0xee, mt_pools_usable(block));
+        mt_pools_free(block);
+    }
+}
+END_TEST
+
+START_TEST(waiting_blocks_are_few_and_go_back_when_trimmed)
+{
+    void *blocks[100];
+    for (unsigned i = 0; i < 100; i++) memset(blocks[i] = mt_pools_allocate(120000), 1, 120000);
+    for (unsigned i = 0; i < 100; i++) mt_pools_free(blocks[i]);
+    ck_assert_uint_le(core.segment->pools.tlsf_used_bytes, MT_MID_CACHE_BYTES);
+    mt_pools_trim();
+    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+    ck_assert_uint_eq(core.segment->pools.tlsf_dirty_bytes, 0);
+}
+END_TEST
+
+static void *exchanges(void *argument)
+{
+    static _Atomic(unsigned char *) shared[16];
+    attach();
+    for (unsigned i = 0; i < 20000; i++) {
+        size_t bytes = 40000 + i % 7 * 30000;
+        unsigned char *block = mt_pools_allocate(bytes);
+        block[0] = block[bytes - 1] = (unsigned char)(i % 7 + 1);
+        unsigned char *old = atomic_exchange(&shared[i % 16], block);
+        if (!old) continue;
+        size_t kind = old[0] - 1u;
+        ck_assert_uint_lt(kind, 7);
+        ck_assert_uint_eq(old[40000 + kind * 30000 - 1], old[0]);
+        old[0] = 0;
+        mt_pools_free(old);
+    }
+    detach();
+    return argument;
+}
+
+START_TEST(threads_never_share_a_middle_block)
+{
+    pthread_t threads[3];
+    for (unsigned i = 0; i < 3; i++) pthread_create(&threads[i], NULL, exchanges, NULL);
+    for (unsigned i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    ck_assert_uint_eq(sum().allocation_count - sum().free_count, 16);
+}
+END_TEST
+
+START_TEST(a_block_that_creeps_moves_seldom_and_keeps_its_content)
+{
+    unsigned moves = 0, steps = 0;
+    size_t bytes = 100;
+    unsigned char *text = mt_pools_allocate(bytes);
+    memset(text, 7, bytes);
+    for (; bytes < 3000000; steps++) {
+        size_t next = bytes + bytes / 10 + 8;
+        unsigned char *grown = mt_pools_reallocate(text, next);
+        ck_assert_ptr_nonnull(grown);
+        ck_assert_uint_ge(mt_pools_usable(grown), next);
+        moves += grown != text;
+        text = grown;
+        for (size_t i = 0; i < bytes; i += bytes / 50 + 1) ck_assert_uint_eq(text[i], 7);
+        ck_assert_uint_eq(text[bytes - 1], 7);
+        memset(text, 7, next);
+        bytes = next;
+    }
+    ck_assert_uint_gt(steps, 90);
+    ck_assert_uint_le(moves, steps / 3);
+    ck_assert_uint_le(mt_pools_usable(text), bytes + bytes / 4 + 4096);
+    ck_assert_uint_eq(sum().realloc_count, steps);
+    mt_pools_free(text);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
+START_TEST(a_block_that_doubles_gets_no_slack)
+{
+    void *block = mt_pools_allocate(64);
+    for (size_t bytes = 128; bytes <= 16384; bytes *= 2) {
+        block = mt_pools_reallocate(block, bytes);
+        ck_assert_uint_eq(mt_pools_usable(block), bytes);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("pools_mid");
+    TCase *tests = tcase_create("mid");
+    tcase_set_timeout(tests, 120);
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, a_middle_block_is_handed_out_again_at_once);
+    tcase_add_test(tests, a_middle_block_that_is_freed_twice_waits_once);
+    tcase_add_test(tests, a_middle_block_used_again_reads_as_zero_for_calloc);
+    tcase_add_test(tests, waiting_blocks_are_few_and_go_back_when_trimmed);
+    tcase_add_test(tests, threads_never_share_a_middle_block);
+    tcase_add_test(tests, a_block_that_creeps_moves_seldom_and_keeps_its_content);
+    tcase_add_test(tests, a_block_that_doubles_gets_no_slack);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
