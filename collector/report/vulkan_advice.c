@@ -338,7 +338,7 @@ static void on_allocations_per_frame(const struct facts *facts, json_t *rows)
     char spent[MT_HUMAN_BYTES];
     uint64_t frame_count, most, mean_ns = ratio(facts->allocate_ns, facts->allocate_count);
     uint64_t count = recent_device_allocations(&facts->device->snapshot->segment->frames, &frame_count, &most);
-    if (frame_count < ENOUGH_FRAMES || count < frame_count) return;
+    if (frame_count < ENOUGH_FRAMES || count < frame_count || facts->is_pooled) return;
     const struct number numbers[] = {{"allocation_count", count},
                                      {"frame_count", frame_count},
                                      {"most_in_a_frame", most},

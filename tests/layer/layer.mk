@@ -3,11 +3,11 @@
 
 layer_test_dir := $(BUILD)/tests/layer
 LAYER_TESTS += $(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model tests/layer/lavapipe.sh \
-               tests/layer/stacking.sh tests/layer/call_log.sh
+               tests/layer/stacking.sh tests/layer/call_log.sh tests/layer/dawn.sh
 BENCH_PROGRAMS += $(BUILD)/tests/bench_layer
 
 # What the scripts run.
-LAYER_PROGRAMS := $(layer_test_dir)/segment_totals $(layer_test_dir)/lavapipe_client
+LAYER_PROGRAMS := $(layer_test_dir)/segment_totals $(layer_test_dir)/lavapipe_client $(layer_test_dir)/libmore_features.so
 check-layer: $(LAYER_PROGRAMS)
 
 $(layer_test_dir)/%.o: tests/layer/%.c
@@ -20,6 +20,11 @@ $(layer_test_dir)/check_layer: $(patsubst %,$(layer_test_dir)/check_layer_%.o,ch
 $(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model: %: %.o $(layer_support_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) -lpthread -lm
+
+$(layer_test_dir)/libmore_features.so: tests/layer/more_features.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(BASE_CFLAGS) -fPIC -shared $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $<
 
 $(layer_test_dir)/segment_totals: $(layer_test_dir)/segment_totals.o $(layer_test_dir)/segment_view.o
 	$(call say,LINK,$@)

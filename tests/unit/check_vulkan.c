@@ -712,6 +712,7 @@ int main(void)
     tcase_add_test(advice, pools_where_the_driver_is_slow);
     tcase_add_test(advice, no_pools_where_the_driver_is_fast_or_hardly_called);
     tcase_add_test(advice, advice_stays_after_its_reason_is_gone);
+    tcase_set_timeout(packing, 120);
     tcase_add_test(packing, what_never_meets_shares_memory);
     tcase_add_test(packing, what_meets_in_one_frame_does_not);
     tcase_add_test(packing, packing_keeps_alignment);
