@@ -12,6 +12,11 @@
 #include <pthread.h>
 #include <stdint.h>
 
+/* All from one place. */
+static const char caller;
+#define mt_pools_allocate(bytes)        mt_pools_allocate(bytes, &caller)
+#define mt_pools_allocate_zeroed(bytes) mt_pools_allocate_zeroed(bytes, &caller)
+
 static struct mt_core core;
 
 static void attach(void)
@@ -48,11 +53,11 @@ static struct mt_shard_sum sum(void)
 
 START_TEST(a_middle_block_is_handed_out_again_at_once)
 {
-    void *first = mt_pools_allocate(100000, NULL);
+    void *first = mt_pools_allocate(100000);
     mt_pools_free(first);
     ck_assert_uint_eq(mt_pools_usable(first), 0); /* it is nobody's now */
     ck_assert(mt_pools_owns(first));
-    void *other = mt_pools_allocate(200000, NULL), *second = mt_pools_allocate(99000, NULL);
+    void *other = mt_pools_allocate(200000), *second = mt_pools_allocate(99000);
     ck_assert_ptr_eq(second, first);
     ck_assert_ptr_ne(other, first);
     ck_assert_uint_ge(mt_pools_usable(second), 99000);
@@ -66,10 +71,10 @@ END_TEST
 
 START_TEST(a_middle_block_that_is_freed_twice_waits_once)
 {
-    void *block = mt_pools_allocate(100000, NULL);
+    void *block = mt_pools_allocate(100000);
     mt_pools_free(block);
     mt_pools_free(block);
-    void *one = mt_pools_allocate(100000, NULL), *two = mt_pools_allocate(100000, NULL);
+    void *one = mt_pools_allocate(100000), *two = mt_pools_allocate(100000);
     ck_assert_ptr_ne(one, two);
     ck_assert_uint_eq(sum().free_count, 1);
 }
@@ -79,7 +84,7 @@ START_TEST(a_middle_block_used_again_reads_as_zero_for_calloc)
 {
     for (unsigned round = 0; round < 50; round++) {
         size_t bytes = 40000 + round * 20000;
-        unsigned char *block = mt_pools_allocate_zeroed(bytes, NULL);
+        unsigned char *block = mt_pools_allocate_zeroed(bytes);
         for (size_t i = 0; i < bytes; i++) ck_assert_uint_eq(block[i], 0);
         memset(block, 0xee, mt_pools_usable(block));
         mt_pools_free(block);
@@ -90,7 +95,7 @@ END_TEST
 START_TEST(waiting_blocks_are_few_and_go_back_when_trimmed)
 {
     void *blocks[100];
-    for (unsigned i = 0; i < 100; i++) memset(blocks[i] = mt_pools_allocate(120000, NULL), 1, 120000);
+    for (unsigned i = 0; i < 100; i++) memset(blocks[i] = mt_pools_allocate(120000), 1, 120000);
     for (unsigned i = 0; i < 100; i++) mt_pools_free(blocks[i]);
     ck_assert_uint_le(core.segment->pools.tlsf_used_bytes, MT_MID_CACHE_BYTES);
     mt_pools_trim();
@@ -105,7 +110,7 @@ static void *exchanges(void *argument)
     attach();
     for (unsigned i = 0; i < 20000; i++) {
         size_t bytes = 40000 + i % 7 * 30000;
-        unsigned char *block = mt_pools_allocate(bytes, NULL);
+        unsigned char *block = mt_pools_allocate(bytes);
         block[0] = block[bytes - 1] = (unsigned char)(i % 7 + 1);
         unsigned char *old = atomic_exchange(&shared[i % 16], block);
         if (!old) continue;
@@ -132,7 +137,7 @@ START_TEST(a_block_that_creeps_moves_seldom_and_keeps_its_content)
 {
     unsigned moves = 0, steps = 0;
     size_t bytes = 100;
-    unsigned char *text = mt_pools_allocate(bytes, NULL);
+    unsigned char *text = mt_pools_allocate(bytes);
     memset(text, 7, bytes);
     for (; bytes < 3000000; steps++) {
         size_t next = bytes + bytes / 10 + 8;
@@ -157,7 +162,7 @@ END_TEST
 
 START_TEST(a_block_that_doubles_gets_no_slack)
 {
-    void *block = mt_pools_allocate(64, NULL);
+    void *block = mt_pools_allocate(64);
     for (size_t bytes = 128; bytes <= 16384; bytes *= 2) {
         block = mt_pools_reallocate(block, bytes);
         ck_assert_uint_eq(mt_pools_usable(block), bytes);
