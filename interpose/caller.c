@@ -13,15 +13,15 @@
 
 extern int _dl_find_object(void *address, struct dl_find_object *result) __attribute__((weak));
 
-/* The row of the object that the call lies in, plus 1; 0 for code that no object holds. */
+/* The first row of the object that the call lies in, plus 1; 0 for code that no object holds. */
 static uint32_t module_of(const void *caller)
 {
     struct dl_find_object object;
     void *inside = (void *)((uintptr_t)caller - 1); /* a return address belongs to the call in front of it */
     if (!_dl_find_object || _dl_find_object(inside, &object)) return 0;
-    return (uint32_t)(mt_module_seen(&mt_core, object.dlfo_link_map, (uintptr_t)object.dlfo_map_start,
-                                     (uintptr_t)object.dlfo_map_end) +
-                      1);
+    int row = mt_module_seen(&mt_core, object.dlfo_link_map, (uintptr_t)object.dlfo_map_start,
+                             (uintptr_t)object.dlfo_map_end);
+    return row < 0 ? 0 : mt_core.segment->attribution.modules.rows[row].first;
 }
 
 unsigned mt_caller_origin(const void *caller, const char *thread, uint32_t scope)

@@ -517,7 +517,7 @@ struct mt_module {
     _Atomic uint32_t state; /* 1 = complete; release */
     uint32_t first_generation;
     _Atomic uint32_t end_generation; /* 0 = in force; else first generation it is no longer valid in */
-    uint32_t reserved;
+    uint32_t first; /* the first row of the same file + 1: itself, or where it was loaded before */
     uint64_t base;       /* load address: address minus base is the object's own address */
     uint64_t start, end; /* mapped range */
     uint32_t build_id_bytes;
@@ -588,7 +588,7 @@ enum {
 struct mt_origin {
     _Atomic uint32_t state;                   /* 1 = complete; release */
     uint32_t next;                            /* next origin of the same bucket; 0 = none */
-    uint32_t module;                          /* row of the module table + 1; 0 = not known */
+    uint32_t module;                          /* first row of the module's file + 1; 0 = not known */
     uint32_t scope;                           /* 0 = none */
     int64_t inherited_bytes, inherited_count; /* live at fork, from the parent */
     char thread[MT_ORIGIN_THREAD_BYTES];

@@ -102,6 +102,16 @@ static void end_overlapped(struct mt_modules *modules, const struct mt_module *f
     if (has_ended) atomic_store_explicit(&modules->generation, generation + 1, memory_order_relaxed);
 }
 
+/* The first row of the same file, by path and build id. */
+static uint32_t first_of(const struct mt_modules *modules, const struct mt_module *fresh)
+{
+    for (const struct mt_module *row = modules->rows; row < fresh; row++)
+        if (row->build_id_bytes == fresh->build_id_bytes && !strcmp(row->path, fresh->path) &&
+            !memcmp(row->build_id, fresh->build_id, sizeof row->build_id))
+            return (uint32_t)(row - modules->rows) + 1;
+    return (uint32_t)(fresh - modules->rows) + 1;
+}
+
 static int add_row(struct mt_core *core, const char *path, uint64_t base, uint64_t start, uint64_t end)
 {
     struct mt_modules *modules = &core->segment->attribution.modules;
@@ -117,6 +127,7 @@ static int add_row(struct mt_core *core, const char *path, uint64_t base, uint64
     row->end = end;
     fill_path(core, row, path);
     read_headers(row);
+    row->first = first_of(modules, row);
     end_overlapped(modules, row);
     row->first_generation = LOAD(modules->generation);
     atomic_store_explicit(&row->state, 1, memory_order_release);

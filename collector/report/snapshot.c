@@ -288,10 +288,10 @@ static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *
     if (error) return error;
     tame_process(&snapshot->segment->process);
     tame_tables(snapshot);
-    error = mt_stacks_take(&snapshot->stacks, file, snapshot->segment->shards, snapshot->shard_limit);
+    /* Origins name modules: those are read after them. */
+    error = mt_origins_take(&snapshot->origins, file, snapshot->segment->shards, snapshot->shard_limit);
+    if (!error) error = mt_stacks_take(&snapshot->stacks, file, snapshot->segment->shards, snapshot->shard_limit);
     if (!error) error = mt_arenas_take(&snapshot->arenas, file, snapshot->segment, snapshot->shard_limit);
-    if (!error)
-        error = mt_origins_take(&snapshot->origins, file, snapshot->segment->shards, snapshot->shard_limit);
     return error ? error : copy_objects(snapshot, file);
 }
 

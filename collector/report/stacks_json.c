@@ -167,7 +167,8 @@ static struct rows make_rows(const struct mt_snapshot *snapshot)
     return rows;
 }
 
-/* Marks the first `limit` of each order, beside those that frames name; the last order is by live bytes, in which the list is written. */
+/* Marks the first `limit` of each order, beside those that frames name; the last order is by live bytes, in which
+ * the list is written. */
 static void choose(struct rows *rows, size_t limit)
 {
     int (*const orders[])(const void *, const void *) = {by_temporary, by_count, by_total, by_peak, by_live};
@@ -301,23 +302,45 @@ static json_t *summary_json(const struct mt_stacks *stacks, const struct rows *r
 /* ---- modules --------------------------------------------------------------------------------- */
 
 struct module_sum {
-    int64_t live_bytes, live_count, peak_bytes;
+    int64_t live_bytes, live_count, inherited_count, peak_bytes;
     uint64_t total_bytes, total_count;
 };
 
-/* A stack counts for the module that called the allocation function. */
-static void add_to_modules(const struct mt_stacks *stacks, const struct rows *rows, struct module_sum *sums)
+/* A stack counts for the module that called the allocation function. Without the live part where that is known
+ * better.
+ */
+static void add_to_modules(const struct mt_stacks *stacks, const struct rows *rows, bool peak_only,
+                           struct module_sum *sums)
 {
     for (size_t i = 0; i < rows->count; i++) {
         const struct mt_stack_copy *stack = rows->row[i].stack;
         const struct mt_module *module = mt_stacks_module(stacks, stack->frames[stack->record.depth - 1],
                                                           stack->record.generation);
         struct module_sum *sum = &sums[module ? (size_t)(module - stacks->modules) : stacks->module_count];
+        sum->peak_bytes += rows->row[i].peak_bytes;
+        if (peak_only) continue;
         sum->live_bytes += rows->row[i].live_bytes;
         sum->live_count += stack->record.at_peak_count + stack->record.since_count;
-        sum->peak_bytes += rows->row[i].peak_bytes;
         sum->total_bytes += stack->record.total_bytes;
         sum->total_count += stack->record.total_count;
+    }
+}
+
+/* What the pools counted by origin, exactly. */
+static void add_origins_to_modules(const struct mt_snapshot *snapshot, struct module_sum *sums)
+{
+    const struct mt_origins_copy *origins = &snapshot->origins;
+    size_t modules = snapshot->stacks.module_count;
+    for (size_t i = 0; i < origins->count; i++) {
+        const struct mt_origin *row = &origins->rows[i];
+        const struct mt_origin_sum *counted = &origins->sums[i];
+        struct module_sum *sum = &sums[row->module && row->module <= modules ? row->module - 1 : modules];
+        int64_t live = (int64_t)(counted->allocation_count - counted->free_count) + row->inherited_count;
+        sum->live_bytes += counted->live_bytes + row->inherited_bytes;
+        sum->live_count += live * MT_SCALE;
+        sum->inherited_count += row->inherited_count * MT_SCALE;
+        sum->total_bytes += counted->requested_bytes;
+        sum->total_count += counted->allocation_count * MT_SCALE;
     }
 }
 
@@ -328,7 +351,7 @@ static json_t *build_id_json(const struct mt_module *module)
     return *text ? json_string(text) : NULL;
 }
 
-static json_t *module_json(const struct mt_module *module, const struct module_sum *sum)
+static json_t *module_json(const struct mt_module *module, const struct module_sum *sum, bool is_exact)
 {
     json_t *part = json_object();
     mt_json_set(part, "path", module ? mt_json_text(module->path) : NULL);
@@ -343,19 +366,28 @@ static json_t *module_json(const struct mt_module *module, const struct module_s
     mt_json_set_i64(part, "peak_bytes", sum->peak_bytes);
     mt_json_set_u64(part, "total_bytes", sum->total_bytes);
     mt_json_set_i64(part, "total_count", scaled(sum->total_count));
+    mt_json_set_i64(part, "allocation_count", scaled(sum->total_count));
+    mt_json_set_i64(part, "free_count",
+                    scaled(sum->total_count) +
+                        llround((double)(sum->inherited_count - sum->live_count) / MT_SCALE));
+    mt_json_set_bool(part, "is_exact", is_exact);
     return part;
 }
 
-static json_t *modules_json(const struct mt_stacks *stacks, const struct rows *rows)
+static json_t *modules_json(const struct mt_snapshot *snapshot, const struct rows *rows)
 {
+    const struct mt_stacks *stacks = &snapshot->stacks;
+    bool has_origins = snapshot->origins.count && stacks->mode != MT_STACKS_ALL;
+    bool is_exact = has_origins || stacks->mode == MT_STACKS_ALL;
     json_t *list = json_array();
     struct module_sum *sums = calloc(stacks->module_count + 1, sizeof *sums);
     if (!sums) return list;
-    add_to_modules(stacks, rows, sums);
+    add_to_modules(stacks, rows, has_origins, sums);
+    if (has_origins) add_origins_to_modules(snapshot, sums);
     for (size_t i = 0; i < stacks->module_count; i++)
-        json_array_append_new(list, module_json(&stacks->modules[i], &sums[i]));
-    if (sums[stacks->module_count].total_count)
-        json_array_append_new(list, module_json(NULL, &sums[stacks->module_count]));
+        json_array_append_new(list, module_json(&stacks->modules[i], &sums[i], is_exact));
+    if (sums[stacks->module_count].total_count || sums[stacks->module_count].live_count)
+        json_array_append_new(list, module_json(NULL, &sums[stacks->module_count], is_exact));
     free(sums);
     return list;
 }
@@ -415,7 +447,7 @@ void mt_stacks_json_set(json_t *cpu, const struct mt_snapshot *snapshot, bool ha
     mt_snapshot_option(snapshot, "MEMTRACK_REPORT_STACKS", value, sizeof value);
     long limit = strtol(value, NULL, 10);
     choose(&rows, limit > 0 ? (size_t)limit : 500);
-    mt_json_set(cpu, "modules", modules_json(&snapshot->stacks, &rows));
+    mt_json_set(cpu, "modules", modules_json(snapshot, &rows));
     mt_json_set(cpu, "stack_summary", summary_json(&snapshot->stacks, &rows));
     mt_json_set(cpu, "stacks", list_json(snapshot, &rows));
     mt_json_set(cpu, "lifetimes", lifetimes_json(snapshot, &rows));

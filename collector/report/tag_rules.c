@@ -39,8 +39,8 @@ static const char *type_name(const json_t *value)
     return names[json_typeof(value)];
 }
 
-static const char *const pattern_names[MT_PATTERN_COUNT] = {"module", "symbol", "thread", "vulkan_name",
-                                                            "vulkan_kind"};
+static const char *const pattern_names[MT_PATTERN_COUNT] = {"module", "symbol",      "thread",
+                                                            "scope",  "vulkan_name", "vulkan_kind"};
 
 static int pattern_of(const char *key)
 {
@@ -59,9 +59,10 @@ static bool read_match(const struct reader *reader, const char *where, json_t *v
     {
         int which = pattern_of(key);
         if (which < 0)
-            return fail(reader,
-                        "%s: unknown key \"%s\"; a match has module, symbol, thread, vulkan_name or vulkan_kind",
-                        where, key);
+            return fail(
+                reader,
+                "%s: unknown key \"%s\"; a match has module, symbol, thread, scope, vulkan_name or vulkan_kind",
+                where, key);
         if (!json_is_string(pattern))
             return fail(reader, "%s.%s: a string is needed, this is %s", where, key, type_name(pattern));
         if (!*json_string_value(pattern)) return fail(reader, "%s.%s: the pattern is empty", where, key);
@@ -69,8 +70,10 @@ static bool read_match(const struct reader *reader, const char *where, json_t *v
         if (!match->pattern[which]) return fail(reader, "no memory");
     }
     bool is_vulkan = match->pattern[MT_PATTERN_VULKAN_NAME] || match->pattern[MT_PATTERN_VULKAN_KIND];
-    if (is_vulkan && match->pattern[MT_PATTERN_THREAD])
-        return fail(reader, "%s: thread cannot be combined with vulkan_name or vulkan_kind", where);
+    if (is_vulkan && (match->pattern[MT_PATTERN_THREAD] || match->pattern[MT_PATTERN_SCOPE]))
+        return fail(reader, "%s: thread and scope cannot be combined with vulkan_name or vulkan_kind", where);
+    if (match->pattern[MT_PATTERN_SYMBOL] && match->pattern[MT_PATTERN_SCOPE])
+        return fail(reader, "%s: symbol and scope cannot be combined, stacks do not know scopes", where);
     match->is_vulkan = is_vulkan;
     return true;
 }

@@ -8,6 +8,7 @@ enum mt_pattern {
     MT_PATTERN_MODULE, /* file name of the module that called, or its whole path where the pattern has a slash */
     MT_PATTERN_SYMBOL, /* any function of the stack */
     MT_PATTERN_THREAD,
+    MT_PATTERN_SCOPE,       /* what the program or the Vulkan layer says it is doing */
     MT_PATTERN_VULKAN_NAME, /* debug name of the object */
     MT_PATTERN_VULKAN_KIND, /* memory, buffer, image */
     MT_PATTERN_COUNT

@@ -89,6 +89,7 @@ struct sorter {
     const struct mt_tag_rules *rules;
     const struct mt_snapshot *snapshot;
     const char **module_tags; /* default_tag() of each module; engine_tag where it has none */
+    const char **stack_tags;  /* where there are origins: of each stack */
 };
 
 static const struct mt_module *module_at(const struct sorter *sorter, const struct mt_stack_copy *stack,
@@ -140,7 +141,7 @@ static bool fits_stack(const struct sorter *sorter, const struct mt_tag_match *m
                        const struct mt_stack_copy *stack)
 {
     char *const *pattern = match->pattern;
-    if (match->is_vulkan) return false;
+    if (match->is_vulkan || pattern[MT_PATTERN_SCOPE]) return false;
     if (pattern[MT_PATTERN_MODULE] && !fits_module(pattern[MT_PATTERN_MODULE], calling_module(sorter, stack)))
         return false;
     if (pattern[MT_PATTERN_THREAD] && !fits_thread(sorter, pattern[MT_PATTERN_THREAD], stack)) return false;
@@ -205,6 +206,173 @@ static void add_stack(const struct sorter *sorter, struct table *table, const st
     sum->variance += record->live_variance;
     sum->total_bytes += record->total_bytes;
     sum->total_count += record->total_count;
+    if (sorter->snapshot->stacks.mode == MT_STACKS_ALL) return;
+    sum->has_estimates = true;
+    sum->estimated_bytes += mt_stack_live_bytes(record);
+}
+
+/* Peaks of tags are known through stacks alone. */
+static void add_peak(const struct sorter *sorter, struct table *table, size_t index)
+{
+    const struct mt_stack *record = &sorter->snapshot->stacks.stacks[index].record;
+    struct mt_tag_sum *sum = record->total_count ? row_of(table, sorter->stack_tags[index]) : NULL;
+    if (sum)
+        sum->peak_bytes += mt_stack_peak_bytes(&sorter->snapshot->stacks, record, sorter->snapshot->cpu.peak_bytes);
+}
+
+/* ---- origins --------------------------------------------------------------------------- */
+
+enum fit { FITS_NOT, FITS, DEPENDS }; /* DEPENDS: on the call stack */
+
+static const struct mt_module *module_of(const struct sorter *sorter, const struct mt_origin *origin)
+{
+    const struct mt_stacks *stacks = &sorter->snapshot->stacks;
+    return origin->module && origin->module <= stacks->module_count ? &stacks->modules[origin->module - 1] : NULL;
+}
+
+static enum fit fits_origin(const struct sorter *sorter, const struct mt_tag_match *match,
+                            const struct mt_origin *origin)
+{
+    char *const *pattern = match->pattern;
+    const struct mt_module *module = module_of(sorter, origin);
+    bool is_runtime = !*tag_of_module(sorter, module); /* the module that counts stands further out */
+    if (match->is_vulkan) return FITS_NOT;
+    if (pattern[MT_PATTERN_THREAD] && fnmatch(pattern[MT_PATTERN_THREAD], origin->thread, 0)) return FITS_NOT;
+    if (pattern[MT_PATTERN_SCOPE] &&
+        (!origin->scope || fnmatch(pattern[MT_PATTERN_SCOPE], sorter->snapshot->origins.scopes[origin->scope], 0)))
+        return FITS_NOT;
+    if (pattern[MT_PATTERN_MODULE] && !is_runtime && !fits_module(pattern[MT_PATTERN_MODULE], module))
+        return FITS_NOT;
+    return pattern[MT_PATTERN_SYMBOL] || (pattern[MT_PATTERN_MODULE] && is_runtime) ? DEPENDS : FITS;
+}
+
+/* NULL where only call stacks can tell. */
+static const char *tag_of_origin(const struct sorter *sorter, const struct mt_origin *origin)
+{
+    const struct mt_tag_rules *rules = sorter->rules;
+    for (size_t i = 0; i < rules->count; i++)
+        for (size_t k = 0; k < rules->rules[i].match_count; k++) {
+            enum fit fit = fits_origin(sorter, &rules->rules[i].matches[k], origin);
+            if (fit == FITS) return rules->rules[i].name;
+            if (fit == DEPENDS) return NULL;
+        }
+    const char *tag = tag_of_module(sorter, module_of(sorter, origin));
+    return *tag ? tag : NULL;
+}
+
+/* What an origin holds, in the units of mt_tag_sum. */
+struct mass {
+    int64_t live_bytes, live_count, inherited_count;
+    uint64_t total_bytes, total_count;
+};
+
+static struct mass mass_of(const struct mt_origins_copy *origins, size_t id)
+{
+    const struct mt_origin_sum *sum = &origins->sums[id];
+    const struct mt_origin *row = &origins->rows[id];
+    return (struct mass){.live_bytes = sum->live_bytes + row->inherited_bytes,
+                         .live_count = ((int64_t)(sum->allocation_count - sum->free_count) + row->inherited_count) *
+                                       MT_SCALE,
+                         .inherited_count = row->inherited_count * MT_SCALE,
+                         .total_bytes = sum->requested_bytes,
+                         .total_count = sum->allocation_count * MT_SCALE};
+}
+
+static void add_mass(struct mt_tag_sum *sum, const struct mass *mass)
+{
+    sum->live_bytes += mass->live_bytes;
+    sum->live_count += mass->live_count;
+    sum->total_bytes += mass->total_bytes;
+    sum->inherited_count += mass->inherited_count;
+    sum->total_count += mass->total_count;
+}
+
+/* True when the stack's blocks belong to the origin, as far as stacks know. */
+static bool is_of_origin(const struct sorter *sorter, size_t index, const struct mt_origin *origin)
+{
+    const struct mt_stacks *stacks = &sorter->snapshot->stacks;
+    const struct mt_stack *record = &stacks->stacks[index].record;
+    const struct mt_module *module = module_at(sorter, &stacks->stacks[index], record->depth - 1u);
+    if (!record->total_count || module != module_of(sorter, origin)) return false;
+    if (!record->thread || record->thread > MT_THREAD_NAMES) return true;
+    return !strcmp(stacks->thread_names[record->thread - 1].name, origin->thread);
+}
+
+/* A whole number of value * part / all, blocks in whole ones. */
+static int64_t share(int64_t value, double part, double all, int64_t unit)
+{
+    return all > 0 ? (int64_t)((double)value * (part / all) / (double)unit) * unit : 0;
+}
+
+/* A part of what is there, by one stack's part of all sampled stacks. */
+static struct mass part_of(const struct mass *mass, const struct mt_stack *record, const double all[2])
+{
+    double live = (double)mt_stack_live_bytes(record), total = (double)record->total_bytes;
+    struct mass part = {.live_bytes = share(mass->live_bytes, live > 0 ? live : 0, all[0], 1),
+                        .live_count = share(mass->live_count, live > 0 ? live : 0, all[0], MT_SCALE),
+                        .inherited_count = share(mass->inherited_count, live > 0 ? live : 0, all[0], MT_SCALE),
+                        .total_bytes = (uint64_t)share((int64_t)mass->total_bytes, total, all[1], 1),
+                        .total_count = (uint64_t)share((int64_t)mass->total_count, total, all[1], MT_SCALE)};
+    return part;
+}
+
+static void take_from(struct mass *mass, const struct mass *part)
+{
+    mass->live_bytes -= part->live_bytes;
+    mass->live_count -= part->live_count;
+    mass->total_bytes -= part->total_bytes;
+    mass->inherited_count -= part->inherited_count;
+    mass->total_count -= part->total_count;
+}
+
+/*
+ * An origin whose tag the call stacks must tell: what it holds is exact, and
+ * is divided as the sampled stacks that begin in its module are. What rounding
+ * leaves goes to the last of them, so that the sum stays exact.
+ */
+static void divide(const struct sorter *sorter, struct table *table, const struct mt_origin *origin,
+                   struct mass mass)
+{
+    struct mass left = mass;
+    const struct mt_stacks *stacks = &sorter->snapshot->stacks;
+    double all[2] = {0};
+    struct mt_tag_sum *last = NULL;
+    for (size_t i = 0; i < stacks->count; i++) {
+        if (!is_of_origin(sorter, i, origin)) continue;
+        int64_t live = mt_stack_live_bytes(&stacks->stacks[i].record);
+        all[0] += live > 0 ? (double)live : 0;
+        all[1] += (double)stacks->stacks[i].record.total_bytes;
+    }
+    for (size_t i = 0; i < stacks->count; i++) {
+        if (!is_of_origin(sorter, i, origin)) continue;
+        struct mt_tag_sum *sum = row_of(table, sorter->stack_tags[i]);
+        struct mass part = part_of(&mass, &stacks->stacks[i].record, all);
+        if (!sum) continue;
+        add_mass(sum, &part);
+        take_from(&left, &part);
+        sum->variance += stacks->stacks[i].record.live_variance;
+        sum->estimated_bytes += part.live_bytes;
+        sum->has_estimates = true;
+        last = sum;
+    }
+    if (!last) last = row_of(table, module_of(sorter, origin) ? "libc" : untagged);
+    if (last) add_mass(last, &left);
+}
+
+static void add_origins(const struct sorter *sorter, struct table *table)
+{
+    const struct mt_origins_copy *origins = &sorter->snapshot->origins;
+    for (size_t id = 0; id < origins->count; id++) {
+        struct mass mass = mass_of(origins, id);
+        if (!mass.total_count && !mass.live_count && !mass.live_bytes) continue;
+        const char *tag = id ? tag_of_origin(sorter, &origins->rows[id]) : untagged;
+        struct mt_tag_sum *sum = tag ? row_of(table, tag) : NULL;
+        if (sum)
+            add_mass(sum, &mass);
+        else
+            divide(sorter, table, &origins->rows[id], mass);
+    }
+    for (size_t i = 0; i < sorter->snapshot->stacks.count; i++) add_peak(sorter, table, i);
 }
 
 /* Device memory is counted where it is allocated; a buffer or an image that a rule names takes the bytes it covers.
@@ -223,6 +391,12 @@ static void add_object(const struct sorter *sorter, struct table *table, const s
         }
 }
 
+/* Whether tags are told by origins. With all stacks these know more, and are exact too. */
+static bool has_origins(const struct mt_snapshot *snapshot)
+{
+    return snapshot->origins.count && snapshot->stacks.mode != MT_STACKS_ALL;
+}
+
 static bool prepare(struct sorter *sorter, struct table *table)
 {
     const struct mt_stacks *stacks = &sorter->snapshot->stacks;
@@ -235,6 +409,11 @@ static bool prepare(struct sorter *sorter, struct table *table)
         const char *tag = default_tag(&stacks->modules[i]);
         sorter->module_tags[i] = tag ? tag : engine_tag;
     }
+    if (has_origins(sorter->snapshot)) {
+        sorter->stack_tags = calloc(stacks->count + 1, sizeof *sorter->stack_tags);
+        if (!sorter->stack_tags) return false;
+        for (size_t i = 0; i < stacks->count; i++) sorter->stack_tags[i] = tag_of_stack(sorter, &stacks->stacks[i]);
+    }
     for (size_t i = 0; i < sorter->rules->count; i++)
         row_of(table, sorter->rules->rules[i].name)->budget_bytes = sorter->rules->rules[i].budget_bytes;
     return true;
@@ -242,14 +421,17 @@ static bool prepare(struct sorter *sorter, struct table *table)
 
 size_t mt_tags_sum(const struct mt_tag_rules *rules, const struct mt_snapshot *snapshot, struct mt_tag_sum **sums)
 {
-    struct sorter sorter = {rules, snapshot, NULL};
+    struct sorter sorter = {rules, snapshot, NULL, NULL};
     struct table table = {0};
     if (prepare(&sorter, &table)) {
-        for (size_t i = 0; i < snapshot->stacks.count; i++) add_stack(&sorter, &table, &snapshot->stacks.stacks[i]);
+        if (has_origins(snapshot)) add_origins(&sorter, &table);
+        for (size_t i = 0; i < snapshot->stacks.count && !has_origins(snapshot); i++)
+            add_stack(&sorter, &table, &snapshot->stacks.stacks[i]);
         for (size_t i = 0; i < snapshot->object_count; i++)
             add_object(&sorter, &table, &snapshot->objects[i].record);
     }
     free(sorter.module_tags);
+    free(sorter.stack_tags);
     *sums = table.sums;
     return table.count;
 }
@@ -316,6 +498,8 @@ static json_t *tag_json(const struct mt_tag_sum *sum, unsigned warning_percent)
     mt_json_set_i64(row, "current_count", count);
     mt_json_set_i64(row, "current_error_bytes",
                     sum->variance > 0 ? (int64_t)(1.96 * 1024 * sqrt((double)sum->variance)) : 0);
+    mt_json_set_i64(row, "estimated_bytes", sum->estimated_bytes);
+    mt_json_set_bool(row, "is_exact", !sum->has_estimates);
     mt_json_set_i64(row, "peak_bytes", sum->peak_bytes);
     mt_json_set_u64(row, "total_bytes", sum->total_bytes);
     mt_json_set_i64(row, "allocation_count", calls);
@@ -333,9 +517,13 @@ static struct mt_tag_sum rest_of(const struct mt_snapshot *snapshot)
     const struct mt_globals *globals = &snapshot->segment->globals;
     struct mt_tag_sum rest = {.tag = "inherited",
                               .live_bytes = (int64_t)globals->inherited_bytes,
-                              .live_count = (int64_t)globals->inherited_count * MT_SCALE,
-                              .inherited_count = (int64_t)globals->inherited_count * MT_SCALE};
-    if (snapshot->stacks.mode != MT_STACKS_OFF) return rest;
+                              .live_count = (int64_t)globals->inherited_count * MT_SCALE};
+    for (size_t i = 0; i < snapshot->origins.count && has_origins(snapshot); i++) {
+        rest.live_bytes -= snapshot->origins.rows[i].inherited_bytes;
+        rest.live_count -= snapshot->origins.rows[i].inherited_count * MT_SCALE;
+    }
+    rest.inherited_count = rest.live_count;
+    if (snapshot->stacks.mode != MT_STACKS_OFF || has_origins(snapshot)) return rest;
     rest.tag = "default";
     rest.live_bytes += snapshot->cpu.live_bytes;
     rest.live_count += (int64_t)(snapshot->cpu.allocation_count - snapshot->cpu.free_count) * MT_SCALE;

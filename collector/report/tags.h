@@ -23,12 +23,18 @@ bool mt_tag_rules_need_threads(const struct mt_tag_rules *rules);
 
 bool mt_tag_rules_have_budgets(const struct mt_tag_rules *rules);
 
-/* What a tag holds; bytes of stacks are estimates in sampled mode. */
+/*
+ * What a tag holds. Exact where the pools count by origin, but for the part
+ * that only call stacks can tell apart; in sampled mode all that comes from
+ * stacks is an estimate.
+ */
 struct mt_tag_sum {
     const char *tag;
     int64_t live_bytes, live_count, peak_bytes, variance; /* counts in 1/MT_SCALE, variance in KiB squared */
     uint64_t total_bytes, total_count;
     int64_t inherited_count;            /* live at the fork that made the process, also in 1/MT_SCALE */
+    bool has_estimates;                 /* some of the numbers above were estimated from sampled stacks */
+    int64_t estimated_bytes;            /* the part of live_bytes that was */
     int64_t vulkan_bytes, vulkan_count; /* device memory of the objects that the tag took */
     uint64_t budget_bytes;              /* 0 = none */
 };
