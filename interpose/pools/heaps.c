@@ -120,13 +120,19 @@ static struct mt_theap *pop_dead_locked(void)
     return heap;
 }
 
-struct mt_theap *mt_theap_take(void)
+static struct mt_theap *take(enum mt_theap_use use)
 {
     mt_lock_take(&heaps.lock);
     struct mt_theap *heap = pop_dead_locked();
     if (!heap) heap = heap_new_locked();
+    if (heap) atomic_store_explicit(&heap->use, use, memory_order_relaxed);
     mt_lock_give(&heaps.lock);
     return heap;
+}
+
+struct mt_theap *mt_theap_take(void)
+{
+    return take(MT_THEAP_IDLE); /* what is used under a lock is whole after a fork */
 }
 
 /* A heap with slabs goes to the front, where the next thread finds it warm; an empty one to the end. */
@@ -135,6 +141,7 @@ void mt_theap_leave(struct mt_theap *heap)
     heap->dead_since_ns = mt_now_coarse_ns();
     mt_lock_take(&heaps.lock);
     atomic_store_explicit(&heap->is_dead, 1, memory_order_relaxed);
+    atomic_store_explicit(&heap->use, MT_THEAP_IDLE, memory_order_relaxed);
     if (heap->slabs || !heaps.dead) {
         heap->next_dead = heaps.dead;
         heaps.dead = heap;
@@ -146,6 +153,59 @@ void mt_theap_leave(struct mt_theap *heap)
     }
     note_dead_locked();
     mt_lock_give(&heaps.lock);
+}
+
+/* ---- orphans: heaps whose threads did not come along with a fork ---------------------- */
+
+static _Atomic bool has_orphans;
+
+static bool is_orphan(unsigned owner)
+{
+    return atomic_load_explicit(&mt_theap_of(owner)->use, memory_order_relaxed) == MT_THEAP_ORPHAN;
+}
+
+static void adopt_slab(void *heap, char *slice)
+{
+    uint64_t entry = mt_pagemap_entry(slice);
+    if (!mt_entry_owner(entry) || mt_entry_class(entry) >= MT_SLAB_CLASSES) return;
+    struct mt_slab *slab = mt_entry_record(entry);
+    if (slab->start == slice && is_orphan(mt_entry_owner(entry))) mt_slab_adopt(heap, slab);
+}
+
+/*
+ * An orphan's lists are what its thread left in the middle of a change, so
+ * they are not looked at: its slabs go over with all blocks as handed out, and
+ * come to use again as these are freed. The page map says which slabs those
+ * are; a slab that was just being made or given back is in no entry and lost.
+ * Its inbox is whole at any time.
+ */
+static bool adopt_orphans(struct mt_theap *heap)
+{
+    mt_lock_take(&heaps.lock);
+    bool is_mine = atomic_exchange_explicit(&has_orphans, false, memory_order_relaxed);
+    if (is_mine) mt_span_visit_used(adopt_slab, heap);
+    for (unsigned id = 1; id <= heaps.count && is_mine; id++)
+        if (is_orphan(id)) mt_slab_forward(mt_theap_of(id));
+    mt_lock_give(&heaps.lock);
+    return is_mine;
+}
+
+bool mt_theap_is_left(unsigned owner)
+{
+    return atomic_load_explicit(&mt_theap_of(owner)->is_dead, memory_order_relaxed) || is_orphan(owner);
+}
+
+/* In the child, which has one thread. Only says who the orphans are: most children call exec soon. */
+static void find_orphans(const struct mt_theap *own)
+{
+    bool is_any = false;
+    for (unsigned id = 1; id <= heaps.count; id++) {
+        struct mt_theap *heap = mt_theap_of(id);
+        if (heap == own || atomic_load_explicit(&heap->use, memory_order_relaxed) == MT_THEAP_IDLE) continue;
+        atomic_store_explicit(&heap->use, MT_THEAP_ORPHAN, memory_order_relaxed);
+        is_any = true;
+    }
+    if (is_any) atomic_store_explicit(&has_orphans, true, memory_order_relaxed);
 }
 
 /* ---- absorbing --------------------------------------------------------------------- */
@@ -171,6 +231,7 @@ static struct mt_theap *take_old_dead(void)
         if (heaps.last_dead == heap) heaps.last_dead = before;
         note_dead_locked();
         atomic_store_explicit(&heap->is_dead, 0, memory_order_relaxed);
+        atomic_store_explicit(&heap->use, MT_THEAP_IN_USE, memory_order_relaxed);
     }
     mt_lock_give(&heaps.lock);
     return heap;
@@ -178,6 +239,7 @@ static struct mt_theap *take_old_dead(void)
 
 bool mt_theap_absorb(struct mt_theap *heap)
 {
+    if (atomic_load_explicit(&has_orphans, memory_order_relaxed) && adopt_orphans(heap)) return true;
     if (!atomic_load_explicit(&heaps.has_dead, memory_order_relaxed)) return false;
     struct mt_theap *dead = take_old_dead();
     if (!dead) return false;
@@ -193,7 +255,7 @@ bool mt_pools_attach(struct mt_shard *shard, uint32_t scope)
 {
     struct mt_theap *heap = kept_for_child;
     kept_for_child = NULL;
-    if (!heap) heap = mt_theap_take();
+    if (!heap) heap = take(MT_THEAP_IN_USE);
     if (!heap) return false;
     heap->batch_bytes = heaps.batch_bytes;
     heap->scope_key = mt_site_scope_key(scope);
@@ -251,10 +313,7 @@ void mt_pools_after_fork_in_parent(void)
     mt_shared_heap_unlock();
 }
 
-/*
- * The other threads' heaps stay as they were in the middle of whatever they
- * did: nobody takes them, and what is freed into their inboxes stays there.
- */
+/* The other threads' heaps are as they were in the middle of whatever their threads did; see adopt_orphans(). */
 void mt_pools_after_fork_in_child(void)
 {
     mt_tables_reset_lock();
@@ -262,6 +321,7 @@ void mt_pools_after_fork_in_child(void)
     mt_mid_reset_locks();
     mt_shared_heap_reset_lock();
     mt_lock_reset(&heaps.lock);
+    find_orphans(mt_theap_self ? mt_theap_self : kept_for_child);
     if (!mt_theap_self) return;
     kept_for_child = mt_theap_self;
     mt_subs_forget_shard(kept_for_child);

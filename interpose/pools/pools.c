@@ -294,7 +294,7 @@ static void free_remote(struct mt_theap *heap, void *block, unsigned owner, unsi
     slot->count++;
     if (slot->count >= REMOTE_COUNT || slot->count * bytes >= REMOTE_BYTES) {
         remote_flush(slot);
-        if (atomic_load_explicit(&mt_theap_of(owner)->is_dead, memory_order_relaxed)) mt_theap_absorb(heap);
+        if (mt_theap_is_left(owner)) mt_theap_absorb(heap);
     }
 }
 

@@ -84,10 +84,14 @@ struct mt_theap {
     const void *grown[MT_GROWN_SLOTS];   /* blocks that realloc has let grow of late, by hash of the address */
     _Alignas(128) _Atomic(void *) inbox; /* blocks freed by other threads */
     _Atomic uint32_t is_dead;
+    _Atomic uint32_t use;          /* enum mt_theap_use */
     uint8_t sub_of[MT_ORIGIN_MAX]; /* 0 = none */
     _Alignas(64) struct mt_site sites[MT_SITE_SETS * MT_SITE_WAYS];
     struct mt_bin bins[MT_SUBS * MT_SLAB_CLASSES];
 };
+
+/* ORPHAN: its thread vanished at a fork, maybe in the middle of something. */
+enum mt_theap_use { MT_THEAP_IDLE, MT_THEAP_IN_USE, MT_THEAP_ORPHAN };
 
 /* Bins that are always empty, for sites without a sub-heap. */
 extern struct mt_bin mt_no_bins[MT_SLAB_CLASSES] __attribute__((visibility("hidden")));

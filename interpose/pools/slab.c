@@ -350,6 +350,14 @@ static void move_slab(struct mt_theap *to, struct mt_theap *from, struct mt_slab
     if (slab->cut_count < slab->capacity) fresh_push(bin, slab);
 }
 
+/* Where a slab of another heap belongs. */
+static struct mt_bin *home_bin(struct mt_theap *to, const struct mt_slab *slab)
+{
+    bool is_mixed = slab->bin < MT_SLAB_CLASSES;
+    struct mt_bin *own = is_mixed ? NULL : mt_sub_bin(to, slab->origin, slab->class);
+    return own ? own : &to->bins[slab->class];
+}
+
 void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from)
 {
     mt_slab_drain(from);
@@ -357,9 +365,7 @@ void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from)
     mt_slab_release_empty(from);
     while (from->slabs) {
         struct mt_slab *slab = from->slabs;
-        bool is_mixed = slab->bin < MT_SLAB_CLASSES;
-        struct mt_bin *own = is_mixed ? NULL : mt_sub_bin(to, slab->origin, slab->class);
-        move_slab(to, from, slab, own ? own : &to->bins[slab->class]);
+        move_slab(to, from, slab, home_bin(to, slab));
     }
 }
 
@@ -372,4 +378,26 @@ void mt_slab_mix(struct mt_theap *heap, unsigned sub)
         next = slab->heap_next;
         if (slab->bin / MT_SLAB_CLASSES == sub) move_slab(heap, heap, slab, &heap->bins[slab->class]);
     }
+}
+
+void mt_slab_forward(struct mt_theap *heap)
+{
+    void *block = atomic_exchange_explicit(&heap->inbox, NULL, memory_order_acquire);
+    while (block) {
+        void *next = *(void **)block;
+        unsigned owner = mt_entry_owner(mt_pagemap_entry(block));
+        if (owner != heap->id) mt_slab_send(owner, block, block, 1);
+        block = next;
+    }
+}
+
+void mt_slab_adopt(struct mt_theap *heap, struct mt_slab *slab)
+{
+    slab->free = NULL;
+    slab->free_count = 0;
+    slab->cut_count = slab->capacity;
+    slab->is_partial = slab->is_fresh = slab->is_zero = false;
+    slab->is_marked = true;
+    slab->bin = home_bin(heap, slab)->index;
+    heap_push(heap, slab);
 }

@@ -56,6 +56,15 @@ unsigned mt_slab_origin(const struct mt_slab *slab, const void *block);
 /* Makes the slabs of a sub-heap mixed ones. */
 void mt_slab_mix(struct mt_theap *heap, unsigned sub);
 
+/*
+ * Makes a slab the heap's own that was another one's, of which nothing but its
+ * place and its block size is certain: every block counts as handed out.
+ */
+void mt_slab_adopt(struct mt_theap *heap, struct mt_slab *slab);
+
+/* Sends the blocks in the inbox of a heap that will not be used again to their slabs' present owners. */
+void mt_slab_forward(struct mt_theap *heap);
+
 /* Makes all slabs of a heap without a thread another one's. */
 void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from);
 
@@ -70,6 +79,8 @@ struct mt_theap *mt_theap_take(void);
 void mt_theap_leave(struct mt_theap *heap);
 /* Makes the slabs of heaps that have had no thread for some time the heap's own. True when there was one. */
 bool mt_theap_absorb(struct mt_theap *heap);
+/* Whether blocks of that owner are better taken over than sent home. */
+bool mt_theap_is_left(unsigned owner);
 struct mt_theap *mt_theap_of(unsigned owner);
 void mt_theap_lock(void);
 void mt_theap_unlock(void);

@@ -308,6 +308,15 @@ void mt_span_set_purge_delay(uint64_t nanoseconds)
     spans.purge_delay_ns = nanoseconds;
 }
 
+void mt_span_visit_used(void (*visit)(void *context, char *slice), void *context)
+{
+    mt_lock_take(&spans.lock);
+    for (const struct mt_span_chunk *chunk = spans.chunks; chunk; chunk = chunk->next)
+        for (unsigned i = 0; i < chunk->slices; i++)
+            if (!(chunk->free[i / 64] >> (i % 64) & 1)) visit(context, chunk->base + (size_t)i * MT_SLICE_BYTES);
+    mt_lock_give(&spans.lock);
+}
+
 void mt_span_counters(struct mt_span_counters *counters)
 {
     mt_lock_take(&spans.lock);

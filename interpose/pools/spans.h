@@ -34,6 +34,8 @@ void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices);
 size_t mt_span_purge_all(void);
 size_t mt_span_purge_some(size_t bytes);
 void mt_span_set_purge_delay(uint64_t nanoseconds);
+/* Calls visit for every slice that is in use. It must not call back here. */
+void mt_span_visit_used(void (*visit)(void *context, char *slice), void *context);
 void mt_span_counters(struct mt_span_counters *counters);
 
 /* Records of 128 bytes and 128-byte alignment for slabs and chunks, zeroed. NULL when there is no memory. */
