@@ -14,5 +14,6 @@ int main(void)
     add_resource_tests(suite);
     add_life_tests(suite);
     add_depth_tests(suite);
+    add_rough_tests(suite);
     return run_suite(suite);
 }

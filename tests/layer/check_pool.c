@@ -12,6 +12,7 @@ int main(void)
     srunner_add_suite(runner, pool_suite());
     srunner_add_suite(runner, structures_suite());
     srunner_add_suite(runner, rays_suite());
+    srunner_add_suite(runner, devices_suite());
     srunner_add_suite(runner, sequences_suite());
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);

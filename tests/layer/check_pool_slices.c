@@ -525,7 +525,7 @@ START_TEST(a_million_cycles_do_not_grow)
     for (unsigned i = 0; i < 20000; i++) free_memory(allocate(4096, DEVICE_TYPE));
     uint64_t bytes = segment->globals.private_bytes, used = segment->used_bytes;
     for (unsigned i = 0; i < 1000000; i++) free_memory(allocate(4096, DEVICE_TYPE));
-    ck_assert_uint_le(segment->globals.private_bytes, bytes + (1 << 20)); /* the slices at rest */
+    ck_assert_uint_le(segment->globals.private_bytes, bytes + (1 << 20));           /* the slices at rest */
     ck_assert_uint_le(segment->used_bytes, used + 2 * sizeof(struct mt_histogram)); /* of rare calls, once */
     ck_assert_uint_eq(pool_sum(MT_VK_POOL_HITS), 1020000);
     end_device();

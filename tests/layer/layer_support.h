@@ -45,5 +45,6 @@ void add_memory_tests(Suite *suite);
 void add_resource_tests(Suite *suite);
 void add_life_tests(Suite *suite);
 void add_depth_tests(Suite *suite);
+void add_rough_tests(Suite *suite);
 
 #endif

@@ -52,6 +52,7 @@ void expect_no_breach(void);
 Suite *simulation_suite(void);
 Suite *pool_suite(void);
 Suite *structures_suite(void);
+Suite *devices_suite(void);
 Suite *rays_suite(void);
 Suite *sequences_suite(void);
 

@@ -130,6 +130,7 @@ static bool set_number(const char *key, uint64_t value)
                  {"fail_larger", &mock.config.fail_larger},
                  {"fail_map", &mock.config.fail_map},
                  {"alias", &mock.config.alias},
+                 {"devices", &mock.config.devices},
                  {"delay_allocate_us", &mock.config.delay_allocate_us}};
     for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(table[i].key, key)) continue;
@@ -198,7 +199,7 @@ static void start_once(void)
     mock_configure(
         "heaps=4G:local,16G;types=0:local,1:visible+coherent,1:visible+coherent+cached,0:local+visible+coherent,"
         "0:local+lazy,1:visible;api=1.3;name=mock device;device=discrete;granularity=1024;atom=64;"
-        "map_alignment=64;buffer_alignment=256;image_alignment=4096;max_allocations=4294967295");
+        "map_alignment=64;buffer_alignment=256;image_alignment=4096;devices=1;max_allocations=4294967295");
     const char *text = getenv("MOCK_ICD");
     if (text && *text == '@')
         configure_from_file(text + 1);

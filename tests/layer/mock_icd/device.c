@@ -15,7 +15,8 @@ struct dispatchable {
     VK_LOADER_DATA loader;
 };
 
-static struct dispatchable physical_device = {{ICD_LOADER_MAGIC}};
+static struct dispatchable physical_devices[MOCK_DEVICES] = {
+    {{ICD_LOADER_MAGIC}}, {{ICD_LOADER_MAGIC}}, {{ICD_LOADER_MAGIC}}, {{ICD_LOADER_MAGIC}}};
 /* Extensions of the newest device, whose commands its vkGetDeviceProcAddr knows. */
 static char enabled[MOCK_EXTENSIONS][VK_MAX_EXTENSION_NAME_SIZE];
 static uint32_t enabled_count;
@@ -83,10 +84,14 @@ static VkResult VKAPI_CALL mock_EnumeratePhysicalDevices(VkInstance instance, ui
                                                          VkPhysicalDevice *devices)
 {
     (void)instance;
-    if (devices && !*count) return VK_INCOMPLETE;
-    *count = 1;
-    if (devices) devices[0] = (VkPhysicalDevice)&physical_device;
-    return VK_SUCCESS;
+    uint32_t all = (uint32_t)mock.config.devices, given = 0;
+    if (!devices) {
+        *count = all;
+        return VK_SUCCESS;
+    }
+    for (; given < *count && given < all; given++) devices[given] = (VkPhysicalDevice)&physical_devices[given];
+    *count = given;
+    return given < all ? VK_INCOMPLETE : VK_SUCCESS;
 }
 
 static VkResult VKAPI_CALL mock_EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t *count,
@@ -96,9 +101,10 @@ static VkResult VKAPI_CALL mock_EnumeratePhysicalDeviceGroups(VkInstance instanc
     if (groups && !*count) return VK_INCOMPLETE;
     *count = 1;
     if (!groups) return VK_SUCCESS;
-    groups->physicalDeviceCount = 1;
-    groups->physicalDevices[0] = (VkPhysicalDevice)&physical_device;
-    groups->subsetAllocation = VK_FALSE;
+    groups->physicalDeviceCount = (uint32_t)mock.config.devices;
+    for (uint32_t i = 0; i < groups->physicalDeviceCount; i++)
+        groups->physicalDevices[i] = (VkPhysicalDevice)&physical_devices[i];
+    groups->subsetAllocation = groups->physicalDeviceCount > 1;
     return VK_SUCCESS;
 }
 

@@ -12,6 +12,7 @@
  *   features=NAME,NAME          sparse capture_replay pageable placed (offered, not enabled)
  *   api=1.3  device=cpu|discrete  name=TEXT  granularity=N  atom=N  map_alignment=N
  *   buffer_alignment=N  image_alignment=N  max_allocations=N  tool=PURPOSE BITS
+ *   devices=N                   physical devices, all in one group; at most 4
  *   fail_allocate=N             the N-th vkAllocateMemory fails; N+N+N for several
  *   fail_allocate_from=N        all from the N-th on fail
  *   fail_larger=SIZE            allocations of more bytes fail
@@ -32,13 +33,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MOCK_EXTENSIONS = 64, MOCK_FAILURES = 16 };
+enum { MOCK_EXTENSIONS = 64, MOCK_FAILURES = 16, MOCK_DEVICES = 4 };
 
 struct mock_config {
     VkPhysicalDeviceMemoryProperties memory;
     uint32_t api_version, device_type, tool_purposes;
     char name[64];
-    uint64_t granularity, atom, map_alignment, buffer_alignment, image_alignment, max_allocations;
+    uint64_t granularity, atom, map_alignment, buffer_alignment, image_alignment, max_allocations, devices;
     uint64_t fail_allocate[MOCK_FAILURES], fail_allocate_from, fail_larger, fail_map, delay_allocate_us, alias;
     int fail_device;
     bool has_sparse, has_capture_replay, has_pageable, has_placed, has_garbage;
