@@ -177,6 +177,14 @@ static __attribute__((noinline)) void *new_counted(struct mt_shard *shard, enum 
     return new_slow(index, bytes, 0, second, 0, caller);
 }
 
+static __attribute__((noinline)) void *new_bumped(struct mt_theap *heap, const struct mt_site *site,
+                                                  enum operator_index index, size_t bytes, uintptr_t second,
+                                                  const void *caller)
+{
+    void *block = mt_arena_allocate(heap, site, bytes);
+    return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, 0, second, 0, caller);
+}
+
 static inline __attribute__((always_inline)) void *new_block(enum operator_index index, size_t bytes,
                                                              uintptr_t second, const void *caller)
 {
@@ -188,6 +196,7 @@ static inline __attribute__((always_inline)) void *new_block(enum operator_index
     switch (mt_pools_allocate_fast(heap, bytes, caller, &found)) {
     case MT_POOLS_DONE: return found;
     case MT_POOLS_DUE: return mt_pools_due(heap, found, bytes);
+    case MT_POOLS_ARENA: return new_bumped(heap, found, index, bytes, second, caller);
     default: return new_sampled(index, bytes, second, caller);
     }
 }
@@ -217,6 +226,7 @@ delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t
     switch (mt_pools_free_fast(heap, block, &bin)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
+    case MT_POOLS_ARENA: mt_arena_free(heap, block); return;
     default: delete_beside(index, block, second, third, caller);
     }
 }

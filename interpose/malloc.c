@@ -84,6 +84,12 @@ static __attribute__((noinline)) void *malloc_counted(struct mt_shard *shard, si
     return mt_count_did_allocate(shard, block);
 }
 
+static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, const struct mt_site *site,
+                                                     size_t bytes)
+{
+    return pooled(mt_arena_allocate(heap, site, bytes));
+}
+
 static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, const void *caller)
 {
     uintptr_t self = mt_thread.self;
@@ -93,6 +99,7 @@ static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, cons
     switch (mt_pools_allocate_fast(heap, bytes, caller, &block)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
+    case MT_POOLS_ARENA: return malloc_bumped(heap, block, bytes);
     default: return malloc_sampled(bytes, caller);
     }
 }
@@ -154,6 +161,7 @@ MT_EXPORT void free(void *block)
     switch (mt_pools_free_fast(heap, block, &bin)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
+    case MT_POOLS_ARENA: mt_arena_free(heap, block); return;
     default: free_sampled(block);
     }
 }

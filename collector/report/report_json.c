@@ -337,8 +337,9 @@ static json_t *pool_classes_json(const struct mt_pools *pools)
 static json_t *slab_json(const struct mt_pools *pools)
 {
     json_t *part = json_object();
+    uint64_t used = MT_GET(pools->slab_used_bytes);
+    uint64_t arenas = MT_GET(pools->arena_chunk_count) * MT_ARENA_CHUNK_BYTES;
     mt_json_set_u64(part, "reserved_bytes", MT_GET(pools->slab_reserved_bytes));
-    uint64_t arenas = MT_GET(pools->arena_chunk_count) * MT_ARENA_CHUNK_BYTES, used = MT_GET(pools->slab_used_bytes);
     mt_json_set_u64(part, "used_bytes", used > arenas ? used - arenas : 0);
     mt_json_set_u64(part, "dirty_bytes", MT_GET(pools->slab_dirty_bytes));
     mt_json_set_u64(part, "purged_bytes", MT_GET(pools->slab_purged_bytes));

@@ -4,6 +4,7 @@
  */
 #include "account.h"
 
+#include "arena_serve.h"
 #include "heaps.h"
 #include "origin.h"
 #include "slab.h"
@@ -77,12 +78,8 @@ static void allocated_shared(unsigned origin, unsigned class, size_t requested)
     FETCH_ADD(counts->classes[class].requested_bytes, requested);
 }
 
-bool mt_account_allocated(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested)
+void mt_account_cell(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested)
 {
-    if (!heap) {
-        allocated_shared(origin, class, requested);
-        return false;
-    }
     struct mt_origin_counts *counts = counts_of(heap, origin);
     struct mt_bin *own = mt_sub_bin(heap, origin, class);
     if (counts) {
@@ -92,6 +89,15 @@ bool mt_account_allocated(struct mt_theap *heap, unsigned origin, unsigned class
     } else {
         MT_ADD(heap->shard->classes[class].allocation_count, 1);
     }
+}
+
+bool mt_account_allocated(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested)
+{
+    if (!heap) {
+        allocated_shared(origin, class, requested);
+        return false;
+    }
+    mt_account_cell(heap, origin, class, requested);
     return note_allocated(heap, requested, mt_class_bytes(class));
 }
 
@@ -207,6 +213,7 @@ void mt_subs_change_shard(struct mt_theap *heap, struct mt_shard *shard)
     heap->shard = shard;
     heap->epoch = LOAD(the_core->epoch);
     memset(heap->counts, 0, sizeof heap->counts);
+    mt_arena_forget_counts(heap);
     for (unsigned sub = 1; sub < MT_SUBS; sub++) {
         struct mt_sub *at = &heap->subs[sub];
         if (!at->counts) continue;
@@ -224,6 +231,7 @@ void mt_subs_forget_shard(struct mt_theap *heap)
     for (unsigned sub = 1; sub < MT_SUBS; sub++)
         if (heap->subs[sub].counts) set_cells(heap, sub, NULL, false);
     memset(heap->counts, 0, sizeof heap->counts);
+    mt_arena_forget_counts(heap);
 }
 
 void mt_subs_begin_anew(struct mt_theap *heap)
@@ -294,7 +302,10 @@ static void fill_site(struct mt_theap *heap, struct mt_site *site, const void *c
     unsigned origin = ask(caller, heap->thread, mt_site_scope_of(heap->scope_key));
     bool is_known = origin < MT_ORIGIN_MAX; /* else the next call from here asks again */
     *site = (struct mt_site){.origin = (uint16_t)(is_known ? origin : 0), .bins = mt_no_bins};
-    if (is_known) atomic_store_explicit(&site->key, key, memory_order_relaxed);
+    if (is_known) {
+        mt_arena_fill_site(heap, site, caller);
+        atomic_store_explicit(&site->key, key, memory_order_relaxed);
+    }
     heap->subs[heap->sub_of[site->origin]].is_current = true;
 }
 

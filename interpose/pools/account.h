@@ -19,6 +19,8 @@ void mt_account_start(struct mt_core *core, const struct mt_pools_client *client
  * mt_pools_due() is called for; what follows from the batch is done here.
  */
 bool mt_account_allocated(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested);
+/* The origin's part of that alone. */
+void mt_account_cell(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested);
 /* And is about to go back. */
 void mt_account_freed(struct mt_theap *heap, unsigned origin, unsigned class);
 /* The same for TLSF blocks and mappings, whose requested size is remembered. */

@@ -7,6 +7,7 @@
 #include "arena_rules.h"
 #include "lock.h"
 #include "module.h"
+#include "sites.h"
 #include "stats.h"
 
 #include <string.h>
@@ -20,8 +21,6 @@ enum { SETS = 128, WAYS = 4, BACK_OFF_MOST = 6, TRIES = 1000 };
 
 /* A demoted site stays away so long, and twice as long each time. */
 static const uint64_t BACK_OFF_NS = UINT64_C(30000000000);
-
-_Atomic uint32_t mt_arena_epoch;
 
 /* An address whose blocks are sampled. */
 struct place {
@@ -72,6 +71,7 @@ void mt_arena_sites_start(struct mt_core *core)
     sites.mode = core->options.number[MT_OPT_ARENA];
     sites.pin_limit = core->options.number[MT_OPT_ARENA_PIN];
     mt_arena_rules_parse(&sites.rules, core->options.text[MT_OPT_ARENA_SITES], complain);
+    if (core->options.number[MT_OPT_STACKS] == MT_STACKS_ALL) sites.mode = ARENA_OFF; /* every block has a stack */
     if (sites.mode == ARENA_OFF && sites.rules.count)
         mt_say("MEMTRACK_ARENA_SITES has no effect with MEMTRACK_ARENA=off");
 }
@@ -114,7 +114,7 @@ static void set_state(unsigned site, enum mt_arena_site_state state)
     if (LOAD(rows[site].state) == state) return;
     if (state == MT_ARENA_SITE_DEMOTED)
         BOTH(site, atomic_fetch_add_explicit(&row->demotion_count, 1, memory_order_relaxed));
-    else
+    else if (state == MT_ARENA_SITE_LEARNED)
         BOTH(site, atomic_fetch_add_explicit(&row->promotion_count, 1, memory_order_relaxed));
     BOTH(site, STORE(row->changed_ns, now));
     BOTH(site, atomic_store_explicit(&row->state, state, memory_order_release));
@@ -192,16 +192,11 @@ static bool is_away(const struct place *place, uint64_t now)
 
 /* ---- sites come and go ------------------------------------------------------------------------ */
 
-static void change_epoch(void)
-{
-    atomic_fetch_add_explicit(&mt_arena_epoch, 1, memory_order_relaxed);
-}
-
 static void take_up(struct place *place)
 {
     place->state = TAKEN_UP;
     MT_POOL_STAT_ADD(arena_promotion_count, 1);
-    change_epoch();
+    mt_sites_forget_all();
 }
 
 static void demote(uintptr_t address, uint64_t now)
@@ -218,7 +213,7 @@ static void demote(uintptr_t address, uint64_t now)
     for (unsigned i = 1; i < sites.count; i++)
         if (rows[i].address == address) set_state(i, MT_ARENA_SITE_DEMOTED);
     MT_POOL_STAT_ADD(arena_demotion_count, 1);
-    change_epoch();
+    mt_sites_forget_all();
 }
 
 unsigned mt_arena_site_of(uintptr_t address, uint32_t origin, const char *thread, const char *module)
@@ -238,6 +233,11 @@ unsigned mt_arena_site_of(uintptr_t address, uint32_t origin, const char *thread
     }
     mt_lock_give(&sites.lock);
     return site;
+}
+
+bool mt_arena_site_is_in(unsigned site)
+{
+    return LOAD(rows[site].state) != MT_ARENA_SITE_DEMOTED;
 }
 
 uint32_t mt_arena_site_origin(unsigned site)
@@ -265,7 +265,7 @@ void mt_arena_sites_look_at_clock(void)
         if (is_away(place, now) && (!next || place->until_ns < next)) next = place->until_ns;
     }
     STORE(sites.return_ns, next);
-    change_epoch();
+    mt_sites_forget_all();
     mt_lock_give(&sites.lock);
 }
 

@@ -13,12 +13,6 @@
 #include "arena_learn.h"
 #include "core.h"
 
-/*
- * Grows when the answer of mt_arena_site_of() may have changed. Whoever keeps
- * answers compares it on its slow paths and asks again.
- */
-extern _Atomic uint32_t mt_arena_epoch;
-
 /* Reads the options; says what is wrong with the rules, a line for each mistake. */
 void mt_arena_sites_start(struct mt_core *core);
 /* Shows the sites in the segment of the core, which is new. */
@@ -28,10 +22,13 @@ bool mt_arena_is_wanted(void);
 
 /*
  * The number of the site that a caller's blocks are allocated at, 1 to
- * MT_ARENA_SITE_MAX - 1; 0 when they come from slabs. thread: the thread's
+ * MT_ARENA_SITE_MAX - 1; 0 when they come from slabs. When an answer changes, all
+ * heaps are made to forget theirs (mt_sites_forget_all()). thread: the thread's
  * name; module: the path of the object that holds the address; "" = unknown.
  */
 unsigned mt_arena_site_of(uintptr_t address, uint32_t origin, const char *thread, const char *module);
+/* True while blocks of the site come from arenas. */
+bool mt_arena_site_is_in(unsigned site);
 /* The origin of the blocks of a site. */
 uint32_t mt_arena_site_origin(unsigned site);
 /* Chunks hold so many bytes more, or less, that are unused and cannot be used because of a site's blocks. */

@@ -6,6 +6,8 @@
  */
 #include "heaps.h"
 #include "account.h"
+#include "arena_serve.h"
+#include "arena_sites.h"
 #include "lock.h"
 #include "mid.h"
 #include "os.h"
@@ -273,6 +275,7 @@ void mt_pools_detach(void)
     mt_theap_self = NULL;
     if (!heap) return;
     mt_remote_flush_all(heap);
+    mt_arena_leave_heap(heap);
     mt_subs_change_shard(heap, &idle_shard);
     mt_theap_leave(heap);
 }
@@ -297,6 +300,7 @@ void mt_heaps_start(struct mt_core *core, bool has_sampler)
 
 void mt_pools_before_fork(void)
 {
+    mt_arena_sites_lock();
     mt_shared_heap_lock();
     mt_lock_take(&heaps.lock);
     mt_mid_lock_all();
@@ -311,6 +315,7 @@ void mt_pools_after_fork_in_parent(void)
     mt_mid_unlock_all();
     mt_lock_give(&heaps.lock);
     mt_shared_heap_unlock();
+    mt_arena_sites_unlock();
 }
 
 /* The other threads' heaps are as they were in the middle of whatever their threads did; see adopt_orphans(). */
@@ -321,6 +326,7 @@ void mt_pools_after_fork_in_child(void)
     mt_mid_reset_locks();
     mt_shared_heap_reset_lock();
     mt_lock_reset(&heaps.lock);
+    mt_arena_sites_reset_lock();
     find_orphans(mt_theap_self ? mt_theap_self : kept_for_child);
     if (!mt_theap_self) return;
     kept_for_child = mt_theap_self;

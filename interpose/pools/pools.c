@@ -4,6 +4,8 @@
  */
 #include "pools.h"
 #include "account.h"
+#include "arena_serve.h"
+#include "arena_sites.h"
 #include "balance.h"
 #include "heaps.h"
 #include "lock.h"
@@ -72,6 +74,7 @@ bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
     mt_account_start(core, client);
     mt_heaps_start(core, the_client.sampled);
     set_delays(core);
+    mt_arena_start(core);
     if (!mt_mid_start(core->options.number[MT_OPT_POOL_CHUNK])) return false;
     shared.heap = mt_theap_take();
     sampled.heap = mt_theap_take();
@@ -89,6 +92,7 @@ void mt_pools_publish(struct mt_core *core)
     memcpy(to->reason, mt_pools_stats.reason, sizeof to->reason);
     atomic_store_explicit(&to->is_on, mt_pools_stats.is_on, memory_order_release);
     mt_pools_published = to;
+    mt_arena_sites_publish(core);
 }
 
 /* ---- counting where there may be no heap ------------------------------------------------ */
@@ -150,6 +154,25 @@ static void *take_small(struct mt_theap *heap, unsigned class, unsigned *origin)
     return block;
 }
 
+void *mt_pools_take_twin(struct mt_theap *heap, const void *block, unsigned class, unsigned origin,
+                         size_t requested)
+{
+    unsigned marked = origin;
+    if (!the_client.sampled) return NULL;
+    if (!atomic_load_explicit(&heap->shard->sample_countdown_bytes, memory_order_relaxed)) {
+        /* A new shard's mark is 0: its first block only sets the mark. */
+        the_client.sampled(heap->shard, block, requested, mt_class_bytes(class));
+        return NULL;
+    }
+    void *twin = take_locked(&sampled, class, &marked);
+    if (twin && marked != origin) { /* no memory for the mark: it would be counted for another one */
+        mt_slab_send(sampled.heap->id, twin, twin, 1);
+        return NULL;
+    }
+    if (twin) the_client.sampled(heap->shard, twin, requested, mt_class_bytes(class));
+    return twin;
+}
+
 /*
  * A block in place of another one of the thread's heap, which goes back
  * uncounted: with a call stack. The block itself where none can be had.
@@ -157,25 +180,15 @@ static void *take_small(struct mt_theap *heap, unsigned class, unsigned *origin)
 static void *exchange(struct mt_theap *heap, void *block, size_t requested, size_t used)
 {
     uint64_t entry = mt_pagemap_entry(block);
-    unsigned class = mt_entry_class(entry), origin = mt_slab_origin(mt_entry_record(entry), block), marked = origin;
     struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
-    if (!the_client.sampled) return block;
-    /* A new shard's mark is 0: its first block only sets the mark. */
-    bool is_first = !atomic_load_explicit(&heap->shard->sample_countdown_bytes, memory_order_relaxed);
-    void *twin = is_first ? NULL : take_locked(&sampled, class, &marked);
-    if (twin && marked != origin) { /* no memory for the mark: it would be counted for another one */
-        mt_slab_send(sampled.heap->id, twin, twin, 1);
-        return block;
-    }
-    if (twin) {
-        memcpy(twin, block, used);
-        *(void **)block = bin->head;
-        bin->head = block;
-        bin->adjust += 1; /* its allocation stays counted */
-        block = twin;
-    }
-    the_client.sampled(heap->shard, block, requested, mt_class_bytes(class));
-    return block;
+    void *twin = mt_pools_take_twin(heap, block, mt_entry_class(entry),
+                                    mt_slab_origin(mt_entry_record(entry), block), requested);
+    if (!twin) return block;
+    memcpy(twin, block, used);
+    *(void **)block = bin->head;
+    bin->head = block;
+    bin->adjust += 1; /* its allocation stays counted */
+    return twin;
 }
 
 void *mt_pools_due(struct mt_theap *heap, void *block, size_t bytes)
@@ -210,13 +223,19 @@ static unsigned origin_of(struct mt_theap *heap, const void *caller)
     return heap ? mt_site_of(heap, caller)->origin : mt_site_origin(caller);
 }
 
-void *mt_pools_allocate_slow(size_t bytes, const void *caller)
+void *mt_pools_allocate_for(struct mt_theap *heap, size_t bytes, unsigned origin)
 {
-    struct mt_theap *heap = own_heap();
-    unsigned origin = origin_of(heap, caller);
     bool is_zero;
     if (bytes > MT_SLAB_MAX) return allocate_mid(heap, bytes, 1, 1, origin, &is_zero);
     return allocate_small(heap, mt_class_of(bytes), bytes, origin);
+}
+
+void *mt_pools_allocate_slow(size_t bytes, const void *caller)
+{
+    struct mt_theap *heap = own_heap();
+    const struct mt_site *site = heap ? mt_site_of(heap, caller) : NULL;
+    if (site && site->arena) return mt_arena_allocate(heap, site, bytes);
+    return mt_pools_allocate_for(heap, bytes, site ? site->origin : mt_site_origin(caller));
 }
 
 /* The smallest class whose blocks all lie at multiples of the alignment. */
@@ -231,17 +250,21 @@ void *mt_pools_allocate_aligned(size_t alignment, size_t bytes, const void *call
 {
     if (alignment <= 16) return mt_pools_allocate(bytes, caller);
     struct mt_theap *heap = own_heap();
-    unsigned origin = origin_of(heap, caller);
+    const struct mt_site *site = heap ? mt_site_of(heap, caller) : NULL;
+    unsigned origin = site ? site->origin : mt_site_origin(caller);
     bool is_zero;
-    if (bytes <= MT_SLAB_MAX && alignment <= MT_SLAB_MAX)
-        return allocate_small(heap, aligned_class(alignment, bytes), bytes, origin);
-    return allocate_mid(heap, bytes ? bytes : 1, alignment, 1, origin, &is_zero);
+    if (bytes > MT_SLAB_MAX || alignment > MT_SLAB_MAX)
+        return allocate_mid(heap, bytes ? bytes : 1, alignment, 1, origin, &is_zero);
+    unsigned class = aligned_class(alignment, bytes);
+    void *bumped = site && site->arena ? mt_arena_allocate_aligned(heap, site, alignment, class, bytes) : NULL;
+    return bumped ? bumped : allocate_small(heap, class, bytes, origin);
 }
 
 /* Memory that reads as zero already, for a block that is worth the question. NULL when there is none at hand. */
-static void *allocate_fresh(struct mt_theap *heap, size_t bytes, unsigned origin)
+static void *allocate_fresh(struct mt_theap *heap, size_t bytes, const struct mt_site *site)
 {
-    unsigned class = mt_class_of(bytes);
+    unsigned class = mt_class_of(bytes), origin = site->origin;
+    if (site->arena) return NULL;
     struct mt_bin *bin = mt_sub_bin_for(heap, origin, class);
     void *fresh = mt_slab_take_zero(heap, bin);
     if (!fresh) return NULL;
@@ -253,8 +276,7 @@ void *mt_pools_allocate_zeroed(size_t bytes, const void *caller)
 {
     struct mt_theap *heap = mt_theap_self;
     if (bytes <= MT_SLAB_MAX) {
-        void *fresh = bytes > MT_SMALL_MAX && heap ? allocate_fresh(heap, bytes, mt_site_of(heap, caller)->origin)
-                                                   : NULL;
+        void *fresh = bytes > MT_SMALL_MAX && heap ? allocate_fresh(heap, bytes, mt_site_of(heap, caller)) : NULL;
         if (fresh) return fresh;
         void *block = mt_pools_allocate(bytes, caller);
         return block ? memset(block, 0, bytes) : NULL;
@@ -334,6 +356,7 @@ bool mt_pools_free_slow(void *block)
     if (!entry) return false;
     struct mt_theap *heap = own_heap();
     unsigned class = mt_entry_class(entry), owner = mt_entry_owner(entry);
+    if (class == MT_ENTRY_ARENA) return mt_arena_free(heap, block);
     if (class >= MT_SLAB_CLASSES) return free_mid(heap, block, entry);
     if (heap && mt_entry_mark(entry) == heap->mark) return mt_pools_free(block); /* the heap came just now */
     mt_account_freed(heap, mt_slab_origin(mt_entry_record(entry), block), class);
@@ -366,6 +389,7 @@ size_t mt_pools_usable(const void *block)
     uint64_t entry = mt_pagemap_entry(block);
     if (!entry) return 0;
     unsigned class = mt_entry_class(entry);
+    if (class == MT_ENTRY_ARENA) return mt_arena_usable(block);
     return class < MT_SLAB_CLASSES ? mt_class_bytes(class) : mt_mid_usable(block, entry);
 }
 
@@ -428,7 +452,10 @@ static void *move(struct mt_theap *heap, void *block, uint64_t entry, size_t usa
 {
     bool is_zero = false;
     bool is_growing = bytes > usable && usable > MT_SLAB_MAX;
-    void *moved = place(heap, block, usable, bytes, origin_of_block(block, entry), &is_zero);
+    bool is_arena = mt_entry_class(entry) == MT_ENTRY_ARENA;
+    unsigned origin = is_arena ? 0 : origin_of_block(block, entry);
+    void *moved = is_arena ? mt_arena_allocate_like(heap, block, bytes, &origin) : NULL;
+    if (!moved) moved = place(heap, block, usable, bytes, origin, &is_zero);
     if (!moved) return NULL;
     /* Into memory that was never touched the pages themselves may go; elsewhere copying is cheaper. */
     if (is_growing && is_zero && mt_entry_class(mt_pagemap_entry(moved)) == MT_ENTRY_MID) {
@@ -480,8 +507,13 @@ void *mt_pools_reallocate(void *block, size_t bytes)
     uint64_t entry = mt_pagemap_entry(block);
     struct mt_theap *heap = own_heap();
     size_t usable = mt_pools_usable(block), after = usable;
-    void *result = resize(heap, block, entry, usable, bytes, &after);
-    result = result ? resized(heap, block, result, usable, bytes, after) : move(heap, block, entry, usable, bytes);
+    bool is_arena = mt_entry_class(entry) == MT_ENTRY_ARENA;
+    void *result = is_arena ? mt_arena_reallocate(heap, block, bytes, may_stay(usable, bytes))
+                            : resize(heap, block, entry, usable, bytes, &after);
+    if (!result)
+        result = move(heap, block, entry, usable, bytes);
+    else if (!is_arena)
+        result = resized(heap, block, result, usable, bytes, after);
     if (result) count_reallocated(heap);
     if (heap && result && bytes > usable) *grown_slot(heap, result) = result;
     return result;
@@ -501,6 +533,7 @@ bool mt_pools_trim(void)
     struct mt_theap *heap = own_heap();
     if (heap) {
         mt_remote_flush_all(heap);
+        mt_arena_trim_heap(heap);
         while (mt_theap_absorb(heap)) {
         }
         release_all(heap);

@@ -27,6 +27,7 @@ enum {
 };
 
 struct mt_slab;
+struct mt_arena_heap;
 
 /*
  * The blocks of one size class in one sub-heap. The bins of the sub-heaps 1
@@ -81,6 +82,7 @@ struct mt_theap {
     struct mt_slab *slabs; /* all that it owns */
     struct mt_theap *next_dead;
     uint64_t dead_since_ns;
+    struct mt_arena_heap *arenas;        /* NULL: no call site of its threads was ever taken up */
     const void *grown[MT_GROWN_SLOTS];   /* blocks that realloc has let grow of late, by hash of the address */
     _Alignas(128) _Atomic(void *) inbox; /* blocks freed by other threads */
     _Atomic uint32_t is_dead;
@@ -157,6 +159,16 @@ void *mt_pools_reallocate(void *block, size_t bytes);
 /* 0 when the block is not the pools'. */
 size_t mt_pools_usable(const void *block);
 
+/* A block of the slabs, or a larger one, for an origin; counted. NULL when there is no memory. heap may be NULL. */
+void *mt_pools_allocate_for(struct mt_theap *heap, size_t bytes, unsigned origin);
+/*
+ * In place of a block that is to get a call stack: one of the same class from
+ * the slabs that no thread owns, which has got it and is not counted. NULL
+ * when there is none, or when the time has not come.
+ */
+void *mt_pools_take_twin(struct mt_theap *heap, const void *block, unsigned class, unsigned origin,
+                         size_t requested);
+
 static inline bool mt_pools_owns(const void *block)
 {
     return mt_pagemap_entry(block) != 0;
@@ -183,6 +195,9 @@ void mt_pools_info(struct mt_pools_info *info);
  */
 void *mt_pools_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline, cold));
 bool mt_pools_after_free(struct mt_theap *heap, struct mt_bin *bin) __attribute__((noinline, cold));
+/* See arena_serve.h. */
+void *mt_arena_allocate(struct mt_theap *heap, const struct mt_site *site, size_t bytes) __attribute__((noinline));
+bool mt_arena_free(struct mt_theap *heap, void *block) __attribute__((noinline));
 
 /* The part of counting that is the thread's own. True when mt_pools_due() is to be called. */
 static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t requested, uint64_t usable)
@@ -222,9 +237,10 @@ static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
 /*
  * The two halves of the hot path as their callers need them, so that each of
  * the three ends can be a tail call: MISS = nothing was done, ask the slow
- * function; DONE; DUE = done, and mt_pools_due() or mt_pools_after_free() is to be called.
+ * function; DONE; DUE = done, and mt_pools_due() or mt_pools_after_free() is to be called;
+ * ARENA = nothing was done, mt_arena_allocate() for the site that *block points to, or mt_arena_free(), does it.
  */
-enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE };
+enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE, MT_POOLS_ARENA };
 
 static inline __attribute__((always_inline)) enum mt_pools_end
 mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, const void *caller, void **block)
@@ -235,7 +251,10 @@ mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, const void *caller, 
     if (__builtin_expect(atomic_load_explicit(&site->key, memory_order_relaxed) != key, 0)) return MT_POOLS_MISS;
     struct mt_bin *bin = &site->bins[mt_pools_class(heap, bytes)];
     *block = bin->head;
-    if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
+    if (__builtin_expect(!*block, 0)) {
+        *block = site;
+        return site->arena ? MT_POOLS_ARENA : MT_POOLS_MISS;
+    }
     bin->head = *(void **)*block;
     MT_ADD(bin->cell->allocation_count, 1);
     MT_ADD(bin->cell->requested_bytes, bytes);
@@ -248,7 +267,8 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin)
 {
     if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     uint64_t entry = mt_pagemap_entry(block);
-    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0)) return MT_POOLS_MISS;
+    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0))
+        return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_MISS;
     struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
     *in_bin = bin;
     *(void **)block = bin->head;
@@ -268,6 +288,7 @@ static inline void *mt_pools_allocate(size_t bytes, const void *caller)
     switch (mt_pools_allocate_fast(heap, bytes, caller, &block)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
+    case MT_POOLS_ARENA: return mt_arena_allocate(heap, block, bytes);
     default: return mt_pools_allocate_slow(bytes, caller);
     }
 }
@@ -280,6 +301,7 @@ static inline bool mt_pools_free(void *block)
     switch (mt_pools_free_fast(heap, block, &bin)) {
     case MT_POOLS_DONE: return true;
     case MT_POOLS_DUE: return mt_pools_after_free(heap, bin);
+    case MT_POOLS_ARENA: return mt_arena_free(heap, block);
     default: return mt_pools_free_slow(block);
     }
 }
