@@ -6,6 +6,8 @@
 #include "trace.h"
 
 #include "init.h"
+#include "learn.h"
+#include "stack_own.h"
 #include "thread.h"
 
 #include <errno.h>
@@ -19,7 +21,8 @@ struct trace_thread {
     uint64_t random_state;
     const void *last_block; /* the newest recorded block, and the thread's allocations when it was made */
     uint64_t last_count;
-    char name[28]; /* that walker->thread stands for */
+    char name[28];       /* that walker->thread stands for */
+    uint32_t name_epoch; /* the core's epoch + 1 that it was given its number in */
     bool has_no_walker;
 };
 
@@ -90,33 +93,64 @@ static void note_peak_behind(const struct mt_shard *shard)
 /* Follows the thread's name where stacks are told apart by it. */
 static void name_thread(struct trace_thread *thread, const struct mt_shard *shard)
 {
-    if (thread->walker->thread && !strncmp(thread->name, shard->name, sizeof thread->name - 1)) return;
+    uint32_t epoch = LOAD(mt_core.epoch) + 1;
+    if (thread->walker->thread && thread->name_epoch == epoch &&
+        !strncmp(thread->name, shard->name, sizeof thread->name - 1))
+        return;
+    thread->name_epoch = epoch;
     memcpy(thread->name, shard->name, sizeof thread->name - 1);
     thread->walker->thread = mt_stack_thread(&mt_core, thread->name);
 }
 
-static void record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes)
+static void remember_last(struct trace_thread *thread, const struct mt_shard *shard, const void *block)
+{
+    thread->last_block = block;
+    thread->last_count = LOAD(shard->allocation_count);
+}
+
+/* Every block: `own` is the frame of the function that the walk starts in. */
+static void record_all(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
+                       const uintptr_t *own)
 {
     struct trace_thread *thread = &trace_thread;
-    bool is_exact = mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL;
+    struct mt_live_block what = {
+        .is_exact = true, .birth_ns = mt_now_coarse_ns(), .birth_frame = mt_frame_now(&mt_core)};
     note_peak_behind(shard);
-    mt_walk_here(&mt_core, thread->walker, (uintptr_t)__ehdr_start, (uintptr_t)_end);
     if (mt_core.options.number[MT_OPT_STACK_THREADS]) name_thread(thread, shard);
+    struct mt_stack *record = mt_stack_own_here(&mt_core, thread->walker, own, (uintptr_t)__ehdr_start,
+                                                (uintptr_t)_end);
+    if (!record) { /* no room for another stack (counted there), or a stack that could not be read */
+        if (thread->walker->count <= thread->walker->own_count) lose(MT_LOST_BLOCKS);
+        return;
+    }
+    what.stack = record->id;
+    if (!mt_live_put(&mt_core, block, &what)) {
+        lose(MT_LOST_BLOCKS);
+        return;
+    }
+    mt_stack_own_allocated(&mt_core, record, usable_bytes, requested_bytes, what.birth_ns);
+    remember_last(thread, shard, block);
+}
+
+static void record_sampled(struct mt_shard *shard, const void *block, uint64_t requested_bytes,
+                           uint64_t usable_bytes, const uintptr_t *own)
+{
+    struct trace_thread *thread = &trace_thread;
+    note_peak_behind(shard);
+    if (mt_core.options.number[MT_OPT_STACK_THREADS]) name_thread(thread, shard);
+    unsigned depth = mt_walk_from(&mt_core, thread->walker, own, (uintptr_t)__ehdr_start, (uintptr_t)_end);
     struct mt_live_block what = {.stack = mt_stack_of_walk(&mt_core, thread->walker),
-                                 .is_exact = is_exact,
                                  .birth_ns = mt_now_coarse_ns(),
                                  .birth_frame = mt_frame_now(&mt_core),
                                  .thread_count = LOAD(shard->allocation_count)};
     if (!what.stack) { /* no room for another stack (counted there), or a stack that could not be read */
-        if (!thread->walker->count) lose(MT_LOST_BLOCKS);
+        if (!depth) lose(MT_LOST_BLOCKS);
         return;
     }
-    if (is_exact)
-        what.weight = (struct mt_stack_weight){(int64_t)usable_bytes, MT_SCALE, requested_bytes, 0};
-    else
-        what.weight = mt_trace_weight(requested_bytes, usable_bytes, mt_core.options.number[MT_OPT_STACK_RATE]);
+    what.weight = mt_trace_weight(requested_bytes, usable_bytes, mt_core.options.number[MT_OPT_STACK_RATE]);
+    mt_learn_born(&what, shard, requested_bytes);
     struct mt_live_block old;
-    if (!is_exact && mt_live_may_hold(block) && mt_live_take(&mt_core, block, &old)) {
+    if (mt_live_may_hold(block) && mt_live_take(&mt_core, block, &old)) {
         lose(MT_LOST_BLOCKS); /* it was freed behind our back */
         mt_stack_freed(&mt_core, old.stack, &old.weight, &(struct mt_stack_end){0});
     }
@@ -125,8 +159,16 @@ static void record(struct mt_shard *shard, const void *block, uint64_t requested
         return;
     }
     mt_stack_allocated(&mt_core, what.stack, &what.weight, what.birth_ns);
-    thread->last_block = block;
-    thread->last_count = what.thread_count;
+    remember_last(thread, shard, block);
+}
+
+static void record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
+                   const uintptr_t *own)
+{
+    if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL)
+        record_all(shard, block, requested_bytes, usable_bytes, own);
+    else
+        record_sampled(shard, block, requested_bytes, usable_bytes, own);
 }
 
 static uint64_t draw_distance(struct trace_thread *thread)
@@ -164,7 +206,7 @@ __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const 
     mt_thread.is_busy = true;
     if (is_due(shard, thread, requested_bytes) && is_store_ready() && mt_stack_ready(&mt_core) &&
         take_walker(thread))
-        record(shard, block, requested_bytes, usable_bytes);
+        record(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
     mt_thread.is_busy = false;
     errno = saved;
 }
@@ -226,18 +268,40 @@ static uint64_t lived_since(const struct mt_live_block *what)
     return (((now >> 22) - (what->birth_ns >> 22)) & 0xffffff) << 22; /* modulo 19 hours */
 }
 
+/* NULL for a thread that has ended, or that finds no memory. */
+static struct mt_stack *own_record(uint32_t stack)
+{
+    struct trace_thread *thread = &trace_thread;
+    if (!thread->walker && (thread->has_no_walker || !take_walker(thread))) return NULL;
+    return mt_stack_own_of(&mt_core, thread->walker, stack);
+}
+
+static void count_end(struct mt_live_block *what, uint64_t usable_bytes, const struct mt_stack_end *end)
+{
+    if (!what->is_exact) {
+        mt_stack_freed(&mt_core, what->stack, &what->weight, end);
+        return;
+    }
+    struct mt_stack *record = own_record(what->stack);
+    what->weight.count = MT_SCALE;
+    if (record)
+        mt_stack_own_freed(&mt_core, record, usable_bytes, end);
+    else
+        mt_stack_nobody_freed(&mt_core, what->stack, usable_bytes, end);
+}
+
 static void settle(struct mt_shard *shard, const void *block, struct mt_live_block *what, uint64_t usable_bytes)
 {
     struct trace_thread *thread = &trace_thread;
-    if (what->is_exact) what->weight = (struct mt_stack_weight){(int64_t)usable_bytes, MT_SCALE, 0, 0};
     uint64_t lived_ns = lived_since(what), frames = frames_lived(what, lived_ns);
     struct mt_stack_end end = {.lifetime_ms = lived_ns / 1000000,
                                .is_same_frame = !frames && LOAD(mt_core.segment->frames.count),
                                .is_temporary = shard && thread->last_block == block &&
                                                thread->last_count == LOAD(shard->allocation_count)};
     mt_stack_note_peak(&mt_core, shard);
-    mt_stack_freed(&mt_core, what->stack, &what->weight, &end);
+    count_end(what, usable_bytes, &end);
     add_lifetime(shard, lived_ns, frames, (uint64_t)what->weight.count);
+    mt_learn_died(what, shard, frames);
 }
 
 /* Blocks of a parent process are not in this segment. */

@@ -424,7 +424,8 @@ struct mt_objects {
 
 enum {
     MT_STACK_DEPTH_MAX = 256,
-    MT_STACK_BUCKETS = 32768,
+    MT_STACK_BUCKETS = 131072,       /* of mode all */
+    MT_STACK_BUCKETS_SAMPLED = 8192, /* the part of them that mode sampled uses */
     MT_STACK_CHUNK = 64,     /* stacks in one chunk */
     MT_STACK_CHUNKS = 32768, /* chunks in one segment: 2 Mi stacks */
     MT_MODULE_MAX = 1024,
@@ -435,11 +436,24 @@ enum {
 
 enum mt_stacks_mode { MT_STACKS_OFF = 0, MT_STACKS_SAMPLED = 1, MT_STACKS_ALL = 2 };
 
+enum { MT_STACK_OF_NOBODY = UINT32_MAX };
+
 /*
  * One distinct call stack. The identity (to frames) is written once, before
- * the id is published; the counters are changed by one thread at a time, with
- * lock odd while they are. In sampled mode every number is an estimate: a
- * sampled block of s bytes stands for 1 / (1 - e^(-s/rate)) blocks.
+ * the id is published.
+ *
+ * In sampled mode every number is an estimate: a sampled block of s bytes
+ * stands for 1 / (1 - e^(-s/rate)) blocks. The counters are changed by one
+ * thread at a time, with lock odd while they are.
+ *
+ * Where every block is recorded (mode all), a record is written by the thread
+ * that holds the walker whose number is in `owner`, and lock is odd while it
+ * moves parts of live. Other threads count the same stack in records of their
+ * own, its twins, which have no frames and are in no bucket: the numbers of a
+ * stack are the sum of its record and its twins. While it has no twins,
+ * max_bytes and max_count are exact. Once it has some (is_shared), the first
+ * twin belongs to nobody and keeps the maximum: the others hand it their live
+ * part, with its lock held, when that passes max_bytes or falls far below 0.
  *
  * live bytes are at_peak + since. Bytes at the process's peak: at_peak_bytes
  * when epoch is the table's peak_epoch, at_peak_bytes + since_bytes otherwise.
@@ -450,7 +464,8 @@ struct mt_stack {
     uint64_t hash;
     uint32_t generation; /* of the module table when it was seen */
     uint16_t depth;
-    uint16_t is_cut; /* 1: the walk ended before the stack did */
+    uint8_t is_cut; /* 1: the walk ended before the stack did */
+    _Atomic uint8_t is_shared;
     uint64_t frames; /* offset of depth return addresses, outermost first */
     uint32_t thread; /* row of thread_names + 1; 0 = threads are not told apart */
     uint32_t epoch;  /* peak epoch of at_peak */
@@ -458,59 +473,28 @@ struct mt_stack {
     int64_t at_peak_count, since_count; /* in 1/MT_SCALE */
     uint64_t total_bytes;               /* requested, cumulative */
     uint64_t total_count;               /* in 1/MT_SCALE */
+    int64_t max_bytes;                  /* highest live bytes of this stack alone */
+    uint64_t last_ns;                   /* CLOCK_MONOTONIC of its newest block, coarse */
     uint64_t temporary_count;           /* in 1/MT_SCALE: freed before its thread allocated again */
     uint64_t same_frame_count;          /* in 1/MT_SCALE: freed in the frame it was made in */
     uint64_t lifetime_ms;               /* sum over freed blocks, in 1/MT_SCALE */
-    uint64_t sample_count;              /* blocks really seen */
-    int64_t live_variance;              /* of live bytes, in KiB squared */
-    int64_t max_bytes;                  /* highest live bytes of this stack alone */
-    int64_t max_count;                  /* in 1/MT_SCALE: live blocks at that moment */
-    uint64_t first_ns, last_ns;         /* CLOCK_MONOTONIC of its first and newest block, coarse */
-    struct mt_frame_part in_frame;
-    _Atomic uint32_t rows; /* offset / 64 of its newest struct mt_stack_row; 0 = none; release */
-    uint32_t row_count;    /* changed with the lock held */
-};
-
-/*
- * What one thread counts for one call stack where every block is recorded
- * (mode all); the stack's numbers are the sum of its record and its rows. One
- * writer at a time, the thread that holds the walker it belongs to, so that
- * threads which allocate from the same place do not meet.
- *
- * Fields as in struct mt_stack. While a stack has one row, limit_bytes is the
- * highest live bytes of it and max_count the blocks at that moment. Once it has
- * several (is_shared), a row hands its live part to the stack's record when
- * that passes limit_bytes either way, and the record keeps the maximum.
- */
-struct mt_stack_row {
-    _Alignas(64) uint32_t stack;
-    uint32_t epoch;
-    int64_t since_bytes, since_count;
-    uint64_t total_bytes, total_count;
-    int64_t at_peak_bytes;
-    _Atomic int64_t limit_bytes;
-    uint64_t last_ns;
-    /* what frees and new peaks change */
-    _Alignas(64) int64_t at_peak_count;
-    uint64_t temporary_count, same_frame_count, lifetime_ms;
-    int64_t max_count;
-    _Atomic uint32_t is_shared;
-    _Atomic uint32_t seq; /* odd while at_peak_ and since_ parts are moved; release */
-    /* rarely, and where there are frames */
-    _Alignas(64) uint32_t next; /* offset / 64 of the next row of the same stack; 0 = none */
-    uint32_t reserved;
+    int64_t max_count;                  /* in 1/MT_SCALE: live blocks when max_bytes was reached */
+    uint64_t first_ns;                  /* CLOCK_MONOTONIC when it was first seen, coarse */
+    union {
+        struct {                   /* mode sampled */
+            uint64_t sample_count; /* blocks really seen */
+            int64_t live_variance; /* of live bytes, in KiB squared */
+        };
+        struct {                    /* mode all */
+            _Atomic uint32_t owner; /* number of a walker, 0 = none yet, MT_STACK_OF_NOBODY */
+            uint32_t twin_of;       /* id of the stack this is a twin of; 0 = none */
+            _Atomic uint32_t twins; /* id of the first twin, or of the next one; 0 = none; release */
+            uint32_t id;            /* its own */
+        };
+    };
     struct mt_frame_part in_frame;
 };
-
-enum { MT_ROW_BATCH = 21 };
-
-/* Rows are taken by threads in batches; all batches are in one list. */
-struct mt_row_batch {
-    _Alignas(64) uint64_t next;  /* offset of the next batch; 0 = none */
-    _Atomic uint32_t used_count; /* release, after the row's identity */
-    uint32_t reserved;
-    struct mt_stack_row rows[MT_ROW_BATCH];
-};
+_Static_assert(sizeof(struct mt_stack) == 192, "three cache lines");
 
 /* A loaded object, registered when a stack first meets it. Rows are never reused. */
 struct mt_module {
@@ -532,7 +516,7 @@ struct mt_modules {
     struct mt_module rows[MT_MODULE_MAX];
 };
 
-/* What one shard counts besides; one writer, like the shard. At mt_shard.reserved[0] as an offset. */
+/* What one shard counts besides; one writer, like the shard. At mt_shard.attribution as an offset. */
 struct mt_shard_attribution {
     _Atomic uint64_t lifetime_time[MT_LIFETIME_BUCKETS];   /* in 1/MT_SCALE; bucket b: below 4 ms << b */
     _Atomic uint64_t lifetime_frames[MT_LIFETIME_BUCKETS]; /* in 1/MT_SCALE; 0, 1, 2-3, 4-7 ... frames */
@@ -564,7 +548,8 @@ struct mt_attribution {
     _Atomic int64_t noted_peak_bytes;         /* the peak that epoch belongs to */
     _Alignas(64) _Atomic uint64_t frames_at;  /* bump pointer into the newest arena of frames */
     _Atomic uint64_t frames_end;
-    _Atomic uint32_t bucket_pages;                       /* bits: pages of buckets that have memory behind them */
+    _Atomic uint32_t walker_count; /* numbers given to walkers, from 1 on, where every block is recorded */
+    _Atomic uint32_t bucket_pages[MT_STACK_BUCKETS / 1024 / 32];                       /* bits: pages of buckets that have memory behind them */
     struct mt_thread_name thread_names[MT_THREAD_NAMES]; /* the last one is "(other)" */
     _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
     _Atomic uint64_t chunks[MT_STACK_CHUNKS];

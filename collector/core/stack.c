@@ -17,7 +17,8 @@
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
 enum { FRAME_ARENA_BYTES = 8192, SPINS = 64, BUCKETS_PER_PAGE = 4096 / sizeof(uint32_t) };
-_Static_assert(MT_STACK_BUCKETS / BUCKETS_PER_PAGE <= 32, "one bit for each page of buckets");
+_Static_assert(MT_STACK_BUCKETS / BUCKETS_PER_PAGE <= 32 * sizeof((struct mt_attribution *)0)->bucket_pages / 4,
+               "one bit for each page of buckets");
 
 /* ---- start ------------------------------------------------------------------------ */
 
@@ -101,18 +102,17 @@ static uint64_t take_frames(struct mt_core *core, struct mt_attribution *table, 
     return at;
 }
 
-/* A record of its own for a stack, not in any bucket yet; 0 when there is no room. */
-static uint32_t make(struct mt_core *core, const uint64_t *frames, unsigned depth)
+uint32_t mt_stack_make(struct mt_core *core, const uint64_t *frames, unsigned depth)
 {
     struct mt_attribution *table = &core->segment->attribution;
     lock(&table->growing);
     uint32_t used = LOAD(table->used_stacks), id = 0;
     if (used < LOAD(table->used_chunks) * MT_STACK_CHUNK || grow_chunks(core, table)) {
-        uint64_t at = take_frames(core, table, depth);
-        if (at) {
+        uint64_t at = depth ? take_frames(core, table, depth) : 0;
+        if (at || !depth) {
             id = used + 1;
             STORE(table->used_stacks, id);
-            memcpy((char *)core->segment + at, frames, depth * sizeof(uint64_t));
+            if (depth) memcpy((char *)core->segment + at, frames, depth * sizeof(uint64_t));
             mt_stack_at(core, id)->frames = at;
         }
     }
@@ -160,7 +160,7 @@ static void fill(struct mt_stack *stack, const struct key *key, bool is_cut)
 static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, const struct key *key,
                     bool is_cut)
 {
-    uint32_t id = make(core, key->frames, key->depth);
+    uint32_t id = mt_stack_make(core, key->frames, key->depth);
     struct mt_stack *stack = mt_stack_at(core, id);
     if (!stack) {
         FETCH_ADD(core->segment->attribution.lost[MT_LOST_STACKS], 1);
@@ -185,11 +185,13 @@ static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t hea
 static _Atomic uint32_t *bucket_of(struct mt_core *core, uint64_t hash)
 {
     struct mt_attribution *table = &core->segment->attribution;
-    unsigned index = (unsigned)((hash ^ (hash >> 32)) % MT_STACK_BUCKETS);
-    uint32_t bit = UINT32_C(1) << (index / BUCKETS_PER_PAGE);
-    if (__builtin_expect(!(LOAD(table->bucket_pages) & bit), 0)) {
+    uint32_t count = LOAD(table->mode) == MT_STACKS_ALL ? MT_STACK_BUCKETS : MT_STACK_BUCKETS_SAMPLED;
+    unsigned index = (unsigned)((hash ^ (hash >> 32)) & (count - 1)), page = index / BUCKETS_PER_PAGE;
+    _Atomic uint32_t *pages = &table->bucket_pages[page / 32];
+    uint32_t bit = UINT32_C(1) << page % 32;
+    if (__builtin_expect(!(LOAD(*pages) & bit), 0)) {
         if (!mt_segment_commit(core, &table->buckets[index], sizeof table->buckets[0])) return NULL;
-        atomic_fetch_or_explicit(&table->bucket_pages, bit, memory_order_relaxed);
+        atomic_fetch_or_explicit(pages, bit, memory_order_relaxed);
     }
     return &table->buckets[index];
 }
@@ -257,7 +259,8 @@ static uint64_t hash_of(const uint64_t *frames, unsigned depth)
 
 uint32_t mt_stack_of_walk(struct mt_core *core, struct mt_walker *walker)
 {
-    unsigned limit = (unsigned)core->options.number[MT_OPT_STACK_DEPTH], count = walker->count;
+    unsigned limit = (unsigned)core->options.number[MT_OPT_STACK_DEPTH];
+    unsigned count = walker->count - walker->own_count;
     if (!count || !mt_stack_ready(core)) return 0;
     bool is_cut = count > limit || walker->is_cut;
     struct key key = {walker->pcs, count, mt_module_generation(core), walker->thread,
@@ -287,9 +290,18 @@ uint32_t mt_stack_here(struct mt_core *core, uintptr_t skip_low, uintptr_t skip_
 
 /* ---- counters ------------------------------------------------------------------------- */
 
-static inline void rebase(struct mt_attribution *table, struct mt_stack *stack)
+void mt_stack_lock(struct mt_stack *stack)
 {
-    uint32_t epoch = LOAD(table->peak_epoch);
+    lock(&stack->lock);
+}
+
+void mt_stack_unlock(struct mt_stack *stack)
+{
+    unlock(&stack->lock);
+}
+
+void mt_stack_rebase(struct mt_stack *stack, uint32_t epoch)
+{
     if (stack->epoch == epoch) return;
     stack->at_peak_bytes += stack->since_bytes;
     stack->at_peak_count += stack->since_count;
@@ -297,12 +309,20 @@ static inline void rebase(struct mt_attribution *table, struct mt_stack *stack)
     stack->epoch = epoch;
 }
 
+void mt_stack_raise_max(struct mt_stack *stack)
+{
+    int64_t live = stack->at_peak_bytes + stack->since_bytes;
+    if (live <= stack->max_bytes) return;
+    stack->max_bytes = live;
+    stack->max_count = stack->at_peak_count + stack->since_count;
+}
+
 void mt_stack_allocated(struct mt_core *core, uint32_t id, const struct mt_stack_weight *weight, uint64_t now_ns)
 {
     struct mt_stack *stack = mt_stack_at(core, id);
     if (!stack) return;
     lock(&stack->lock);
-    rebase(&core->segment->attribution, stack);
+    mt_stack_rebase(stack, LOAD(core->segment->attribution.peak_epoch));
     mt_frame_note(core, &stack->in_frame, id, (uint64_t)weight->count, weight->total_bytes);
     stack->since_bytes += weight->live_bytes;
     stack->since_count += weight->count;
@@ -310,11 +330,7 @@ void mt_stack_allocated(struct mt_core *core, uint32_t id, const struct mt_stack
     stack->total_count += (uint64_t)weight->count;
     stack->sample_count++;
     stack->live_variance += weight->variance;
-    int64_t live = stack->at_peak_bytes + stack->since_bytes;
-    if (live > stack->max_bytes) {
-        stack->max_bytes = live;
-        stack->max_count = stack->at_peak_count + stack->since_count;
-    }
+    mt_stack_raise_max(stack);
     stack->last_ns = now_ns;
     unlock(&stack->lock);
 }
@@ -325,7 +341,7 @@ void mt_stack_freed(struct mt_core *core, uint32_t id, const struct mt_stack_wei
     struct mt_stack *stack = mt_stack_at(core, id);
     if (!stack) return;
     lock(&stack->lock);
-    rebase(&core->segment->attribution, stack);
+    mt_stack_rebase(stack, LOAD(core->segment->attribution.peak_epoch));
     stack->since_bytes -= weight->live_bytes;
     stack->since_count -= weight->count;
     stack->live_variance -= weight->variance;

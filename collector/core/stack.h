@@ -37,6 +37,16 @@ uint32_t mt_stack_thread(struct mt_core *core, const char *name);
 /* The record of an id; NULL for 0 and for ids never handed out. */
 struct mt_stack *mt_stack_at(struct mt_core *core, uint32_t id);
 
+/* A record of its own for a stack, in no bucket yet; 0 when there is no room. Depth 0: without frames. */
+uint32_t mt_stack_make(struct mt_core *core, const uint64_t *frames, unsigned depth);
+
+/* Around a change of a stack's counters; with them: settles its account of an earlier peak, and keeps its maximum.
+ */
+void mt_stack_lock(struct mt_stack *stack);
+void mt_stack_unlock(struct mt_stack *stack);
+void mt_stack_rebase(struct mt_stack *stack, uint32_t epoch);
+void mt_stack_raise_max(struct mt_stack *stack);
+
 /* What one block stands for. */
 struct mt_stack_weight {
     int64_t live_bytes;   /* usable */

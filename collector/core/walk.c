@@ -35,8 +35,7 @@ struct rule_slot {
 };
 
 struct mt_walk_shared {
-    _Atomic uint32_t generation;
-    _Atomic uint32_t closing;
+    struct mt_walk_shared_head head;
     _Atomic uint64_t free_walkers; /* pointer in the low 48 bits, a changing tag above */
     /* A walker waits where its thread looks first: what it knows of that thread's stack is worth a system call. */
     _Atomic(struct mt_walker *) homes[1 << HOME_BITS];
@@ -51,7 +50,7 @@ static struct mt_walk_shared *shared_of(struct mt_core *core)
     if (__builtin_expect(shared != NULL, 1)) return shared;
     struct mt_walk_shared *fresh = mt_private_map(core, sizeof *fresh);
     if (!fresh) return NULL;
-    STORE(fresh->generation, 1);
+    STORE(fresh->head.generation, 1);
     /* Release: whoever finds the pointer finds the table. */
     if (atomic_compare_exchange_strong_explicit(&core->walk, &shared, fresh, memory_order_acq_rel,
                                                 memory_order_acquire))
@@ -126,13 +125,13 @@ void mt_walk_forget(struct mt_core *core)
     if (!shared) return;
     for (unsigned i = 0; i < 1u << RULE_BITS; i++)
         if (LOAD(shared->slots[i].key)) STORE(shared->slots[i].key, 0); /* pages that were never used stay so */
-    atomic_fetch_add_explicit(&shared->generation, 1, memory_order_release);
+    atomic_fetch_add_explicit(&shared->head.generation, 1, memory_order_release);
 }
 
 void mt_walk_closing(struct mt_core *core, bool begins)
 {
     struct mt_walk_shared *shared = atomic_load_explicit(&core->walk, memory_order_acquire);
-    if (shared) atomic_fetch_add_explicit(&shared->closing, begins ? 1 : UINT32_MAX, memory_order_seq_cst);
+    if (shared) atomic_fetch_add_explicit(&shared->head.closing, begins ? 1 : UINT32_MAX, memory_order_seq_cst);
 }
 
 /* ---- bounds ------------------------------------------------------------------------ */
@@ -228,8 +227,7 @@ static bool find_range(struct mt_core *core, struct mt_walker *walker, uintptr_t
     return found;
 }
 
-/* The end of the mapping that holds the stack pointer; 0 when it is not known. */
-static uintptr_t end_of_stack(struct mt_core *core, struct mt_walker *walker, uintptr_t stack)
+uintptr_t mt_walk_stack_end_slow(struct mt_core *core, struct mt_walker *walker, uintptr_t stack)
 {
     uint64_t unmap_count = LOAD(core->segment->globals.unmap_count);
     for (unsigned i = 0; i < walker->range_count; i++) {
@@ -289,7 +287,8 @@ static uint64_t read_rule(struct mt_core *core, uintptr_t pc)
 static uint64_t fill_rule(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
                           struct rule_slot *slot, uintptr_t pc)
 {
-    if (atomic_load_explicit(&shared->closing, memory_order_seq_cst) && !walker->may_close) return MT_CFA_UNKNOWN;
+    if (atomic_load_explicit(&shared->head.closing, memory_order_seq_cst) && !walker->may_close)
+        return MT_CFA_UNKNOWN;
     uint64_t rule = read_rule(core, pc);
     STORE(slot->rule, rule);
     STORE(slot->key, rule ^ pc);
@@ -497,16 +496,6 @@ static inline void keep_rule(struct mt_walk_frame *frame, uint64_t rule)
     frame->passes_frame = (rule >> 4 & 15) == MT_FP_SAME;
 }
 
-/* Past the library's own frames; false when the stack ends there. */
-static bool leave_own(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
-                      struct step *step, uintptr_t skip_low, uintptr_t skip_high)
-{
-    bool is_cut;
-    while (step->pc - skip_low < skip_high - skip_low)
-        if (!step_out(step, find_rule(core, walker, shared, step->pc), &is_cut)) return false;
-    return true;
-}
-
 /* Walks until the stack's end or a frame that the last walk knows; returns how many frames of that stay. */
 static unsigned collect(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
                         struct step *step, unsigned *fresh_count, unsigned *odd_count)
@@ -534,7 +523,6 @@ static void forget_walks(struct mt_walker *walker, uint32_t generation)
 {
     walker->count = walker->trusted_count = 0;
     walker->generation = generation;
-    walker->thread = 0;
     memset(walker->known, 0, sizeof walker->known);
 }
 
@@ -551,27 +539,41 @@ static unsigned make_room(struct mt_walker *walker, unsigned kept, unsigned fres
     return kept - drop;
 }
 
-__attribute__((noinline)) NO_SANITIZE unsigned mt_walk_here(struct mt_core *core, struct mt_walker *walker,
-                                                            uintptr_t skip_low, uintptr_t skip_high)
+static unsigned count_own(const struct mt_walker *walker, uintptr_t skip_low, uintptr_t skip_high)
+{
+    unsigned count = 0;
+    while (count < walker->count && walker->pcs[walker->count - 1 - count] - skip_low < skip_high - skip_low)
+        count++;
+    return count;
+}
+
+NO_SANITIZE unsigned mt_walk_from(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own,
+                                  uintptr_t skip_low, uintptr_t skip_high)
 {
     struct mt_walk_shared *shared = shared_of(core);
-    const uintptr_t *own = __builtin_frame_address(0);
     struct step step = {.pc = own[1], .stack = (uintptr_t)(own + 2), .frame = own[0], .frame_saved_at = own};
     if (!shared) return 0;
     step.low = (uintptr_t)own;
-    step.high = end_of_stack(core, walker, step.low);
-    if (!step.high) return walker->count = walker->trusted_count = 0;
-    uint32_t generation = atomic_load_explicit(&shared->generation, memory_order_acquire);
+    step.high = mt_walk_stack_end(core, walker, step.low);
+    if (!step.high) return walker->count = walker->trusted_count = walker->own_count = 0;
+    uint32_t generation = atomic_load_explicit(&shared->head.generation, memory_order_acquire);
     if (walker->generation != generation) forget_walks(walker, generation);
     if (walker->count && walker->frames[0].stack > step.high) walker->count = walker->trusted_count = 0;
     unsigned fresh_count, odd_count;
-    if (!leave_own(core, walker, shared, &step, skip_low, skip_high))
-        return walker->count = walker->trusted_count = 0;
     unsigned kept = collect(core, walker, shared, &step, &fresh_count, &odd_count);
     if (kept + fresh_count > MT_STACK_DEPTH_MAX) kept = make_room(walker, kept, fresh_count);
     append(walker, kept, fresh_count);
     /* A walk that ended for lack of room lacks its outer end: nothing to build on. */
     bool is_full = walker->count == MT_STACK_DEPTH_MAX;
     walker->trusted_count = is_full ? 0 : odd_count ? kept + fresh_count - odd_count : walker->count;
-    return walker->count;
+    walker->own_count = count_own(walker, skip_low, skip_high);
+    return walker->count - walker->own_count;
+}
+
+__attribute__((noinline)) unsigned mt_walk_here(struct mt_core *core, struct mt_walker *walker, uintptr_t skip_low,
+                                                uintptr_t skip_high)
+{
+    unsigned count = mt_walk_from(core, walker, __builtin_frame_address(0), skip_low, skip_high);
+    __asm__ volatile("" : "+r"(count)); /* the frame it was given stays until here */
+    return count;
 }

@@ -42,6 +42,7 @@ struct mt_walker {
     struct mt_walker *next_free;
     const void *owner;      /* the thread that used it last, by its thread pointer */
     unsigned count;         /* frames of the last walk, outermost first */
+    unsigned own_count;     /* of these, the innermost ones that lie inside the code to be left out */
     unsigned trusted_count; /* of these, the frames that a later walk may reuse */
     uint32_t generation;    /* of the rules that the last walk used */
     uint32_t thread;        /* of mt_stack_thread(); 0 = not told apart */
@@ -54,6 +55,9 @@ struct mt_walker {
     struct mt_walk_frame fresh[MT_STACK_DEPTH_MAX]; /* innermost first */
     struct mt_walk_known known[MT_WALK_KNOWN];
     char text[4096];
+    /* where every block is recorded */
+    struct mt_walk_cache *cache;
+    struct mt_stack_owner *owner_of;
 };
 
 /* A walker of memtrack's own memory, kept for reuse when given back; NULL when there is none. */
@@ -62,10 +66,33 @@ void mt_walker_give_back(struct mt_core *core, struct mt_walker *walker);
 
 /*
  * Walks the stack of the caller. Frames inside [skip_low, skip_high) at the
- * inner end are left out. Returns the number of frames; see the walker's
- * fields. 0 when nothing could be read.
+ * inner end are counted in own_count. Returns the number of the others; see the
+ * walker's fields. 0 when nothing could be read.
  */
 unsigned mt_walk_here(struct mt_core *core, struct mt_walker *walker, uintptr_t skip_low, uintptr_t skip_high);
+/* The same from the frame of a function that is being executed, given by its __builtin_frame_address(0). */
+unsigned mt_walk_from(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own, uintptr_t skip_low,
+                      uintptr_t skip_high);
+
+/* The end of the mapping that holds an address of the calling thread's stack; 0 when it is not known. */
+uintptr_t mt_walk_stack_end_slow(struct mt_core *core, struct mt_walker *walker, uintptr_t stack);
+static inline uintptr_t mt_walk_stack_end(struct mt_core *core, struct mt_walker *walker, uintptr_t stack)
+{
+    const struct mt_walk_range *first = &walker->ranges[0];
+    if (walker->range_count && first->is_own && stack >= first->low && stack < first->high) return first->high;
+    return mt_walk_stack_end_slow(core, walker, stack);
+}
+
+/* The beginning of what all walkers of a core share. */
+struct mt_walk_shared_head {
+    _Atomic uint32_t generation; /* grows when rules that were read before may be wrong; release */
+    _Atomic uint32_t closing;    /* threads inside dlclose() */
+};
+
+static inline const struct mt_walk_shared_head *mt_walk_head(const struct mt_core *core)
+{
+    return (const struct mt_walk_shared_head *)atomic_load_explicit(&core->walk, memory_order_acquire);
+}
 
 /* Hash of a chain of frames: of one more callee inside of it. */
 static inline uint64_t mt_walk_hash(uint64_t callers, uint64_t pc)

@@ -101,6 +101,85 @@ static int read_stacks(struct mt_stacks *stacks, const struct mt_segment_file *f
     return error ? error : read_frames(file, stacks);
 }
 
+/* ---- twins ------------------------------------------------------------------------- */
+
+/* All that is not since the newest peak goes to the part that stands at it. */
+static void settle(struct mt_stack *record, uint32_t epoch)
+{
+    if (record->epoch == epoch) return;
+    record->at_peak_bytes += record->since_bytes;
+    record->at_peak_count += record->since_count;
+    record->since_bytes = record->since_count = 0;
+    record->epoch = epoch;
+}
+
+static void raise_max(struct mt_stack *record, int64_t bytes, int64_t count)
+{
+    if (bytes <= record->max_bytes) return;
+    record->max_bytes = bytes;
+    record->max_count = count;
+}
+
+static void fold(struct mt_stack *record, struct mt_stack *twin, uint32_t epoch)
+{
+    settle(record, epoch);
+    settle(twin, epoch);
+    record->at_peak_bytes += twin->at_peak_bytes;
+    record->at_peak_count += twin->at_peak_count;
+    record->since_bytes += twin->since_bytes;
+    record->since_count += twin->since_count;
+    record->total_bytes += twin->total_bytes;
+    record->total_count += twin->total_count;
+    record->temporary_count += twin->temporary_count;
+    record->same_frame_count += twin->same_frame_count;
+    record->lifetime_ms += twin->lifetime_ms;
+    if (twin->last_ns > record->last_ns) record->last_ns = twin->last_ns;
+    if (GET(twin->owner) == MT_STACK_OF_NOBODY) raise_max(record, twin->max_bytes, twin->max_count);
+}
+
+static void fold_chunk(struct mt_stacks *stacks, struct mt_stack *chunk, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mt_stack_copy *found = chunk[i].twin_of ? mt_stacks_find(stacks, chunk[i].twin_of) : NULL;
+        if (found) fold(&((struct mt_stack_copy *)(uintptr_t)found)->record, &chunk[i], stacks->peak_epoch);
+    }
+}
+
+static int fold_twins(struct mt_stacks *stacks, const struct mt_segment_file *file, uint32_t used)
+{
+    uint32_t chunks = (used + MT_STACK_CHUNK - 1) / MT_STACK_CHUNK;
+    uint64_t *offsets = calloc(chunks + 1, sizeof *offsets);
+    struct mt_stack *chunk = aligned_alloc(64, MT_STACK_CHUNK * sizeof *chunk);
+    int error = offsets && chunk ? 0 : -ENOMEM;
+    uint64_t table = offsetof(struct mt_segment, attribution) + offsetof(struct mt_attribution, chunks);
+    if (!error && chunks) error = mt_segment_file_read(file, table, offsets, chunks * sizeof *offsets);
+    for (uint32_t i = 0; i < chunks && !error; i++) {
+        if (!offsets[i]) continue;
+        error = read_chunk(file, offsets[i], chunk);
+        if (!error) fold_chunk(stacks, chunk, MT_STACK_CHUNK);
+    }
+    free(offsets);
+    free(chunk);
+    return error;
+}
+
+/* In mode all the fields of the sampler are used for something else: from here on they say what they mean. */
+static int finish_exact(struct mt_stacks *stacks, const struct mt_segment_file *file, uint32_t used)
+{
+    for (size_t i = 0; i < stacks->count; i++) {
+        struct mt_stack *record = &stacks->stacks[i].record;
+        if (GET(record->is_shared)) record->max_bytes = record->max_count = 0; /* the twins know */
+    }
+    int error = fold_twins(stacks, file, used);
+    for (size_t i = 0; i < stacks->count && !error; i++) {
+        struct mt_stack *record = &stacks->stacks[i].record;
+        raise_max(record, record->at_peak_bytes + record->since_bytes, record->at_peak_count + record->since_count);
+        record->sample_count = record->total_count / MT_SCALE;
+        record->live_variance = 0;
+    }
+    return error;
+}
+
 /* ---- modules and lifetimes -------------------------------------------------------- */
 
 static int read_modules(struct mt_stacks *stacks, const struct mt_segment_file *file)
@@ -159,6 +238,7 @@ int mt_stacks_take(struct mt_stacks *stacks, const struct mt_segment_file *file,
     if (!error) error = read_counters(stacks, file, shards, shard_count);
     if (!error) error = read_modules(stacks, file);
     if (!error && stacks->mode != MT_STACKS_OFF) error = read_stacks(stacks, file, used);
+    if (!error && stacks->mode == MT_STACKS_ALL) error = finish_exact(stacks, file, used);
     if (error) mt_stacks_free(stacks);
     return error;
 }
