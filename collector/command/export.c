@@ -12,12 +12,13 @@
 static const struct {
     const char *name;
     mt_export_writer *write;
-    bool needs_stacks;
+    enum { STACKS, DEVICES, NOTHING } needs;
 } formats[] = {
-    {"folded", mt_export_folded, true},  {"speedscope", mt_export_speedscope, true},
-    {"pprof", mt_export_pprof, true},    {"massif", mt_export_massif, true},
-    {"dhat", mt_export_dhat, true},      {"perfetto", mt_export_chrome, false},
-    {"chrome", mt_export_chrome, false}, {"csv", mt_export_csv, false},
+    {"folded", mt_export_folded, STACKS},  {"speedscope", mt_export_speedscope, STACKS},
+    {"pprof", mt_export_pprof, STACKS},    {"massif", mt_export_massif, STACKS},
+    {"dhat", mt_export_dhat, STACKS},      {"perfetto", mt_export_chrome, NOTHING},
+    {"chrome", mt_export_chrome, NOTHING}, {"vma", mt_export_vma, DEVICES},
+    {"csv", mt_export_csv, NOTHING},
 };
 
 static const struct {
@@ -63,8 +64,11 @@ static int export_file(const char *file, const char *path, int format, const cha
     }
     struct mt_export job = {report, stdout, measure};
     int status = MT_EXIT_FAILURE;
-    if (formats[format].needs_stacks && !json_array_size(mt_export_stacks(&job)))
+    const json_t *devices = mt_json_get(mt_json_get(report, "vulkan"), "devices");
+    if (formats[format].needs == STACKS && !json_array_size(mt_export_stacks(&job)))
         mt_tell("%s: the report has no call stacks; run with MEMTRACK_STACKS=sampled or all", file);
+    else if (formats[format].needs == DEVICES && !json_array_size(devices))
+        mt_tell("%s: the report has no Vulkan device", file);
     else
         status = write_to(path, format, &job);
     json_decref(report);
@@ -80,7 +84,8 @@ int mt_command_export(int argc, char **argv)
             format = format_of(value);
             if (format < 0)
                 return mt_usage_error(
-                    "export", "--format takes folded, speedscope, pprof, massif, dhat, perfetto, chrome or csv");
+                    "export",
+                    "--format takes folded, speedscope, pprof, massif, dhat, perfetto, chrome, vma or csv");
         } else if (mt_option_argument(argc, argv, &i, "--by", &value)) {
             measure = measure_of(value);
             if (!measure)

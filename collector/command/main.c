@@ -68,8 +68,8 @@ static const struct subcommand subcommands[] = {
      "  --json             print the comparison as JSON\n"},
     {"export", mt_command_export, "FILE [--format F] [--by NUMBER] [--output FILE]",
      "write a report in the format of another tool",
-     "  FILE               a JSON report or a segment, with call stacks for all formats but the last two\n"
-     "  --format F         folded (default), speedscope, pprof, massif, dhat, perfetto (or chrome), csv\n"
+     "  FILE               a JSON report or a segment, with call stacks for all formats but the last three\n"
+     "  --format F         folded (default), speedscope, pprof, massif, dhat, perfetto (or chrome), vma, csv\n"
      "  --by NUMBER        what folded stacks hold: live (default), peak, total, count, temporary, live-count\n"
      "  --output FILE      where to write; default: standard output\n"},
     {"env", mt_command_env, "[--json | --markdown]", "list the options with their values, defaults and meaning",

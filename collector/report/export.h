@@ -20,7 +20,7 @@ struct mt_export {
 typedef bool mt_export_writer(const struct mt_export *job); /* false: no memory */
 
 mt_export_writer mt_export_folded, mt_export_speedscope, mt_export_massif, mt_export_dhat, mt_export_pprof,
-    mt_export_chrome, mt_export_csv;
+    mt_export_chrome, mt_export_csv, mt_export_vma;
 
 /* What the writers share: the rows of cpu.stacks, a frame's name in `buffer`, and its frames innermost first. */
 const json_t *mt_export_stacks(const struct mt_export *job);

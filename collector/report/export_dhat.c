@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- DHAT --------------------------------------------------------------------------- */
@@ -40,7 +41,7 @@ static json_t *point_json(json_t *table, json_t *index_of, const json_t *stack)
     json_t *point = json_object(), *frames = json_array();
     copy_number(point, "tb", stack, "total_bytes");
     copy_number(point, "tbk", stack, "total_count");
-    copy_number(point, "tl", stack, "lifetime_ms");
+    mt_json_set_i64(point, "tl", 1000 * mt_json_get_i64(stack, "lifetime_ms"));
     copy_number(point, "mb", stack, "max_bytes");
     copy_number(point, "mbk", stack, "max_count");
     copy_number(point, "gb", stack, "peak_bytes");
@@ -67,30 +68,56 @@ static json_t *command_json(const json_t *process)
     return mt_json_text(text);
 }
 
+/*
+ * The viewer wants each list of frames once. Stacks can have the same frames
+ * and yet be two: of two threads, or of a module that was loaded twice. Their
+ * numbers are added up; for the highest of each alone ("mb") that is a bound.
+ */
+static void add_point(json_t *points, json_t *point_of, json_t *point)
+{
+    char *key = json_dumps(json_object_get(point, "fs"), JSON_COMPACT);
+    json_t *known = key ? json_object_get(point_of, key) : NULL, *value;
+    const char *name;
+    if (known) {
+        json_object_foreach(point, name, value)
+        {
+            if (json_is_integer(value))
+                mt_json_set_i64(known, name, mt_json_get_i64(known, name) + json_integer_value(value));
+        }
+    } else {
+        json_array_append(points, point);
+        if (key) json_object_set(point_of, key, point);
+    }
+    json_decref(point);
+    free(key);
+}
+
 bool mt_export_dhat(const struct mt_export *job)
 {
     const json_t *process = mt_json_get(job->report, "process"), *cpu = mt_json_get(job->report, "cpu");
     json_t *document = json_object(), *points = json_array(), *table = json_array(), *index_of = json_object();
+    json_t *point_of = json_object();
     json_array_append_new(table, json_string("[root]"));
     size_t index;
     const json_t *stack;
     json_array_foreach((json_t *)mt_export_stacks(job), index, stack)
-        json_array_append_new(points, point_json(table, index_of, stack));
+        add_point(points, point_of, point_json(table, index_of, stack));
     mt_json_set_i64(document, "dhatFileVersion", 2);
     mt_json_set_text(document, "mode", "heap");
     mt_json_set_text(document, "verb", "Allocated");
     mt_json_set_bool(document, "bklt", true);
     mt_json_set_bool(document, "bkacc", false);
-    mt_json_set_text(document, "tu", "ms");
+    mt_json_set_text(document, "tu", "us"); /* a million of them is one "Mtu" */
     mt_json_set_text(document, "Mtu", "s");
-    mt_json_set_i64(document, "tuth", 10);
+    mt_json_set_i64(document, "tuth", 10000);
     mt_json_set(document, "cmd", command_json(process));
     mt_json_set_i64(document, "pid", mt_json_get_i64(process, "pid"));
-    mt_json_set_i64(document, "tg", (int64_t)(mt_json_get_real(cpu, "peak_s") * 1000));
-    mt_json_set_i64(document, "te", (int64_t)(mt_json_get_real(process, "uptime_s") * 1000));
+    mt_json_set_i64(document, "tg", (int64_t)(mt_json_get_real(cpu, "peak_s") * 1e6));
+    mt_json_set_i64(document, "te", (int64_t)(mt_json_get_real(process, "uptime_s") * 1e6));
     mt_json_set(document, "pps", points);
     mt_json_set(document, "ftbl", table);
     json_decref(index_of);
+    json_decref(point_of);
     int error = json_dumpf(document, job->out, JSON_COMPACT);
     fputc('\n', job->out);
     json_decref(document);
@@ -131,7 +158,7 @@ static void add_frames(const struct mt_export *job, json_t *events)
 {
     const json_t *frames = mt_json_get(job->report, "frames"), *recent = mt_json_get(frames, "recent");
     const json_t *numbers = mt_json_get(recent, "frame"), *durations = mt_json_get(recent, "duration_ns");
-    const json_t *counts = mt_json_get(recent, "allocation_count");
+    const json_t *counts = mt_json_get(recent, "allocation_count"), *device = mt_json_get(recent, "device_ns");
     int64_t end = (int64_t)(mt_json_get_real(frames, "last_s") * 1e6);
     for (size_t i = json_array_size(numbers); i-- > 0;) {
         int64_t duration = json_integer_value(json_array_get(durations, i)) / 1000;
@@ -139,6 +166,7 @@ static void add_frames(const struct mt_export *job, json_t *events)
         mt_json_set_i64(event, "dur", duration);
         mt_json_set_i64(arguments, "frame", json_integer_value(json_array_get(numbers, i)));
         mt_json_set_i64(arguments, "allocations", json_integer_value(json_array_get(counts, i)));
+        mt_json_set_i64(arguments, "driver_ns", json_integer_value(json_array_get(device, i)));
         mt_json_set(event, "args", arguments);
         json_array_append_new(events, event);
         end -= duration;

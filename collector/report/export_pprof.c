@@ -110,7 +110,8 @@ static uint64_t function_of(struct profile *profile, const json_t *frame)
     return number;
 }
 
-static uint64_t mapping_of(const struct profile *profile, uint64_t address)
+/* The path tells modules apart that lay at the same place one after the other. */
+static uint64_t mapping_of(const struct profile *profile, const char *path, uint64_t address)
 {
     size_t index;
     const json_t *module;
@@ -118,7 +119,7 @@ static uint64_t mapping_of(const struct profile *profile, uint64_t address)
     {
         uint64_t start = strtoull(mt_json_get_text(module, "start"), NULL, 16);
         uint64_t end = strtoull(mt_json_get_text(module, "end"), NULL, 16);
-        if (address >= start && address < end) return index + 1;
+        if (address >= start && address < end && !strcmp(mt_json_get_text(module, "path"), path)) return index + 1;
     }
     return 0;
 }
@@ -143,13 +144,15 @@ static size_t put_lines(struct profile *profile, const json_t *frames, size_t fi
 static uint64_t location_of(struct profile *profile, const json_t *frames, size_t *at)
 {
     const json_t *frame = json_array_get(frames, *at);
-    const char *address = mt_json_get_text(frame, "address");
+    const char *address = mt_json_get_text(frame, "address"), *module = mt_json_get_text(frame, "module");
+    char key[2200];
     bool is_new;
-    uint64_t number = number_of(profile->locations, address, 1, &is_new), value = strtoull(address, NULL, 16);
+    snprintf(key, sizeof key, "%s %s %s", address, module, mt_json_get_text(frame, "function"));
+    uint64_t number = number_of(profile->locations, key, 1, &is_new), value = strtoull(address, NULL, 16);
     if (is_new) {
         *at += put_lines(profile, frames, *at);
         put_number(&profile->message, 1, number);
-        put_number(&profile->message, 2, mapping_of(profile, value));
+        put_number(&profile->message, 2, mapping_of(profile, module, value));
         put_number(&profile->message, 3, value);
         put_message(&profile->location_bytes, 4, &profile->message);
     } else {

@@ -68,35 +68,6 @@ tracked "$TEST_TMP/host" "$TEST_TMP/libone.so" "$TEST_TMP/libtwo.so" "$TEST_TMP/
 per_function="{n: sum(s.live_bytes for s in cpu.stacks if s.frames[0].function == n) for n in ('first_plugin_allocates', 'second_plugin_allocates')}"
 check_report host "$per_function == {'first_plugin_allocates': 5 * 1000 + 5 * 3000, 'second_plugin_allocates': 5 * 2008}"
 
-# Exports, each read by a reader of its own.
-report=$(report_of host)
-for format in folded speedscope pprof massif dhat perfetto csv; do
-    "$MEMTRACK" export --format=$format --output "$TEST_TMP/export.$format" "$report" || problem "export --format=$format"
-done
-grep -q 'plugin_entry;first_plugin_allocates 15000$' "$TEST_TMP/export.folded" || problem "folded stacks"
-"$PYTHON" - "$TEST_TMP" <<'READERS' || problem "an export cannot be read"
-import gzip, json, sys
-folder = sys.argv[1]
-speed = json.load(open(folder + "/export.speedscope"))
-for profile in speed["profiles"]:
-    assert profile["endValue"] == sum(profile["weights"]) and len(profile["samples"]) == len(profile["weights"])
-    assert all(0 <= i < len(speed["shared"]["frames"]) for s in profile["samples"] for i in s)
-dhat = json.load(open(folder + "/export.dhat"))
-assert dhat["dhatFileVersion"] == 2 and all(0 <= f < len(dhat["ftbl"]) for p in dhat["pps"] for f in p["fs"])
-trace = json.load(open(folder + "/export.perfetto"))
-assert any(e["ph"] == "C" for e in trace["traceEvents"])
-assert gzip.open(folder + "/export.pprof").read()
-for line in open(folder + "/export.folded"):
-    assert line.rsplit(" ", 1)[1].strip().isdigit()
-READERS
-if command -v ms_print >/dev/null; then
-    ms_print "$TEST_TMP/export.massif" >"$TEST_TMP/ms" && grep -q 'first_plugin_allocates' "$TEST_TMP/ms" || problem "ms_print"
-fi
-if command -v protoc >/dev/null; then
-    zcat "$TEST_TMP/export.pprof" | protoc --decode_raw >"$TEST_TMP/raw" && grep -q '"first_plugin_allocates"' "$TEST_TMP/raw" || problem "protoc"
-fi
-"$MEMTRACK" diff "$report" "$report" | grep -q 'no change' || problem "a report differs from itself"
-
 # Sampled: the estimates of a long run are near the truth.
 build gcc leaks -O2 "$sources/leaks.c"
 rm -f "$OUT"/*

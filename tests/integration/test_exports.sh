@@ -1,0 +1,169 @@
+#!/bin/bash
+# Every export is opened by a reader that is not ours, and says what the report says.
+# timeout: 240
+. "$(dirname "$0")/lib/common.sh"
+need gcc
+sources=$TEST_SOURCE/tests/fixtures/attribution
+readers=$TEST_SOURCE/tests/readers
+for plugin in first second; do
+    gcc -g -O2 -shared -fPIC -w "-DPLUGIN_FUNCTION=${plugin}_plugin_allocates" "$sources/plugin.c" -o "$TEST_TMP/lib$plugin.so" ||
+        problem "cannot build the plugins"
+done
+gcc -g -O2 -w "$sources/host.c" -o "$TEST_TMP/host" -ldl || problem "cannot build the host"
+RUN_OPTIONS=(--stacks=all)
+# The plugins are deleted while their stacks stay: two stacks have the same addresses of different modules.
+tracked "$TEST_TMP/host" "$TEST_TMP/libfirst.so" "$TEST_TMP/libsecond.so" "$TEST_TMP/libfirst.so"
+report=$(report_of host)
+for format in folded speedscope pprof massif dhat perfetto csv; do
+    "$MEMTRACK" export --format=$format --output "$TEST_TMP/host.$format" "$report" || problem "export --format=$format"
+done
+"$MEMTRACK" export --by total "$report" >"$TEST_TMP/total.folded" || problem "export --by total"
+"$MEMTRACK" export --format=vma "$report" >/dev/null 2>"$TEST_TMP/no-device" && problem "vma without a device"
+grep -q 'no Vulkan device' "$TEST_TMP/no-device" || problem "vma does not say that there is no device"
+sum() { value_of host "sum(s.$1 for s in cpu.stacks)"; }
+live=$(sum live_bytes) peak=$(sum peak_bytes) total=$(sum total_bytes) calls=$(sum total_count)
+
+# Folded stacks: the grammar of flamegraph.pl's input, and the sums.
+"$PYTHON" - "$TEST_TMP/host.folded" "$live" "$TEST_TMP/total.folded" "$total" <<'P' || problem "folded stacks"
+import re, sys
+for path, wanted in (sys.argv[1:3], sys.argv[3:5]):
+    lines = open(path, encoding="utf-8").read().splitlines()
+    assert lines and all(re.fullmatch(r"[^;\x00-\x1f]+(;[^;\x00-\x1f]+)* [1-9][0-9]*", line) for line in lines), path
+    assert sum(int(line.rsplit(" ", 1)[1]) for line in lines) == int(wanted), path
+assert any(line.endswith("plugin_entry;first_plugin_allocates 15000") for line in open(sys.argv[1]).read().splitlines())
+P
+grep -q 'plugin_entry;first_plugin_allocates 15000$' "$TEST_TMP/host.folded" || problem "folded stacks lack a plugin"
+
+# massif: ms_print.
+if command -v ms_print >/dev/null; then
+    ms_print "$TEST_TMP/host.massif" >"$TEST_TMP/ms" 2>"$TEST_TMP/ms.err" || problem "ms_print: $(head -n 1 "$TEST_TMP/ms.err")"
+    grep -q 'first_plugin_allocates' "$TEST_TMP/ms" || problem "ms_print shows no plugin"
+    grep -q '(peak)' "$TEST_TMP/ms" || problem "ms_print knows no peak"
+    echo "ok ms_print"
+else
+    echo "skip ms_print: it is missing (package valgrind)"
+fi
+
+# DHAT: the viewer that valgrind installs.
+viewer=$(find /usr/libexec/valgrind /usr/lib/valgrind /usr/lib/x86_64-linux-gnu/valgrind -name dh_view.js 2>/dev/null | head -n 1)
+if command -v node >/dev/null && [ -n "$viewer" ]; then
+    node "$readers/dhat.js" "$viewer" "$TEST_TMP/host.dhat" >"$TEST_TMP/dhat" || problem "dh_view.js"
+    "$PYTHON" - "$TEST_TMP/dhat" "$total" "$calls" "$peak" "$live" <<'P' && echo "ok dh_view" || problem "DHAT's totals"
+import json, sys
+seen = json.load(open(sys.argv[1]))
+assert [seen[k] for k in ("bytes", "blocks", "peak_bytes", "end_bytes")] == [int(n) for n in sys.argv[2:6]], seen
+assert "second_plugin_allocates" in seen["drawn"]
+P
+else
+    echo "skip dh_view: node or valgrind's dh_view.js is missing (packages nodejs, valgrind)"
+fi
+
+# speedscope's own importers read its format, folded stacks, pprof and the trace.
+if command -v node >/dev/null && [ -d "$readers/node_modules/speedscope" ]; then
+    node "$readers/speedscope.js" "$TEST_TMP"/host.{speedscope,folded,pprof} >"$TEST_TMP/speed" || problem "speedscope"
+    "$PYTHON" - "$TEST_TMP/speed" "$live" "$peak" "$total" "$calls" <<'P' && echo "ok speedscope" || problem "speedscope's totals"
+import json, sys
+live, peak, total, calls = (int(n) for n in sys.argv[2:6])
+files = {row["file"].split(".")[1]: row for row in map(json.loads, open(sys.argv[1]))}
+own = {p["name"]: (p["total"], p["unit"]) for p in files["speedscope"]["profiles"]}
+assert own["live"] == (live, "bytes") and own["at the peak"] == (peak, "bytes"), own
+assert own["allocated in all"] == (total, "bytes") and own["allocations"] == (calls, "none"), own
+assert files["folded"]["profiles"][0]["total"] == live
+assert files["pprof"]["profiles"][0]["total"] == live and files["pprof"]["profiles"][0]["unit"] == "bytes"
+for kind in ("speedscope", "folded", "pprof"):
+    assert "first_plugin_allocates" in files[kind]["frames"], kind
+P
+    node "$readers/pprof.js" "$TEST_TMP/host.pprof" >"$TEST_TMP/pprof" || problem "pprof-format"
+    "$PYTHON" - "$TEST_TMP/pprof" "$live" "$peak" "$total" "$calls" <<'P' && echo "ok pprof-format" || problem "pprof's totals"
+import json, sys
+seen, (live, peak, total, calls) = json.load(open(sys.argv[1])), (int(n) for n in sys.argv[2:6])
+sums = dict(zip(seen["types"], seen["sums"]))
+assert (sums["inuse_space/bytes"], sums["alloc_space/bytes"], sums["peak_space/bytes"], sums["alloc_objects/count"]) == (live, total, peak, calls), sums
+assert "second_plugin_allocates" in seen["names"] and any(f.endswith("/host") for f in seen["files"]), seen
+P
+else
+    echo "skip speedscope: node or tests/readers/node_modules is missing (scripts/install-deps test, with npm and a network)"
+fi
+if command -v protoc >/dev/null; then
+    zcat "$TEST_TMP/host.pprof" | protoc --decode_raw >"$TEST_TMP/raw" && grep -q '"first_plugin_allocates"' "$TEST_TMP/raw" || problem "protoc"
+    echo "ok protoc"
+else
+    echo "skip protoc: it is missing (package protobuf-compiler)"
+fi
+
+# The trace and the timeline, by the rules of their formats; with frames where a Vulkan program can run.
+frames=0
+if command -v vkcube >/dev/null && command -v Xvfb >/dev/null; then
+    start_x 320x240
+    rm -f "$OUT"/*
+    tracked vkcube --c 200
+    cube=$(report_of vkcube) && frames=1 && "$MEMTRACK" export --format=vma --output "$TEST_TMP/cube.vma" "$cube" || problem "vma of vkcube"
+    "$MEMTRACK" export --format=chrome --output "$TEST_TMP/cube.perfetto" "$cube" || problem "chrome of vkcube"
+    "$MEMTRACK" export --format=csv --output "$TEST_TMP/cube.csv" "$cube" || problem "csv of vkcube"
+    if [ -d "$readers/node_modules/speedscope" ]; then
+        node "$readers/speedscope.js" "$TEST_TMP/cube.perfetto" >"$TEST_TMP/speed" || problem "speedscope does not read the trace"
+        grep -q 'allocations' "$TEST_TMP/speed" || problem "the trace has no frames in speedscope"
+    fi
+else
+    echo "skip vma: vkcube or Xvfb is missing (packages vulkan-tools, xvfb)"
+fi
+"$PYTHON" - "$TEST_TMP" $frames <<'P' || problem "trace events, CSV or VMA's JSON"
+import csv, json, os, sys
+folder, frames = sys.argv[1], sys.argv[2] == "1"
+
+def trace(path, wants_frames):
+    document = json.load(open(path))
+    assert set(document) <= {"traceEvents", "displayTimeUnit"} and document["displayTimeUnit"] in ("ms", "ns")
+    ends, kinds = {}, set()
+    for event in document["traceEvents"]:
+        assert isinstance(event["name"], str) and isinstance(event["pid"], int) and isinstance(event["tid"], int), event
+        assert isinstance(event["ts"], (int, float)) and event["ts"] >= 0, event
+        kinds.add(event["ph"])
+        if event["ph"] == "X":
+            assert event["dur"] >= 0, event
+            ends.setdefault(event["tid"], []).append((event["ts"], event["ts"] + event["dur"]))
+        elif event["ph"] == "C":
+            assert event["args"] and all(isinstance(v, (int, float)) for v in event["args"].values()), event
+        elif event["ph"] == "i":
+            assert event["s"] in ("g", "p", "t"), event
+        else:
+            assert event["ph"] == "M" and event["name"] in ("process_name", "thread_name") and "name" in event["args"], event
+    for spans in ends.values():
+        spans.sort()
+        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:])), "slices of one thread overlap"
+    assert {"M", "C"} <= kinds and ("X" in kinds) == wants_frames, kinds
+
+def table(path):
+    rows = list(csv.DictReader(open(path)))
+    assert rows and all(None not in row and None not in row.values() for row in rows), rows[:2]
+    times = [float(row["t_s"]) for row in rows]
+    assert times == sorted(times) and all(int(row["cpu_current_bytes"]) >= 0 for row in rows)
+
+def vma(path):
+    document = json.load(open(path))
+    assert document["General"]["API"] == "Vulkan" and document["MemoryInfo"]["Heap 0"]["Size"] > 0
+    known = {"FREE", "UNKNOWN", "BUFFER", "IMAGE_OPTIMAL", "IMAGE_LINEAR", "IMAGE_UNKNOWN"}
+    total = 0
+    for pool in document["DefaultPools"].values():
+        for row in pool["DedicatedAllocations"]:
+            assert row["Type"] in known - {"FREE"} and row["Size"] > 0 and isinstance(row["Usage"], int), row
+            total += row["Size"]
+        for block in pool["Blocks"].values():
+            at = 0
+            for row in block["Suballocations"]:
+                assert row["Type"] in known and row["Offset"] == at and row["Size"] > 0, row
+                assert row["Type"] == "FREE" or isinstance(row["Usage"], int), row
+                at += row["Size"]
+            assert at == block["TotalBytes"], block
+            total += at
+    assert document["Total"]["BlockBytes"] == total
+
+trace(os.path.join(folder, "host.perfetto"), False)
+table(os.path.join(folder, "host.csv"))
+if frames:
+    trace(os.path.join(folder, "cube.perfetto"), True)
+    table(os.path.join(folder, "cube.csv"))
+    vma(os.path.join(folder, "cube.vma"))
+P
+"$MEMTRACK" diff "$report" "$report" 2>/dev/null | grep -q 'no change' || [ ! -e "$report" ] || problem "a report differs from itself"
+verdict
