@@ -243,7 +243,8 @@ uint32_t mt_stack_thread(struct mt_core *core, const char *name)
 /* Two stacks with the same 64-bit hash in one thread's short memory would be taken for one: 1 in 2^56 pairs. */
 static uint32_t intern_known(struct mt_core *core, struct mt_walker *walker, const struct key *key, bool is_cut)
 {
-    struct mt_walk_known *known = &walker->known[key->hash % MT_WALK_KNOWN];
+    struct mt_walk_known *known = walker->known_all ? &walker->known_all[key->hash % MT_WALK_KNOWN_ALL]
+                                                    : &walker->known[key->hash % MT_WALK_KNOWN];
     if (known->hash == key->hash && known->stack && known->generation == key->generation) return known->stack;
     uint32_t id = intern(core, key, is_cut);
     *known = (struct mt_walk_known){key->hash, key->generation, id};

@@ -41,7 +41,11 @@ static inline struct mt_stack_owner *owner_of(struct mt_core *core, struct mt_wa
 {
     if (__builtin_expect(!walker->owner_of, 0)) walker->owner_of = mt_private_map(core, sizeof *walker->owner_of);
     struct mt_stack_owner *owner = walker->owner_of;
-    if (owner && __builtin_expect(owner->epoch != LOAD(core->epoch) + 1, 0)) begin(core, owner);
+    if (owner && __builtin_expect(owner->epoch != LOAD(core->epoch) + 1, 0)) {
+        if (!walker->known_all)
+            walker->known_all = mt_private_map(core, MT_WALK_KNOWN_ALL * sizeof walker->known_all[0]);
+        begin(core, owner);
+    }
     return owner;
 }
 

@@ -524,6 +524,7 @@ static void forget_walks(struct mt_walker *walker, uint32_t generation)
     walker->count = walker->trusted_count = 0;
     walker->generation = generation;
     memset(walker->known, 0, sizeof walker->known);
+    if (walker->known_all) memset(walker->known_all, 0, MT_WALK_KNOWN_ALL * sizeof walker->known_all[0]);
 }
 
 /* New frames inside of many known ones: the outermost go, so that the rest finds room. */

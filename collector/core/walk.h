@@ -14,7 +14,7 @@
 
 #include "core.h"
 
-enum { MT_WALK_RANGES = 4, MT_WALK_KNOWN = 256 };
+enum { MT_WALK_RANGES = 4, MT_WALK_KNOWN = 256, MT_WALK_KNOWN_ALL = 8192 };
 
 /* A frame in the state in which its callee returns to it. */
 struct mt_walk_frame {
@@ -56,6 +56,7 @@ struct mt_walker {
     struct mt_walk_known known[MT_WALK_KNOWN];
     char text[4096];
     /* where every block is recorded */
+    struct mt_walk_known *known_all; /* MT_WALK_KNOWN_ALL of them */
     struct mt_walk_cache *cache;
     struct mt_stack_owner *owner_of;
 };

@@ -21,27 +21,27 @@
 #endif
 
 enum {
-    INDEX_BITS = 13,
+    INDEX_BITS = 14,
     INDEX = 1 << INDEX_BITS,
     PIECE_BYTES = 64 * 1024,
-    PIECES = 32,
+    PIECES = 64,
     OWN_FRAMES = 4,    /* of this library, at most, between the hook and the walk */
     MAX_BRANCHES = 24, /* on the way to one walk */
 };
 
-/* One word that a walk went by, at an offset from where the walk began. */
+/* One word that a walk went by: its lower half, and where it is above the place where the walk began. */
 struct word {
-    uintptr_t value;
-    uintptr_t offset; /* in bytes */
+    uint32_t low, offset;
 };
 
-/* A walk, or (record NULL) a branch by the word at an offset. */
+/* A walk, or (record NULL) a branch by the word at the offset `highest`. */
 struct entry {
     uintptr_t key;
     struct mt_stack *record;
-    uintptr_t highest; /* offset of the highest word it reads */
-    uintptr_t stack, pc, frame;
-    uint32_t word_count;
+    uintptr_t pc, frame;
+    uint64_t upper;   /* what the words' upper halves add up to, see add_upper() */
+    uint32_t highest; /* offset of the highest word it reads */
+    uint16_t word_count;
     bool needs_frame; /* the walk depends on the frame pointer it began with */
     struct word words[];
 };
@@ -111,18 +111,27 @@ NO_SANITIZE static inline uintptr_t word_at(const char *base, uintptr_t offset)
     return *(const uintptr_t *)(const void *)(base + offset);
 }
 
+/* Upper halves are few different ones; their sum, each times an odd number of its own, tells them apart. */
+static inline uint64_t add_upper(uint64_t sum, uintptr_t value, uint32_t at)
+{
+    return sum + (value >> 32) * (2 * (uint64_t)at + UINT64_C(0x9e3779b97f4a7c15));
+}
+
 NO_SANITIZE static inline bool holds(const struct entry *entry, const char *base)
 {
-    uintptr_t changed = 0;
-    for (uint32_t i = 0; i < entry->word_count; i++)
-        changed |= word_at(base, entry->words[i].offset) ^ entry->words[i].value;
-    return !changed;
+    uint32_t changed = 0;
+    uint64_t upper = 0;
+    for (uint32_t i = 0; i < entry->word_count; i++) {
+        uintptr_t value = word_at(base, entry->words[i].offset);
+        changed |= (uint32_t)value ^ entry->words[i].low;
+        upper = add_upper(upper, value, i);
+    }
+    return !changed && upper == entry->upper;
 }
 
 static inline bool begins_at(const struct entry *entry, const uintptr_t *own)
 {
-    return entry->stack == (uintptr_t)(own + 2) && entry->pc == own[1] &&
-           (!entry->needs_frame || entry->frame == own[0]);
+    return entry->pc == own[1] && (!entry->needs_frame || entry->frame == own[0]);
 }
 
 NO_SANITIZE struct mt_stack *mt_walk_cache_find(struct mt_core *core, struct mt_walker *walker,
@@ -142,7 +151,7 @@ NO_SANITIZE struct mt_stack *mt_walk_cache_find(struct mt_core *core, struct mt_
         const struct entry *entry = look_up(cache, start->key);
         if (!entry || entry->highest > room) return NULL;
         if (entry->record) return begins_at(entry, own) && holds(entry, base) ? entry->record : NULL;
-        start->key = mix(start->key, word_at(base, entry->highest));
+        start->key = mix(start->key, (uint32_t)word_at(base, entry->highest));
     }
     return NULL;
 }
@@ -178,9 +187,10 @@ static struct entry *take(struct mt_core *core, struct mt_walk_cache *cache, siz
     return entry;
 }
 
-static void add_word(struct entry *entry, const uintptr_t *at, uintptr_t value)
+static void add_word(struct entry *entry, uintptr_t base, uintptr_t at, uintptr_t value)
 {
-    struct word word = {value, (uintptr_t)at - entry->stack};
+    struct word word = {(uint32_t)value, (uint32_t)(at - base)};
+    entry->upper = add_upper(entry->upper, value, entry->word_count);
     entry->words[entry->word_count++] = word;
     if (word.offset > entry->highest) entry->highest = word.offset;
 }
@@ -190,15 +200,16 @@ static void fill(struct entry *entry, const struct mt_walker *walker)
 {
     const struct mt_walk_frame *inner = &walker->frames[walker->count - 1];
     entry->pc = inner->pc;
-    entry->stack = inner->stack;
     entry->frame = inner->frame;
     entry->needs_frame = inner->needs_frame;
     entry->word_count = 0;
     entry->highest = 0;
+    entry->upper = 0;
     for (unsigned i = walker->count - 1; i-- > 0;) {
         const struct mt_walk_frame *frame = &walker->frames[i];
-        add_word(entry, (const uintptr_t *)frame->stack - 1, frame->pc);
-        if (frame->needs_frame && frame->frame_saved_at) add_word(entry, frame->frame_saved_at, frame->frame);
+        add_word(entry, inner->stack, frame->stack - sizeof frame->pc, frame->pc);
+        if (frame->needs_frame && frame->frame_saved_at)
+            add_word(entry, inner->stack, (uintptr_t)frame->frame_saved_at, frame->frame);
     }
 }
 
@@ -219,10 +230,10 @@ static void enter(struct mt_walk_cache *cache, struct entry *entry)
 static int difference(const struct entry *a, const struct entry *b)
 {
     uint32_t count = a->word_count < b->word_count ? a->word_count : b->word_count;
-    if (a->stack != b->stack || a->pc != b->pc) return -1;
+    if (a->pc != b->pc) return -1;
     for (uint32_t i = 0; i < count; i++) {
         if (a->words[i].offset != b->words[i].offset) return -1;
-        if (a->words[i].value != b->words[i].value) return (int)i;
+        if (a->words[i].low != b->words[i].low) return (int)i;
     }
     return -1;
 }
@@ -235,8 +246,8 @@ static void part(struct mt_core *core, struct mt_walk_cache *cache, struct entry
     if (at >= 0 && !branch) return;
     if (branch) {
         *branch = (struct entry){.key = entry->key, .highest = entry->words[at].offset};
-        old->key = mix(branch->key, old->words[at].value);
-        entry->key = mix(branch->key, entry->words[at].value);
+        old->key = mix(branch->key, old->words[at].low);
+        entry->key = mix(branch->key, entry->words[at].low);
         enter(cache, branch);
         enter(cache, old);
     }
@@ -275,6 +286,7 @@ void mt_walk_cache_add(struct mt_core *core, struct mt_walker *walker, const str
                        struct mt_stack *record)
 {
     if (!start->own || !walker->count || walker->trusted_count != walker->count) return;
+    if (walker->frames[0].stack - walker->frames[walker->count - 1].stack > UINT32_MAX) return;
     struct mt_walk_cache *cache = ready(core, walker, start);
     if (!cache || !comes_again(cache, start->key)) return;
     struct entry *entry = take(core, cache, 2 * walker->count);
