@@ -23,11 +23,13 @@ enum {
     LIST_BYTES = 32 * 1024, /* of blocks that may wait in one bin */
     LIST_MAX = 256,
     LIST_MIN = 4,
+    TIDY_HEAPS = 4,      /* heaps without a thread that one look takes over */
     STRATEGY_FACTOR = 4, /* speed: so many times more; memory: less */
 };
 
 /* A thread must have been gone this long before its slabs go to another one: threads are often replaced at once. */
 static const uint64_t ABSORB_AFTER_NS = UINT64_C(100000000);
+static const uint64_t LEAST_TIDY_NS = UINT64_C(100000000);
 
 _Thread_local struct mt_theap *mt_theap_self __attribute__((tls_model("initial-exec")));
 
@@ -45,6 +47,7 @@ static struct {
     int64_t batch_bytes;
     bool has_sampler;
     uint32_t list_bytes, list_max;
+    uint64_t tidy_delay_ns;
 } heaps;
 
 static struct mt_theap *_Atomic heap_table[HEAP_MAX + 1];
@@ -134,7 +137,7 @@ static struct mt_theap *take(enum mt_theap_use use)
 
 struct mt_theap *mt_theap_take(void)
 {
-    return take(MT_THEAP_IDLE); /* what is used under a lock is whole after a fork */
+    return take(MT_THEAP_LOCKED);
 }
 
 /* A heap with slabs goes to the front, where the next thread finds it warm; an empty one to the end. */
@@ -203,7 +206,7 @@ static void find_orphans(const struct mt_theap *own)
     bool is_any = false;
     for (unsigned id = 1; id <= heaps.count; id++) {
         struct mt_theap *heap = mt_theap_of(id);
-        if (heap == own || atomic_load_explicit(&heap->use, memory_order_relaxed) == MT_THEAP_IDLE) continue;
+        if (heap == own || atomic_load_explicit(&heap->use, memory_order_relaxed) < MT_THEAP_IN_USE) continue;
         atomic_store_explicit(&heap->use, MT_THEAP_ORPHAN, memory_order_relaxed);
         is_any = true;
     }
@@ -241,6 +244,7 @@ static struct mt_theap *take_old_dead(void)
 
 bool mt_theap_absorb(struct mt_theap *heap)
 {
+    if (atomic_load_explicit(&heap->use, memory_order_relaxed) == MT_THEAP_LOCKED) return false;
     if (atomic_load_explicit(&has_orphans, memory_order_relaxed) && adopt_orphans(heap)) return true;
     if (!atomic_load_explicit(&heaps.has_dead, memory_order_relaxed)) return false;
     struct mt_theap *dead = take_old_dead();
@@ -249,6 +253,19 @@ bool mt_theap_absorb(struct mt_theap *heap)
     mt_theap_leave(dead);
     MT_POOL_STAT_ADD(absorbed_heap_count, 1);
     return true;
+}
+
+void mt_theap_tidy(struct mt_theap *heap)
+{
+    uint64_t now = mt_now_coarse_ns();
+    if (now - heap->tidied_ns < heaps.tidy_delay_ns) return;
+    bool is_first = !heap->tidied_ns;
+    heap->tidied_ns = now;
+    if (is_first) return;
+    mt_slab_trim_idle(heap);
+    for (unsigned i = 0; i < TIDY_HEAPS && mt_theap_absorb(heap); i++) {
+    }
+    mt_span_look();
 }
 
 /* ---- threads ------------------------------------------------------------------------- */
@@ -281,6 +298,11 @@ void mt_pools_detach(void)
 }
 
 /* ---- start and fork --------------------------------------------------------------------- */
+
+void mt_heaps_set_tidy_delay(uint64_t nanoseconds)
+{
+    heaps.tidy_delay_ns = nanoseconds > LEAST_TIDY_NS ? nanoseconds : LEAST_TIDY_NS;
+}
 
 void mt_heaps_start(struct mt_core *core, bool has_sampler)
 {

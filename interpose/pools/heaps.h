@@ -10,6 +10,8 @@
 enum mt_pools_strategy { MT_POOLS_DEFAULT, MT_POOLS_SPEED, MT_POOLS_MEMORY };
 
 void mt_heaps_start(struct mt_core *core, bool has_sampler);
+/* How often threads look for what they do not use. */
+void mt_heaps_set_tidy_delay(uint64_t nanoseconds);
 /* Sends everything that waits in the heap's remote slots; its thread calls this. */
 void mt_remote_flush_all(struct mt_theap *heap);
 

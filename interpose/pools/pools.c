@@ -64,6 +64,7 @@ static void set_delays(struct mt_core *core)
     if (strategy == MT_POOLS_MEMORY) delay /= DELAY_FACTOR;
     mt_span_set_purge_delay(delay);
     mt_mid_set_purge_delay(delay);
+    mt_heaps_set_tidy_delay(delay);
     mt_balance_start(strategy != MT_POOLS_SPEED);
 }
 

@@ -90,10 +90,12 @@ struct mt_theap {
     uint8_t sub_of[MT_ORIGIN_MAX]; /* 0 = none */
     _Alignas(64) struct mt_site sites[MT_SITE_SETS * MT_SITE_WAYS];
     struct mt_bin bins[MT_SUBS * MT_SLAB_CLASSES];
+    uint64_t tidied_ns;                       /* when its idle bins were last looked for */
+    uint32_t seen[MT_SUBS * MT_SLAB_CLASSES]; /* each bin's head then, cut */
 };
 
-/* ORPHAN: its thread vanished at a fork, maybe in the middle of something. */
-enum mt_theap_use { MT_THEAP_IDLE, MT_THEAP_IN_USE, MT_THEAP_ORPHAN };
+/* LOCKED: used under a lock by many. ORPHAN: its thread vanished at a fork, maybe in the middle of something. */
+enum mt_theap_use { MT_THEAP_IDLE, MT_THEAP_LOCKED, MT_THEAP_IN_USE, MT_THEAP_ORPHAN };
 
 /* Bins that are always empty, for sites without a sub-heap. */
 extern struct mt_bin mt_no_bins[MT_SLAB_CLASSES] __attribute__((visibility("hidden")));

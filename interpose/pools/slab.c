@@ -249,10 +249,9 @@ static void take_partial(struct mt_bin *bin)
 
 bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
 {
-    if (atomic_load_explicit(&heap->inbox, memory_order_relaxed)) {
-        mt_slab_drain(heap);
-        if (bin->head) return true;
-    }
+    mt_theap_tidy(heap);
+    if (atomic_load_explicit(&heap->inbox, memory_order_relaxed)) mt_slab_drain(heap);
+    if (bin->head) return true;
     if (bin->partial) {
         take_partial(bin);
         return true;
@@ -290,17 +289,49 @@ void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep)
     }
 }
 
-void mt_slab_trim_all(struct mt_theap *heap)
+/* Calls visit for every bin that is open. */
+static void visit_bins(struct mt_theap *heap, void (*visit)(struct mt_theap *heap, struct mt_bin *bin))
 {
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) mt_slab_trim_bin(heap, &heap->bins[class], 0);
+    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) visit(heap, &heap->bins[class]);
     for (unsigned sub = 1; sub < MT_SUBS; sub++)
         for (unsigned word = 0; word < 2; word++)
             for (uint64_t bits = heap->subs[sub].open[word]; bits; bits &= bits - 1)
-                mt_slab_trim_bin(
-                    heap, &heap->bins[sub * MT_SLAB_CLASSES + word * 64 + (unsigned)__builtin_ctzll(bits)], 0);
+                visit(heap, &heap->bins[sub * MT_SLAB_CLASSES + word * 64 + (unsigned)__builtin_ctzll(bits)]);
+}
+
+static void trim(struct mt_theap *heap, struct mt_bin *bin)
+{
+    mt_slab_trim_bin(heap, bin, 0);
+}
+
+void mt_slab_trim_all(struct mt_theap *heap)
+{
+    visit_bins(heap, trim);
+}
+
+/* A busy bin may show the same head twice: then it is filled again from its slabs. */
+static void trim_if_idle(struct mt_theap *heap, struct mt_bin *bin)
+{
+    uint32_t head = (uint32_t)((uintptr_t)bin->head >> 4), *seen = &heap->seen[bin - heap->bins];
+    if (*seen != head) {
+        *seen = head;
+        return;
+    }
+    if (bin->head) mt_slab_trim_bin(heap, bin, 0);
+    if (bin->slab_count == 1 && bin->fresh && !bin->fresh->cut_count) slab_release(heap, bin->fresh);
+}
+
+void mt_slab_trim_idle(struct mt_theap *heap)
+{
+    visit_bins(heap, trim_if_idle);
 }
 
 /* ---- blocks freed by other threads ------------------------------------------------------- */
+
+static bool is_locked_heap(const struct mt_theap *heap)
+{
+    return atomic_load_explicit(&heap->use, memory_order_relaxed) == MT_THEAP_LOCKED;
+}
 
 void mt_slab_send(unsigned owner, void *head, void *tail, uint32_t count)
 {
@@ -310,6 +341,7 @@ void mt_slab_send(unsigned owner, void *head, void *tail, uint32_t count)
     /* Release: the owner sees the links. Pairs with the exchange in mt_slab_drain(). */
     while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &seen, head, memory_order_release,
                                                   memory_order_relaxed));
+    if (is_locked_heap(heap)) return; /* its blocks belong to no thread: they come home, but from nobody else's */
     MT_POOL_STAT_ADD(remote_free_count, count);
     MT_POOL_STAT_ADD(remote_batch_count, 1);
 }

@@ -38,6 +38,8 @@ void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin);
 void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep);
 /* The same for all bins. */
 void mt_slab_trim_all(struct mt_theap *heap);
+/* The same for bins that nothing came from or went to since this was last asked; their memory goes back. */
+void mt_slab_trim_idle(struct mt_theap *heap);
 /* How many blocks wait in the bin's list. */
 int64_t mt_slab_bin_length(const struct mt_bin *bin);
 /* Takes in what other threads have freed. */
@@ -73,12 +75,14 @@ void mt_slab_send(unsigned owner, void *head, void *tail, uint32_t count);
 
 /* ---- heaps ------------------------------------------------------------------------- */
 
-/* A heap left by a thread that ended, or a new one. NULL when there is none. */
+/* A heap to be used under a lock: one left by a thread that ended, or a new one. NULL when there is none. */
 struct mt_theap *mt_theap_take(void);
 /* Leaves a heap to others. */
 void mt_theap_leave(struct mt_theap *heap);
 /* Makes the slabs of heaps that have had no thread for some time the heap's own. True when there was one. */
 bool mt_theap_absorb(struct mt_theap *heap);
+/* Once in a purge delay: sends home what the heap and heaps without a thread do not use. Its thread calls this. */
+void mt_theap_tidy(struct mt_theap *heap);
 /* Whether blocks of that owner are better taken over than sent home. */
 bool mt_theap_is_left(unsigned owner);
 struct mt_theap *mt_theap_of(unsigned owner);

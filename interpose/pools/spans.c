@@ -303,6 +303,14 @@ size_t mt_span_purge_some(size_t enough)
     return bytes;
 }
 
+void mt_span_look(void)
+{
+    mt_lock_take(&spans.lock);
+    look_at_clock_locked();
+    publish_locked();
+    mt_lock_give(&spans.lock);
+}
+
 void mt_span_set_purge_delay(uint64_t nanoseconds)
 {
     spans.purge_delay_ns = nanoseconds;

@@ -33,6 +33,8 @@ void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices);
 /* Gives the memory of free spans back now: all of it, or about so many bytes. Returns the bytes given back. */
 size_t mt_span_purge_all(void);
 size_t mt_span_purge_some(size_t bytes);
+/* Gives back what was free at the last look, a purge delay ago. */
+void mt_span_look(void);
 void mt_span_set_purge_delay(uint64_t nanoseconds);
 /* Calls visit for every slice that is in use. It must not call back here. */
 void mt_span_visit_used(void (*visit)(void *context, char *slice), void *context);

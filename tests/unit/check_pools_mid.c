@@ -3,9 +3,11 @@
  * little: what they promise, and that they do not pin memory.
  */
 #include "core_support.h"
+#include "heaps.h"
 #include "mid.h"
 #include "mid_cache.h"
 #include "pools.h"
+#include "spans.h"
 #include "stats.h"
 
 #include <check.h>
@@ -170,6 +172,49 @@ START_TEST(a_block_that_doubles_gets_no_slack)
 }
 END_TEST
 
+static void leaves_a_lot_here(void **blocks)
+{
+    for (unsigned i = 0; i < 20000; i++) blocks[i] = mt_pools_allocate(16 + i % 2000);
+    for (unsigned i = 0; i < 20000; i++) mt_pools_free(blocks[i]);
+}
+
+static void *leaves_a_lot(void *blocks)
+{
+    attach();
+    leaves_a_lot_here(blocks);
+    detach();
+    return NULL;
+}
+
+/* What a program does that goes on quietly. */
+static void wait_busily(void)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        void *blocks[300];
+        usleep(150000);
+        for (unsigned k = 0; k < 300; k++) blocks[k] = mt_pools_allocate(3000);
+        for (unsigned k = 0; k < 300; k++) mt_pools_free(blocks[k]);
+    }
+}
+
+START_TEST(what_is_not_used_any_more_goes_back_while_the_program_runs)
+{
+    static void *blocks[20000];
+    pthread_t thread;
+    mt_heaps_set_tidy_delay(0); /* as often as can be */
+    mt_span_set_purge_delay(1000000);
+    leaves_a_lot_here(blocks);
+    pthread_create(&thread, NULL, leaves_a_lot, blocks);
+    pthread_join(thread, NULL);
+    uint64_t used = core.segment->pools.slab_used_bytes;
+    ck_assert_uint_gt(used, 5000000);
+    wait_busily();
+    ck_assert_uint_lt(core.segment->pools.slab_used_bytes, 2500000);
+    ck_assert_uint_ge(core.segment->pools.absorbed_heap_count, 1);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pools_mid");
@@ -183,6 +228,7 @@ int main(void)
     tcase_add_test(tests, threads_never_share_a_middle_block);
     tcase_add_test(tests, a_block_that_creeps_moves_seldom_and_keeps_its_content);
     tcase_add_test(tests, a_block_that_doubles_gets_no_slack);
+    tcase_add_test(tests, what_is_not_used_any_more_goes_back_while_the_program_runs);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
