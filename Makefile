@@ -9,7 +9,9 @@ INCLUDEDIR  ?= $(PREFIX)/include
 DATADIR     ?= $(PREFIX)/share
 MANDIR      ?= $(DATADIR)/man
 
-BUILD ?= build
+# TRACKING=0: the pools without their counting, to measure what that costs. Not to be installed.
+TRACKING ?= 1
+BUILD ?= $(if $(filter 0,$(TRACKING)),build-untracked,build)
 CC    ?= gcc
 V     ?= 0
 ifeq ($(V),0)
@@ -26,6 +28,7 @@ CFLAGS   ?=
 # What every object needs; CFLAGS from outside comes last.
 BASE_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARNINGS) $(OPTIMISE) -fno-strict-aliasing -fvisibility=hidden \
                -DMT_VERSION='"$(VERSION)"' -Icollector/core -Icollector -I. -MMD -MP
+BASE_CFLAGS += $(if $(filter 0,$(TRACKING)),-DMT_TRACKING=0)
 # What is loaded into a game: no PLT for its own calls, unwind tables so that C++ exceptions pass.
 INJECT_CFLAGS := -fPIC -fexceptions -fno-omit-frame-pointer -fno-builtin-malloc -fno-builtin-calloc \
                  -fno-builtin-realloc -fno-builtin-free
@@ -92,6 +95,7 @@ $(BUILD)/manifests: VkLayer_memtrack.json Makefile
 include tests/tests.mk
 
 install: all ## install under DESTDIR/PREFIX
+	$(if $(filter 0,$(TRACKING)),$(error a build without tracking is not to be installed))
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(DATADIR)/doc/memtrack
 	install -m 755 $(BUILD)/memtrack $(DESTDIR)$(BINDIR)/memtrack
 	install -m 755 $(BUILD)/libmemtrack.so $(BUILD)/libVkLayer_memtrack.so $(DESTDIR)$(LIBDIR)/

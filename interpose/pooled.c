@@ -56,9 +56,11 @@ static const char *objection(void)
 
 static void decide(void)
 {
+    const char *on_reason = MT_TRACKING ? "nothing speaks against it"
+                                        : "a build without tracking (TRACKING=0): the counts are void";
     const char *reason = objection();
     bool is_on = !reason && mt_pools_start(&mt_core, &client);
-    if (!reason) reason = is_on ? "nothing speaks against it" : "no memory to start them";
+    if (!reason) reason = is_on ? on_reason : "no memory to start them";
     mt_format(mt_pools_stats.reason, sizeof mt_pools_stats.reason, "%s", reason);
     atomic_store_explicit(&mt_pools_stats.is_on, is_on, memory_order_relaxed);
     atomic_store_explicit(&mt_pooled_is_on, is_on, memory_order_relaxed);

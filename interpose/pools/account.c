@@ -287,7 +287,7 @@ static _Atomic uint32_t sites_epoch; /* grows when all sites are to be forgotten
 
 static unsigned ask(const void *caller, const char *thread, uint32_t scope)
 {
-    return the_client.origin ? the_client.origin(caller, thread, scope) : 0;
+    return MT_TRACKING && the_client.origin ? the_client.origin(caller, thread, scope) : 0;
 }
 
 static void swap_ways(struct mt_site *first)

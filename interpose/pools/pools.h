@@ -15,6 +15,15 @@
 #include "shard.h"
 #include "sites.h"
 
+/*
+ * 0 leaves everything out of the hot path that an allocator without statistics
+ * would not do, to measure what tracking costs (`make TRACKING=0`): its counts
+ * are void, and no block gets a call stack.
+ */
+#ifndef MT_TRACKING
+#define MT_TRACKING 1
+#endif
+
 enum {
     MT_SLAB_CLASSES = 72, /* mt_class_of() of 1 to 32768 bytes */
     MT_SLAB_MAX = 32768,
@@ -204,6 +213,7 @@ bool mt_arena_free(struct mt_theap *heap, void *block) __attribute__((noinline))
 /* The part of counting that is the thread's own. True when mt_pools_due() is to be called. */
 static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t requested, uint64_t usable)
 {
+    if (!MT_TRACKING) return false;
     struct mt_shard *shard = heap->shard;
     MT_ADD(shard->allocation_count, 1);
     MT_ADD(shard->requested_bytes, requested);
@@ -220,6 +230,7 @@ static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t reques
 /* True when mt_shard_flush() is due. */
 static inline bool mt_pools_count_freed(struct mt_theap *heap, uint64_t usable)
 {
+    if (!MT_TRACKING) return false;
     struct mt_shard *shard = heap->shard;
     MT_ADD(shard->free_count, 1);
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable;
@@ -244,10 +255,23 @@ static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
  */
 enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE, MT_POOLS_ARENA };
 
+/* Without tracking all blocks have one origin, and a bin's length is not a difference of statistics. */
+static inline __attribute__((always_inline)) enum mt_pools_end
+mt_pools_allocate_untracked(struct mt_theap *heap, size_t bytes, void **block)
+{
+    struct mt_bin *bin = &heap->bins[MT_SLAB_CLASSES + mt_pools_class(heap, bytes)];
+    *block = bin->head;
+    if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
+    bin->head = *(void **)*block;
+    bin->adjust--;
+    return MT_POOLS_DONE;
+}
+
 static inline __attribute__((always_inline)) enum mt_pools_end
 mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, const void *caller, void **block)
 {
     if (__builtin_expect(!heap || bytes > MT_SLAB_MAX, 0)) return MT_POOLS_MISS;
+    if (!MT_TRACKING) return mt_pools_allocate_untracked(heap, bytes, block);
     uintptr_t key = (uintptr_t)caller + heap->scope_key;
     struct mt_site *site = mt_site_first(heap->sites, key);
     if (__builtin_expect(atomic_load_explicit(&site->key, memory_order_relaxed) != key, 0)) return MT_POOLS_MISS;
@@ -275,6 +299,7 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin)
     *in_bin = bin;
     *(void **)block = bin->head;
     bin->head = block;
+    if (!MT_TRACKING) return ++bin->adjust < bin->max_count ? MT_POOLS_DONE : MT_POOLS_DUE;
     MT_ADD(bin->cell->free_count, 1);
     if (mt_pools_count_freed(heap, bin->bytes)) return MT_POOLS_DUE;
     return __builtin_expect(atomic_load_explicit(&bin->cell->free_count, memory_order_relaxed) >= bin->free_limit,
