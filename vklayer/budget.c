@@ -32,6 +32,7 @@ struct watch {
     bool is_busy; /* the thread is asking */
     bool is_gone; /* dropped while it asks: the thread takes it off the list */
     unsigned rows[VK_MAX_MEMORY_HEAPS];
+    uint8_t told[VK_MAX_MEMORY_HEAPS]; /* of pressure.c; the thread's own */
 };
 
 /* Lies at the top of its own stack's mapping. */
@@ -81,7 +82,7 @@ static void put_back(struct watch *watch, uint64_t next_ns)
     mt_futex_wake_all(&answers);
 }
 
-static void ask(const struct watch *watch)
+static void ask(struct watch *watch)
 {
     VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
@@ -91,7 +92,8 @@ static void ask(const struct watch *watch)
     mt_simulate_budget(&memory);
     if (atomic_load_explicit(&watch->core->epoch, memory_order_relaxed) != watch->epoch) return;
     for (uint32_t i = 0; i < watch->heap_count; i++)
-        mt_heap_budget(watch->core, watch->rows[i], budget.heapBudget[i], budget.heapUsage[i]);
+        if (mt_heap_budget(watch->core, watch->rows[i], budget.heapBudget[i], budget.heapUsage[i]))
+            mt_pressure_budget(watch->core, &memory.memoryProperties, i, &budget, &watch->told[i]);
 }
 
 static void *run(void *argument)

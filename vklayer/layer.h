@@ -74,6 +74,7 @@ struct mt_device_stats {
     struct mt_histogram *_Atomic calls[MT_CALL_COUNT][VK_MAX_MEMORY_TYPES];
     uint32_t pools_record, pool_records[VK_MAX_MEMORY_TYPES][4][2]; /* of pool.c */
     struct mt_past_images past;
+    _Atomic uint32_t refused_count; /* of pressure.c */
 };
 
 struct mt_device {
@@ -132,6 +133,7 @@ struct mt_self {
     struct mt_walker *walker; /* NULL: none yet */
     uint32_t epoch;           /* of the core when the rest was filled in */
     int32_t tid;              /* 0: not filled in yet */
+    uint16_t thread;          /* number of its name, as it was then; 0: not known */
     bool is_watched;          /* its end will be told */
 };
 /* The calling thread's, for its own use only. Never NULL. */
@@ -200,6 +202,18 @@ static inline struct mt_object *mt_node_object(struct mt_device *device, const s
 
 /* The bytes of one texel of a format; 0 for compressed, planar and unknown ones. */
 uint32_t mt_texel_bytes(VkFormat format);
+
+/* ---- pressure: too little memory ---------------------------------------------- */
+
+/* An event for an allocation that was refused, for the first ones of a device. */
+void mt_pressure_refused(struct mt_device *device, const VkMemoryAllocateInfo *info, VkResult result);
+/*
+ * Events when the driver's usage of a heap passes its budget, or most of a heap
+ * that only staging memory comes from is used, and when that is over. `told`
+ * has the bits of what was told of this heap. Called by the budget thread alone.
+ */
+void mt_pressure_budget(struct mt_core *core, const VkPhysicalDeviceMemoryProperties *memory, uint32_t heap,
+                        const VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget, uint8_t *told);
 
 /* ---- past: attachments that are gone ----------------------------------------- */
 

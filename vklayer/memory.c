@@ -141,6 +141,7 @@ static uint32_t write_record(struct mt_device *device, struct mt_self *self, con
     record->handle = handle;
     record->size_bytes = info->allocationSize;
     record->create_tid = self->tid;
+    record->thread = self->thread;
     record->stack = mt_process_stack_of(device->core, self);
     record->heap = (uint16_t)row_of(device, type, facts->flags & MT_VK_MEMORY_IS_IMPORT);
     record->attr[MT_VK_MEMORY_TYPE] = type;
@@ -229,6 +230,7 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const Vk
     else {
         mt_heap_failed(device->core, row_of(device, info->memoryTypeIndex, false));
         mt_heap_failed(device->core, device->stats->heaps[heap_of_type(device, info->memoryTypeIndex)]);
+        mt_pressure_refused(device, info, result);
     }
     return result;
 }

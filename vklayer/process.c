@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 static struct mt_core own_core;
@@ -116,6 +117,13 @@ static bool watch_end(struct mt_core *core)
     return atomic_load_explicit(&end_key_state, memory_order_acquire) == 2 && !pthread_setspecific(end_key, core);
 }
 
+/* What rules for tags ask of objects. Without call stacks there is no table of names. */
+static uint16_t number_of_name(struct mt_core *core)
+{
+    char name[16] = "";
+    return prctl(PR_GET_NAME, name) ? 0 : (uint16_t)mt_stack_thread(core, name);
+}
+
 static __attribute__((noinline)) void start_thread(struct mt_core *core, uint32_t epoch)
 {
     int saved = errno;
@@ -123,6 +131,7 @@ static __attribute__((noinline)) void start_thread(struct mt_core *core, uint32_
     self.epoch = epoch;
     self.is_watched = watch_end(core);
     self.lane = self.is_watched ? mt_lane_claim(core, self.tid) : NULL;
+    self.thread = mt_core_ready(core) ? number_of_name(core) : 0;
     errno = saved;
 }
 

@@ -85,6 +85,7 @@ struct mt_object *mt_resource_record(struct mt_device *device, uint16_t kind, ui
     record->owner = device->stats->object;
     record->handle = handle;
     record->create_tid = self->tid;
+    record->thread = self->thread;
     record->stack = mt_process_stack_of(device->core, self);
     return record;
 }

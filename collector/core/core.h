@@ -168,8 +168,8 @@ struct mt_heap_sum {
 };
 void mt_heap_sum(const struct mt_segment *segment, unsigned row, struct mt_heap_sum *sum);
 /* A reading of the driver's budget; one that cannot be true (usage or budget of 2^63 and more, or budget
- * above 4 times the size) is counted as rejected instead. */
-void mt_heap_budget(struct mt_core *core, unsigned heap, uint64_t budget_bytes, uint64_t usage_bytes);
+ * above 4 times the size) is counted as rejected instead: false. */
+bool mt_heap_budget(struct mt_core *core, unsigned heap, uint64_t budget_bytes, uint64_t usage_bytes);
 
 /* ---- objects -------------------------------------------------------------- */
 

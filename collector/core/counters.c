@@ -149,15 +149,16 @@ void mt_heap_failed(struct mt_core *core, unsigned heap)
     if (heap && mt_core_ready(core)) FETCH_ADD(core->segment->heaps[heap - 1].failed_count, 1);
 }
 
-void mt_heap_budget(struct mt_core *core, unsigned heap, uint64_t budget_bytes, uint64_t usage_bytes)
+bool mt_heap_budget(struct mt_core *core, unsigned heap, uint64_t budget_bytes, uint64_t usage_bytes)
 {
-    if (!heap || !mt_core_ready(core)) return;
+    if (!heap || !mt_core_ready(core)) return false;
     struct mt_heap *row = &core->segment->heaps[heap - 1];
     if (usage_bytes >> 63 || budget_bytes >> 63 || budget_bytes / 4 > row->size_bytes) {
         FETCH_ADD(row->budget_rejected_count, 1);
-        return;
+        return false;
     }
     STORE(row->budget_bytes, budget_bytes);
     STORE(row->usage_bytes, usage_bytes);
     STORE(row->budget_ns, mt_now_ns());
+    return true;
 }

@@ -393,8 +393,8 @@ struct mt_arena_site {
  */
 struct mt_object {
     _Alignas(64) _Atomic uint32_t seq;
-    uint16_t kind; /* 0 = free slot */
-    uint16_t flags;
+    uint16_t kind;   /* 0 = free slot */
+    uint16_t thread; /* that made it: row of thread_names + 1; 0 = not known */
     uint32_t owner; /* object id of what it belongs to, 0 = none */
     uint32_t link;  /* object id, meaning by kind (what it is bound to) */
     uint64_t handle;

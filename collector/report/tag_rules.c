@@ -70,8 +70,8 @@ static bool read_match(const struct reader *reader, const char *where, json_t *v
         if (!match->pattern[which]) return fail(reader, "no memory");
     }
     bool is_vulkan = match->pattern[MT_PATTERN_VULKAN_NAME] || match->pattern[MT_PATTERN_VULKAN_KIND];
-    if (is_vulkan && (match->pattern[MT_PATTERN_THREAD] || match->pattern[MT_PATTERN_SCOPE]))
-        return fail(reader, "%s: thread and scope cannot be combined with vulkan_name or vulkan_kind", where);
+    if (is_vulkan && match->pattern[MT_PATTERN_SCOPE])
+        return fail(reader, "%s: scope cannot be combined with vulkan_name or vulkan_kind", where);
     if (match->pattern[MT_PATTERN_SYMBOL] && match->pattern[MT_PATTERN_SCOPE])
         return fail(reader, "%s: symbol and scope cannot be combined, stacks do not know scopes", where);
     match->is_vulkan = is_vulkan;

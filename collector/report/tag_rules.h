@@ -10,7 +10,7 @@ enum mt_pattern {
     MT_PATTERN_THREAD,
     MT_PATTERN_SCOPE,       /* what the program or the Vulkan layer says it is doing */
     MT_PATTERN_VULKAN_NAME, /* debug name of the object */
-    MT_PATTERN_VULKAN_KIND, /* memory, buffer, image */
+    MT_PATTERN_VULKAN_KIND, /* what an object is (memory, buffer, image, ...) or what it is for (texture, ...) */
     MT_PATTERN_COUNT
 };
 

@@ -8,6 +8,7 @@
 #include "stacks_json.h"
 #include "tag_rules.h"
 #include "vulkan_records.h"
+#include "vulkan_view.h"
 
 #include <fnmatch.h>
 #include <math.h>
@@ -148,9 +149,18 @@ static bool fits_stack(const struct sorter *sorter, const struct mt_tag_match *m
     return !pattern[MT_PATTERN_SYMBOL] || fits_symbol(sorter, pattern[MT_PATTERN_SYMBOL], stack);
 }
 
-static const char *kind_name(uint16_t kind)
+/* A kind is what the object is ("image") or what it is for ("texture"). */
+static bool fits_kind(const struct sorter *sorter, const char *pattern, const struct mt_object *object)
 {
-    return kind == MT_VK_MEMORY ? "memory" : kind == MT_VK_BUFFER ? "buffer" : kind == MT_VK_IMAGE ? "image" : "";
+    bool is_resource = mt_vulkan_is_resource(object);
+    return !fnmatch(pattern, mt_vulkan_type_of(object), 0) ||
+           (is_resource && !fnmatch(pattern, mt_vulkan_kind_of(sorter->snapshot, object), 0));
+}
+
+static bool fits_maker(const struct sorter *sorter, const char *pattern, const struct mt_object *object)
+{
+    return object->thread && object->thread <= MT_THREAD_NAMES &&
+           !fnmatch(pattern, sorter->snapshot->stacks.thread_names[object->thread - 1].name, 0);
 }
 
 static bool fits_object(const struct sorter *sorter, const struct mt_tag_match *match,
@@ -158,10 +168,11 @@ static bool fits_object(const struct sorter *sorter, const struct mt_tag_match *
 {
     char *const *pattern = match->pattern;
     const struct mt_stack_copy *stack = mt_stacks_find(&sorter->snapshot->stacks, object->stack);
-    if (!match->is_vulkan) return false;
+    if (pattern[MT_PATTERN_SCOPE]) return false; /* not known of objects */
     if (pattern[MT_PATTERN_VULKAN_NAME] && fnmatch(pattern[MT_PATTERN_VULKAN_NAME], object->name, 0)) return false;
-    if (pattern[MT_PATTERN_VULKAN_KIND] && fnmatch(pattern[MT_PATTERN_VULKAN_KIND], kind_name(object->kind), 0))
+    if (pattern[MT_PATTERN_VULKAN_KIND] && !fits_kind(sorter, pattern[MT_PATTERN_VULKAN_KIND], object))
         return false;
+    if (pattern[MT_PATTERN_THREAD] && !fits_maker(sorter, pattern[MT_PATTERN_THREAD], object)) return false;
     if (pattern[MT_PATTERN_MODULE] &&
         !(stack && fits_module(pattern[MT_PATTERN_MODULE], calling_module(sorter, stack))))
         return false;
@@ -375,20 +386,76 @@ static void add_origins(const struct sorter *sorter, struct table *table)
     for (size_t i = 0; i < sorter->snapshot->stacks.count; i++) add_peak(sorter, table, i);
 }
 
-/* Device memory is counted where it is allocated; a buffer or an image that a rule names takes the bytes it covers.
- */
-static void add_object(const struct sorter *sorter, struct table *table, const struct mt_object *object)
+/* ---- device memory --------------------------------------------------------------------- */
+
+/* NULL where no rule fits. */
+static const char *rule_of_object(const struct sorter *sorter, const struct mt_object *object)
 {
     const struct mt_tag_rules *rules = sorter->rules;
-    if (!*kind_name(object->kind)) return;
     for (size_t i = 0; i < rules->count; i++)
-        for (size_t k = 0; k < rules->rules[i].match_count; k++) {
-            if (!fits_object(sorter, &rules->rules[i].matches[k], object)) continue;
-            struct mt_tag_sum *sum = row_of(table, rules->rules[i].name);
-            sum->vulkan_bytes += (int64_t)object->size_bytes;
-            sum->vulkan_count++;
-            return;
-        }
+        for (size_t k = 0; k < rules->rules[i].match_count; k++)
+            if (fits_object(sorter, &rules->rules[i].matches[k], object)) return rules->rules[i].name;
+    return NULL;
+}
+
+static const char *tag_of_object(const struct sorter *sorter, const struct mt_object *object)
+{
+    const char *tag = rule_of_object(sorter, object);
+    if (tag) return tag;
+    const struct mt_stack_copy *stack = mt_stacks_find(&sorter->snapshot->stacks, object->stack);
+    const struct mt_module *module = stack ? calling_module(sorter, stack) : NULL;
+    return module ? tag_of_module(sorter, module) : untagged;
+}
+
+static void add_bytes(struct table *table, const char *tag, uint64_t bytes)
+{
+    struct mt_tag_sum *sum = row_of(table, tag);
+    if (!sum) return;
+    sum->vulkan_bytes += (int64_t)bytes;
+    sum->vulkan_count++;
+}
+
+/* What covers a range of memory: a binding of a video session stands for the session. */
+static const struct mt_object *holder_of(const struct sorter *sorter, const struct mt_object *resource)
+{
+    if (resource->kind != MT_VK_VIDEO_MEMORY) return resource;
+    const struct mt_object *session = mt_snapshot_object(sorter->snapshot,
+                                                         (uint32_t)resource->attr[MT_VK_VIDEO_SESSION_ID]);
+    return session && session->kind == MT_VK_VIDEO_SESSION ? session : NULL;
+}
+
+/* Where several resources cover a byte, the one that begins first has it. */
+static void add_memory(const struct sorter *sorter, struct table *table, const struct mt_vulkan_view *view,
+                       const struct mt_snapshot_object *memory)
+{
+    uint64_t size = memory->record.size_bytes, covered_to = 0, rest = size;
+    for (size_t i = mt_vulkan_first_binding(view, memory->id);
+         i < view->binding_count && view->bindings[i].memory == memory->id; i++) {
+        const struct mt_vulkan_binding *binding = &view->bindings[i];
+        uint64_t start = binding->start > covered_to ? binding->start : covered_to,
+                 end = binding->end < size ? binding->end : size;
+        const struct mt_object *holder = holder_of(sorter, binding->resource);
+        const char *tag = holder && end > start ? rule_of_object(sorter, holder) : NULL;
+        if (end > covered_to) covered_to = end;
+        if (!tag) continue;
+        add_bytes(table, tag, end - start);
+        rest -= end - start;
+    }
+    if (rest || !size) add_bytes(table, tag_of_object(sorter, &memory->record), rest);
+}
+
+/* Of one device, or of all with 0. Imports are no memory of their own. */
+static void add_device_memory(const struct sorter *sorter, struct table *table, uint32_t device)
+{
+    struct mt_vulkan_view view;
+    mt_vulkan_view_start(&view, sorter->snapshot);
+    for (size_t i = 0; i < sorter->snapshot->object_count; i++) {
+        const struct mt_snapshot_object *object = &sorter->snapshot->objects[i];
+        if (object->record.kind != MT_VK_MEMORY || (device && object->record.owner != device)) continue;
+        if (!(object->record.attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_IMPORT))
+            add_memory(sorter, table, &view, object);
+    }
+    mt_vulkan_view_end(&view);
 }
 
 /* Whether tags are told by origins. With all stacks these know more, and are exact too. */
@@ -427,13 +494,62 @@ size_t mt_tags_sum(const struct mt_tag_rules *rules, const struct mt_snapshot *s
         if (has_origins(snapshot)) add_origins(&sorter, &table);
         for (size_t i = 0; i < snapshot->stacks.count && !has_origins(snapshot); i++)
             add_stack(&sorter, &table, &snapshot->stacks.stacks[i]);
-        for (size_t i = 0; i < snapshot->object_count; i++)
-            add_object(&sorter, &table, &snapshot->objects[i].record);
+        add_device_memory(&sorter, &table, 0);
     }
     free(sorter.module_tags);
     free(sorter.stack_tags);
     *sums = table.sums;
     return table.count;
+}
+
+/* ---- of Vulkan objects --------------------------------------------------------------------- */
+
+struct mt_tagger {
+    struct sorter sorter;
+};
+
+struct mt_tagger *mt_tagger_new(const struct mt_snapshot *snapshot)
+{
+    struct mt_tagger *tagger = calloc(1, sizeof *tagger);
+    struct table table = {0};
+    if (!tagger) return NULL;
+    tagger->sorter = (struct sorter){mt_tag_rules_of(snapshot), snapshot, NULL, NULL};
+    bool is_ready = tagger->sorter.rules && prepare(&tagger->sorter, &table);
+    free(table.sums);
+    if (is_ready) return tagger;
+    mt_tagger_free(tagger);
+    return NULL;
+}
+
+void mt_tagger_free(struct mt_tagger *tagger)
+{
+    if (!tagger) return;
+    free(tagger->sorter.module_tags);
+    free(tagger->sorter.stack_tags);
+    free(tagger);
+}
+
+const char *mt_tagger_object(const struct mt_tagger *tagger, const struct mt_object *object)
+{
+    return tag_of_object(&tagger->sorter, object);
+}
+
+json_t *mt_tagger_device_json(const struct mt_tagger *tagger, uint32_t device)
+{
+    struct table table = {.room = tagger->sorter.rules->count + sizeof default_modules / sizeof *default_modules +
+                                  3};
+    json_t *rows = json_array();
+    table.sums = calloc(table.room, sizeof *table.sums);
+    if (table.sums) add_device_memory(&tagger->sorter, &table, device);
+    for (size_t i = 0; i < table.count; i++) {
+        json_t *row = json_object();
+        mt_json_set_text(row, "tag", table.sums[i].tag);
+        mt_json_set_i64(row, "current_bytes", table.sums[i].vulkan_bytes);
+        mt_json_set_i64(row, "current_count", table.sums[i].vulkan_count);
+        json_array_append_new(rows, row);
+    }
+    free(table.sums);
+    return rows;
 }
 
 /* ---- budgets ---------------------------------------------------------------------------- */

@@ -53,6 +53,21 @@ unsigned mt_budget_warning_percent(const struct mt_snapshot *snapshot);
  * mistakes. */
 const struct mt_tag_rules *mt_tag_rules_of(const struct mt_snapshot *snapshot);
 
+/*
+ * The tags of Vulkan objects of one snapshot. Each byte of device memory has one
+ * tag: that of the first rule that fits the buffer, image or the like that
+ * covers it, else that of the allocation: the first rule that fits, else by the
+ * module that called, else "(unknown)".
+ */
+struct mt_tagger;
+/* NULL when there is no memory. */
+struct mt_tagger *mt_tagger_new(const struct mt_snapshot *snapshot);
+void mt_tagger_free(struct mt_tagger *tagger);
+/* The tag of one object; valid as long as the tagger and the snapshot. */
+const char *mt_tagger_object(const struct mt_tagger *tagger, const struct mt_object *object);
+/* {tag, current_bytes, current_count} for each tag that holds memory of a device; the bytes add up to all of it. */
+json_t *mt_tagger_device_json(const struct mt_tagger *tagger, uint32_t device);
+
 /* The tags of a report: one row each. */
 json_t *mt_tags_json(const struct mt_snapshot *snapshot);
 

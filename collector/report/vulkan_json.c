@@ -5,6 +5,7 @@
  */
 #include "json_build.h"
 #include "report_json.h"
+#include "tags.h"
 #include "vulkan_advice.h"
 #include "vulkan_aliasing.h"
 #include "vulkan_names.h"
@@ -141,10 +142,10 @@ static json_t *imported_from_json(const struct mt_object *record)
     return list;
 }
 
-static void set_origin(json_t *row, const struct mt_snapshot *snapshot, const struct mt_object *record)
+static void set_origin(json_t *row, const struct mt_vulkan_view *device, const struct mt_object *record)
 {
-    const struct mt_tag *tag = record->tag < MT_TAG_MAX ? &snapshot->segment->tags[record->tag] : NULL;
-    mt_json_set_text(row, "tag", tag && MT_GET(tag->used) ? tag->name : NULL);
+    const struct mt_snapshot *snapshot = device->snapshot;
+    mt_json_set_text(row, "tag", device->tagger ? mt_tagger_object(device->tagger, record) : NULL);
     mt_json_set(row, "tid", record->create_tid ? json_integer(record->create_tid) : NULL);
     mt_json_set_u64(row, "frame", record->create_frame);
     mt_json_set(row, "created_s", mt_report_time_json(snapshot, record->create_ns));
@@ -193,7 +194,7 @@ static json_t *allocation_json(const struct mt_vulkan_view *device, uint32_t id,
     set_usage(row, &usage);
     mt_json_set_known(row, "allocate_ns", record->attr[MT_VK_MEMORY_CALL_NS]);
     mt_json_set_bool(row, "leaked", (flags & MT_VK_MEMORY_LEAKED) != 0);
-    set_origin(row, device->snapshot, record);
+    set_origin(row, device, record);
     return row;
 }
 
@@ -269,16 +270,6 @@ static json_t *video_json(const struct mt_snapshot *snapshot, uint32_t id, const
     return part;
 }
 
-static const char *type_of(const struct mt_object *record)
-{
-    switch (record->kind) {
-    case MT_VK_BUFFER: return "buffer";
-    case MT_VK_IMAGE: return "image";
-    case MT_VK_VIDEO_SESSION: return "video_session";
-    default: return record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_MICROMAP ? "micromap" : "acceleration_structure";
-    }
-}
-
 static json_t *usage_json(const struct mt_object *record)
 {
     bool has_usage = record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE;
@@ -305,13 +296,14 @@ static void set_place(json_t *row, const struct mt_snapshot *snapshot, const str
                     : mt_report_time_json(snapshot, record->attr[MT_VK_RESOURCE_BIND_NS]));
 }
 
-static json_t *resource_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
+static json_t *resource_json(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
     bool is_image = record->kind == MT_VK_IMAGE, is_video = record->kind == MT_VK_VIDEO_SESSION;
     uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
+    const struct mt_snapshot *snapshot = device->snapshot;
     json_t *row = json_object();
     mt_json_set_u64(row, "id", id);
-    mt_json_set_text(row, "type", type_of(record));
+    mt_json_set_text(row, "type", mt_vulkan_type_of(record));
     mt_json_set_text(row, "kind", mt_vulkan_kind_of(snapshot, record));
     mt_json_set(row, "handle", mt_json_handle(record->handle));
     mt_json_set_name(row, "name", record->name);
@@ -325,7 +317,7 @@ static json_t *resource_json(const struct mt_snapshot *snapshot, uint32_t id, co
     mt_json_set(row, "image", is_image ? image_json(record) : NULL);
     mt_json_set(row, "video", is_video ? video_json(snapshot, id, record) : NULL);
     mt_json_set_bool(row, "leaked", (flags & MT_VK_RESOURCE_LEAKED) != 0);
-    set_origin(row, snapshot, record);
+    set_origin(row, device, record);
     return row;
 }
 
@@ -397,7 +389,7 @@ static json_t *resource_sum_json(const struct mt_vulkan_view *device, uint16_t r
 
 /* ---- swapchains, leaks, call times ---------------------------------------------------- */
 
-static json_t *swapchain_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
+static json_t *swapchain_json(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
     uint64_t extent = record->attr[MT_VK_SWAPCHAIN_EXTENT];
     json_t *row = json_object();
@@ -416,7 +408,7 @@ static json_t *swapchain_json(const struct mt_snapshot *snapshot, uint32_t id, c
     mt_json_set_u64(row, "present_count", record->attr[MT_VK_SWAPCHAIN_PRESENTS]);
     mt_json_set_bool(row, "retired", record->attr[MT_VK_SWAPCHAIN_RETIRED] != 0);
     mt_json_set_bool(row, "leaked", record->attr[MT_VK_SWAPCHAIN_LEAKED] != 0);
-    set_origin(row, snapshot, record);
+    set_origin(row, device, record);
     return row;
 }
 
@@ -427,7 +419,7 @@ static bool is_leaked(const struct mt_object *record)
     return mt_vulkan_is_resource(record) && (record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_LEAKED);
 }
 
-static json_t *leak_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
+static json_t *leak_json(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
     static const char *const types[] = {[MT_VK_MEMORY] = "memory",
                                         [MT_VK_BUFFER] = "buffer",
@@ -443,7 +435,7 @@ static json_t *leak_json(const struct mt_snapshot *snapshot, uint32_t id, const 
     mt_json_set_u64(row, "bytes",
                     record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE ? mt_vulkan_occupied_bytes(record)
                                                                                 : record->size_bytes);
-    set_origin(row, snapshot, record);
+    set_origin(row, device, record);
     return row;
 }
 
@@ -502,21 +494,6 @@ static bool want_memory(const struct mt_object *record)
 static bool want_swapchain(const struct mt_object *record)
 {
     return record->kind == MT_VK_SWAPCHAIN;
-}
-
-static json_t *resource_row(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
-{
-    return resource_json(device->snapshot, id, record);
-}
-
-static json_t *swapchain_row(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
-{
-    return swapchain_json(device->snapshot, id, record);
-}
-
-static json_t *leak_row(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
-{
-    return leak_json(device->snapshot, id, record);
 }
 
 static json_t *rows_json(const struct mt_vulkan_view *device, wanted_record *wanted, record_row *row)
@@ -608,11 +585,12 @@ static json_t *device_json(const struct mt_vulkan_view *device)
     mt_json_set(row, "acceleration_structures", resource_sum_json(device, MT_VK_ACCEL));
     mt_json_set(row, "video_sessions", resource_sum_json(device, MT_VK_VIDEO_SESSION));
     mt_json_set(row, "allocations", rows_json(device, want_memory, allocation_json));
-    mt_json_set(row, "resources", rows_json(device, mt_vulkan_is_resource, resource_row));
-    mt_json_set(row, "swapchains", rows_json(device, want_swapchain, swapchain_row));
-    mt_json_set(row, "leaks", rows_json(device, is_leaked, leak_row));
+    mt_json_set(row, "resources", rows_json(device, mt_vulkan_is_resource, resource_json));
+    mt_json_set(row, "swapchains", rows_json(device, want_swapchain, swapchain_json));
+    mt_json_set(row, "leaks", rows_json(device, is_leaked, leak_json));
     mt_json_set(row, "call_times", call_times_json(device));
     mt_json_set(row, "pools", mt_vulkan_pools_json(device->snapshot, device->id));
+    mt_json_set(row, "tags", device->tagger ? mt_tagger_device_json(device->tagger, device->id) : json_array());
     mt_json_set(row, "aliasing", mt_vulkan_aliasing_json(device));
     mt_json_set(row, "advice", mt_vulkan_advice_json(device));
     return row;
@@ -671,12 +649,15 @@ static json_t *devices_json(struct mt_vulkan_view *device)
 json_t *mt_report_vulkan_json(const struct mt_snapshot *snapshot)
 {
     struct mt_vulkan_view view;
+    struct mt_tagger *tagger = mt_tagger_new(snapshot);
     mt_vulkan_view_start(&view, snapshot);
+    view.tagger = tagger;
     struct mt_timeline_point now = mt_timeline_point_of(snapshot, NULL);
     json_t *part = json_object();
     mt_json_set_i64(part, "current_bytes", now.vulkan_current_bytes);
     mt_json_set(part, "devices", devices_json(&view));
     mt_json_set(part, "host", host_json(snapshot));
     mt_vulkan_view_end(&view);
+    mt_tagger_free(tagger);
     return part;
 }

@@ -54,13 +54,13 @@ static struct mt_vulkan_binding *collect_bindings(const struct mt_snapshot *snap
         if (!is_placed(record) || !mt_vulkan_is_bound(record)) continue;
         uint64_t end = record->offset + mt_vulkan_occupied_bytes(record);
         if (end < record->offset) end = UINT64_MAX;
-        list[(*count)++] = (struct mt_vulkan_binding){record->link, record->offset, end};
+        list[(*count)++] = (struct mt_vulkan_binding){record->link, record->offset, end, record};
     }
     if (list) qsort(list, *count, sizeof *list, by_memory_and_start);
     return list;
 }
 
-static size_t first_binding(const struct mt_vulkan_view *device, uint32_t memory)
+size_t mt_vulkan_first_binding(const struct mt_vulkan_view *device, uint32_t memory)
 {
     size_t low = 0, high = device->binding_count;
     while (low < high) {
@@ -78,7 +78,7 @@ struct mt_vulkan_usage mt_vulkan_usage_of(const struct mt_vulkan_view *device, u
 {
     struct mt_vulkan_usage sum = {0};
     uint64_t covered_to = 0, lengths = 0;
-    for (size_t i = first_binding(device, memory);
+    for (size_t i = mt_vulkan_first_binding(device, memory);
          i < device->binding_count && device->bindings[i].memory == memory; i++) {
         uint64_t start = device->bindings[i].start, end = device->bindings[i].end;
         if (end > size) end = size;
@@ -139,6 +139,20 @@ const char *mt_vulkan_kind_of(const struct mt_snapshot *snapshot, const struct m
     if (record->kind == MT_VK_BUFFER) return mt_vk_buffer_kind(usage, memory_is_host_visible(snapshot, record));
     return mt_vk_image_kind(usage, (uint32_t)record->attr[MT_VK_IMAGE_FORMAT],
                             record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_SWAPCHAIN);
+}
+
+const char *mt_vulkan_type_of(const struct mt_object *record)
+{
+    switch (record->kind) {
+    case MT_VK_MEMORY: return "memory";
+    case MT_VK_BUFFER: return "buffer";
+    case MT_VK_IMAGE: return "image";
+    case MT_VK_SWAPCHAIN: return "swapchain";
+    case MT_VK_VIDEO_SESSION: return "video_session";
+    case MT_VK_ACCEL:
+        return record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_MICROMAP ? "micromap" : "acceleration_structure";
+    default: return NULL;
+    }
 }
 
 uint32_t mt_vulkan_buffer_of(const struct mt_snapshot *snapshot, const struct mt_object *accel)

@@ -11,6 +11,7 @@
 struct mt_vulkan_binding {
     uint32_t memory; /* object id */
     uint64_t start, end;
+    const struct mt_object *resource;
 };
 
 /* Everything about one device that several parts need. */
@@ -20,6 +21,7 @@ struct mt_vulkan_view {
     const struct mt_object *record;     /* NULL: the layer dropped it, only counters are left */
     struct mt_vulkan_binding *bindings; /* of all devices, by memory and start */
     size_t binding_count;
+    const struct mt_tagger *tagger; /* NULL: objects are given no tags */
 };
 
 struct mt_vulkan_usage {
@@ -38,8 +40,12 @@ bool mt_vulkan_is_bound(const struct mt_object *record);
 uint64_t mt_vulkan_occupied_bytes(const struct mt_object *record);
 /* The id of the buffer that an acceleration structure of KHR or EXT lies in; 0 when that is gone. */
 uint32_t mt_vulkan_buffer_of(const struct mt_snapshot *snapshot, const struct mt_object *accel);
+/* "memory", "buffer", "image", ...; NULL for records that are no objects of the program. */
+const char *mt_vulkan_type_of(const struct mt_object *record);
 /* The one kind of a resource, see vulkan_names.h. */
 const char *mt_vulkan_kind_of(const struct mt_snapshot *snapshot, const struct mt_object *record);
+/* Index of the first binding of an allocation; they follow each other, by start. */
+size_t mt_vulkan_first_binding(const struct mt_vulkan_view *device, uint32_t memory);
 /* The union of the bound ranges of an allocation, what is left, and what is covered more than once. */
 struct mt_vulkan_usage mt_vulkan_usage_of(const struct mt_vulkan_view *device, uint32_t memory, uint64_t size);
 

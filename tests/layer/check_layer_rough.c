@@ -168,6 +168,83 @@ START_TEST(unknown_structures_pass_everywhere)
 }
 END_TEST
 
+/* ---- too little memory ---------------------------------------------------------------------------- */
+
+static VkResult try_type(uint32_t type)
+{
+    VkDeviceMemory made;
+    VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, NULL, 77, type};
+    return DEVICE_COMMAND(device, AllocateMemory)(device, &info, NULL, &made);
+}
+
+static unsigned count_events(const char *kind)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < MT_EVENT_MAX; i++) count += !strcmp(segment->events[i].kind, kind);
+    return count;
+}
+
+START_TEST(refused_allocations_are_told)
+{
+    fake.fail = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    try_type(0);
+    ck_assert(view_event(segment, "allocation-refused", "77 bytes of memory type 0 (heap 0)"));
+    ck_assert_uint_eq(count_events("staging-exhausted"), 0);
+    fake.fail = VK_ERROR_TOO_MANY_OBJECTS;
+    try_type(1);
+    ck_assert(view_event(segment, "staging-exhausted", "VK_ERROR_TOO_MANY_OBJECTS"));
+    for (unsigned i = 0; i < 1000; i++) try_type(i % FAKE_TYPES);
+    ck_assert_uint_eq(count_events("allocation-refused") + count_events("staging-exhausted"), 16);
+    ck_assert_uint_eq(view_heap(segment, MT_HEAP_DEVICE_TYPE, 1, 0)->failed_count, 334);
+}
+END_TEST
+
+START_TEST(a_lost_device_is_no_shortage)
+{
+    fake.fail = VK_ERROR_DEVICE_LOST;
+    try_type(0);
+    ck_assert_uint_eq(count_events("allocation-refused") + count_events("staging-exhausted"), 0);
+}
+END_TEST
+
+static const struct mt_heap *staging_heap(void)
+{
+    return view_heap(segment, MT_HEAP_DEVICE_HEAP, 1, 0);
+}
+
+static void set_usage(uint64_t bytes)
+{
+    fake.usage_bytes = bytes;
+    for (unsigned i = 0; i < 2000 && staging_heap()->usage_bytes != bytes; i++) usleep(1000);
+    ck_assert_uint_eq(staging_heap()->usage_bytes, bytes);
+    uint64_t seen = staging_heap()->budget_ns; /* what belongs to the reading is told right after it */
+    for (unsigned i = 0; i < 2000 && staging_heap()->budget_ns == seen; i++) usleep(1000);
+}
+
+START_TEST(the_drivers_budget_is_watched)
+{
+    fake.has_budget = true;
+    fake.budget_bytes = 1000000;
+    ck_assert_int_eq(fake_create_instance(&plain, &instance), VK_SUCCESS);
+    ck_assert_int_eq(fake_create_device(instance, 0, &device), VK_SUCCESS);
+    segment = view_open(session_directory, getpid());
+    set_usage(940000);
+    ck_assert_uint_eq(count_events("staging-exhausted") + count_events("driver-budget"), 0);
+    set_usage(950000); /* heap 1 has only memory that can be mapped, heap 0 has other */
+    ck_assert(view_event(segment, "staging-exhausted", "memory heap 1, for staging, is nearly full: 950000"));
+    ck_assert_uint_eq(count_events("staging-exhausted"), 1);
+    set_usage(1000001);
+    ck_assert(view_event(segment, "driver-budget", "memory heap 0 is over the driver's budget: 1000001"));
+    ck_assert_uint_eq(count_events("driver-budget"), 2); /* both heaps, once */
+    set_usage(960000);                                   /* not far enough down for anything */
+    ck_assert_uint_eq(count_events("driver-budget") + count_events("staging-exhausted"), 3);
+    set_usage(500000);
+    ck_assert(view_event(segment, "driver-budget", "memory heap 1 is back below"));
+    ck_assert(view_event(segment, "staging-exhausted", "is no longer full"));
+    ck_assert_uint_eq(count_events("driver-budget"), 4);
+}
+END_TEST
+
 /* ---- very many --------------------------------------------------------------------------------- */
 
 START_TEST(a_thousand_instances_and_devices_at_once)
@@ -277,9 +354,12 @@ END_TEST
 void add_rough_tests(Suite *suite)
 {
     const TTest *const bare[] = {a_device_that_is_lost_at_once_is_no_device,
-                                 a_thousand_instances_and_devices_at_once};
+                                 a_thousand_instances_and_devices_at_once, the_drivers_budget_is_watched};
     const TTest *const with_device[] = {a_lost_device_records_nothing_new_and_ends_well,
-                                        unknown_structures_pass_everywhere, everything_alive_at_the_end,
+                                        unknown_structures_pass_everywhere,
+                                        refused_allocations_are_told,
+                                        a_lost_device_is_no_shortage,
+                                        everything_alive_at_the_end,
                                         eight_threads_with_sessions_and_structures};
     add_tests(suite, "rough", start_layer, bare, sizeof bare / sizeof *bare);
     add_tests(suite, "rough with a device", start_device, with_device, sizeof with_device / sizeof *with_device);

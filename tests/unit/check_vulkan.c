@@ -7,7 +7,6 @@
 
 #include "report/json_build.h"
 #include "report/vulkan_advice.h"
-#include "report/vulkan_aliasing.h"
 #include "vulkan_records.h"
 
 #define KIB (UINT64_C(1) << 10)
@@ -450,85 +449,6 @@ START_TEST(advice_stays_after_its_reason_is_gone)
 }
 END_TEST
 
-/* ---- packing ------------------------------------------------------------------------------- */
-
-START_TEST(what_never_meets_shares_memory)
-{
-    struct mt_lifetime list[] = {{.bytes = 100, .first_frame = 1, .last_frame = 2},
-                                 {.bytes = 60, .first_frame = 3, .last_frame = 9},
-                                 {.bytes = 40, .first_frame = 3, .last_frame = 3},
-                                 {.bytes = 10, .first_frame = 2, .last_frame = 4}};
-    ck_assert_uint_eq(mt_lifetimes_minimum(list, 4), 110);
-    ck_assert_uint_eq(mt_lifetimes_pack(list, 4), 110);
-}
-END_TEST
-
-START_TEST(what_meets_in_one_frame_does_not)
-{
-    struct mt_lifetime list[] = {{.bytes = 100, .first_frame = 1, .last_frame = 5},
-                                 {.bytes = 100, .first_frame = 5, .last_frame = 9}};
-    ck_assert_uint_eq(mt_lifetimes_pack(list, 2), 200);
-    ck_assert_uint_eq(mt_lifetimes_pack(list, 0), 0);
-}
-END_TEST
-
-START_TEST(packing_keeps_alignment)
-{
-    struct mt_lifetime list[] = {{.bytes = 100, .alignment = 64, .first_frame = 1, .last_frame = 5},
-                                 {.bytes = 50, .alignment = 64, .first_frame = 1, .last_frame = 5}};
-    ck_assert_uint_eq(mt_lifetimes_pack(list, 2), 178);
-    ck_assert_uint_eq(list[1].offset, 128);
-}
-END_TEST
-
-/* The model: frame by frame, byte by byte, nothing may lie on anything else. */
-static void check_packing(const struct mt_lifetime *list, size_t count, uint64_t end, uint64_t minimum)
-{
-    uint64_t most = 0, highest = 0, all = 0;
-    bool is_clean = true;
-    for (uint64_t frame = 0; frame < 40; frame++) {
-        uint64_t used[64] = {0}, sum = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (frame < list[i].first_frame || frame > list[i].last_frame) continue;
-            sum += list[i].bytes;
-            for (uint64_t byte = list[i].offset; byte < list[i].offset + list[i].bytes; byte++) {
-                is_clean &= byte < 64 * 64 && !(used[byte / 64 % 64] >> (byte % 64) & 1);
-                used[byte / 64 % 64] |= UINT64_C(1) << (byte % 64);
-            }
-        }
-        if (sum > most) most = sum;
-    }
-    ck_assert(is_clean);
-    for (size_t i = 0; i < count; i++) {
-        if (list[i].offset + list[i].bytes > highest) highest = list[i].offset + list[i].bytes;
-        if (list[i].alignment) ck_assert_uint_eq(list[i].offset % list[i].alignment, 0);
-        all += list[i].bytes + list[i].alignment;
-    }
-    ck_assert_uint_eq(highest, end);
-    ck_assert_uint_eq(most, minimum);
-    ck_assert_uint_ge(end, most);
-    ck_assert_uint_le(end, all);
-}
-
-START_TEST(packing_against_a_model)
-{
-    srand(7);
-    for (int round = 0; round < 300; round++) {
-        struct mt_lifetime list[24];
-        size_t count = 1 + (size_t)rand() % 24;
-        for (size_t i = 0; i < count; i++) {
-            uint64_t first = (uint64_t)rand() % 40;
-            list[i] = (struct mt_lifetime){.bytes = 1 + (uint64_t)rand() % 100,
-                                           .alignment = UINT64_C(1) << rand() % 5,
-                                           .first_frame = first,
-                                           .last_frame = first + (uint64_t)rand() % (40 - first)};
-        }
-        uint64_t minimum = mt_lifetimes_minimum(list, count);
-        check_packing(list, count, mt_lifetimes_pack(list, count), minimum);
-    }
-}
-END_TEST
-
 /* ---- the estimate --------------------------------------------------------------------------- */
 
 static struct mt_object *put_past(uint32_t memory, uint64_t offset, uint64_t bytes, uint64_t first, uint64_t last)
@@ -623,6 +543,145 @@ START_TEST(without_frames_nothing_is_promised)
 }
 END_TEST
 
+/* ---- tags ------------------------------------------------------------------------------------ */
+
+static void use_rules(const char *rules)
+{
+    char file[160];
+    snprintf(file, sizeof file, "%s/rules-%d.json", folder, rand());
+    FILE *out = fopen(file, "w");
+    ck_assert_ptr_nonnull(out);
+    fputs(rules, out);
+    fclose(out);
+    struct mt_process *process = &segment->process;
+    process->options_bytes = (uint32_t)snprintf(process->options, sizeof process->options, "MEMTRACK_TAGS=%s\n",
+                                                file);
+}
+
+static void name_threads(void)
+{
+    static const char *const names[] = {"loader", "render"};
+    SET(segment->attribution.mode, MT_STACKS_SAMPLED);
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(segment->attribution.thread_names[i].name, sizeof segment->attribution.thread_names[i].name, "%s",
+                 names[i]);
+        SET(segment->attribution.thread_names[i].state, 1);
+    }
+}
+
+/* The bytes of a tag on the device; -1 where it has no row. And as cpu.tags has them, which must be the same. */
+static int64_t tagged(const json_t *report, const char *tag)
+{
+    size_t index;
+    int64_t bytes = -1;
+    const json_t *row;
+    json_array_foreach((json_t *)at(report, "vulkan.devices.0.tags"), index, row)
+    {
+        if (!strcmp(word(row, "tag"), tag)) bytes = number(row, "current_bytes");
+    }
+    json_array_foreach((json_t *)at(report, "cpu.tags"), index, row)
+    {
+        if (!strcmp(word(row, "tag"), tag)) ck_assert_int_eq(number(row, "vulkan_bytes"), bytes < 0 ? 0 : bytes);
+    }
+    return bytes;
+}
+
+static int64_t tagged_in_all(const json_t *report)
+{
+    size_t index;
+    int64_t sum = 0;
+    const json_t *row;
+    json_array_foreach((json_t *)at(report, "vulkan.devices.0.tags"), index, row)
+    {
+        sum += number(row, "current_bytes");
+    }
+    return sum;
+}
+
+START_TEST(each_byte_has_one_tag)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
+    snprintf(put_image(memory, 0, 1000, SAMPLED)->name, MT_NAME_BYTES, "tex_wall");
+    snprintf(put_image(memory, 500, 1000, SAMPLED)->name, MT_NAME_BYTES, "tex_door"); /* 500 bytes on the wall */
+    snprintf(put_image(memory, 4000, 100, COLOR)->name, MT_NAME_BYTES, "gbuffer");
+    put_image(memory, 8000, 50, SAMPLED);
+    put_memory(TYPE_LOCAL, 7777, MT_VK_MEMORY_IS_IMPORT);
+    use_rules("{\"tags\": [{\"tag\": \"walls\", \"match\": [{\"vulkan_name\": \"tex_w*\"}]},"
+              "{\"tag\": \"textures\", \"match\": [{\"vulkan_name\": \"tex_*\"}]},"
+              "{\"tag\": \"targets\", \"budget\": 90, \"match\": [{\"vulkan_kind\": \"color_target\"}]}]}");
+    json_t *report = load();
+    ck_assert_int_eq(tagged(report, "walls"), 1000);
+    ck_assert_int_eq(tagged(report, "textures"), 500);
+    ck_assert_int_eq(tagged(report, "targets"), 100);
+    ck_assert_int_eq(tagged(report, "(unknown)"), (int64_t)MIB - 1600);
+    ck_assert_int_eq(tagged_in_all(report), (int64_t)MIB);
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.tag"), "walls");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.3.tag"), "(unknown)");
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(tags_by_thread)
+{
+    put_device();
+    name_threads();
+    put_object(MT_VK_MEMORY, 1000)->thread = 1;
+    put_object(MT_VK_MEMORY, 300)->thread = 2;
+    put_object(MT_VK_MEMORY, 20);
+    use_rules("{\"tags\": [{\"tag\": \"loading\", \"match\": [{\"thread\": \"load*\"}]},"
+              "{\"tag\": \"drawing\", \"match\": [{\"thread\": \"render\", \"vulkan_kind\": \"memory\"}]}]}");
+    json_t *report = load();
+    ck_assert_int_eq(tagged(report, "loading"), 1000);
+    ck_assert_int_eq(tagged(report, "drawing"), 300);
+    ck_assert_int_eq(tagged(report, "(unknown)"), 20);
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(tags_by_kind)
+{
+    static const char *const kinds[] = {"buffer", "staging", "video_session", "decode_h264"};
+    put_device();
+    uint32_t memory = put_memory(TYPE_VISIBLE, MIB, MT_VK_MEMORY_WAS_MAPPED);
+    put_buffer(memory, 1000)->attr[MT_VK_RESOURCE_USAGE] = 1;
+    struct mt_object *session = put_object(MT_VK_VIDEO_SESSION, 64);
+    session->attr[MT_VK_VIDEO_CODEC] = 1;
+    uint32_t session_id = next_id;
+    struct mt_object *binding = put_image(memory, 4096, 64, 0);
+    binding->kind = MT_VK_VIDEO_MEMORY;
+    binding->attr[MT_VK_VIDEO_SESSION_ID] = session_id;
+    for (unsigned i = 0; i < 4; i++) {
+        char rules[160];
+        snprintf(rules, sizeof rules, "{\"tags\": [{\"tag\": \"it\", \"match\": [{\"vulkan_kind\": \"%s\"}]}]}",
+                 kinds[i]);
+        use_rules(rules);
+        json_t *report = load();
+        ck_assert_int_eq(tagged(report, "it"), i < 2 ? 1000 : 64);
+        ck_assert_int_eq(tagged_in_all(report), (int64_t)MIB);
+        json_decref(report);
+    }
+}
+END_TEST
+
+START_TEST(a_tags_budget_counts_device_memory)
+{
+    put_device();
+    put_textures(1, MIB, TYPE_LOCAL, 0);
+    use_rules("{\"tags\": [{\"tag\": \"all\", \"budget\": \"1M\", \"match\": [{\"vulkan_kind\": \"memory\"}]}]}");
+    json_t *report = load();
+    const json_t *row = json_array_get(at(report, "cpu.tags"), json_array_size(at(report, "cpu.tags")) - 1);
+    ck_assert_str_eq(word(row, "tag"), "all");
+    ck_assert_str_eq(word(row, "budget_state"), "warning");
+    json_decref(report);
+    put_textures(1, 1, TYPE_LOCAL, 0);
+    report = load();
+    row = json_array_get(at(report, "cpu.tags"), json_array_size(at(report, "cpu.tags")) - 1);
+    ck_assert_str_eq(word(row, "budget_state"), "over");
+    json_decref(report);
+}
+END_TEST
+
 /* ---- other resources ------------------------------------------------------------------------ */
 
 START_TEST(acceleration_structures_are_listed_with_their_buffer)
@@ -682,12 +741,15 @@ END_TEST
 
 int main(void)
 {
-    TCase *resources = with_segment("resources");
+    TCase *resources = with_segment("resources"), *tags = with_segment("tags");
+    tcase_add_test(tags, each_byte_has_one_tag);
+    tcase_add_test(tags, tags_by_thread);
+    tcase_add_test(tags, tags_by_kind);
+    tcase_add_test(tags, a_tags_budget_counts_device_memory);
     tcase_add_test(resources, acceleration_structures_are_listed_with_their_buffer);
     tcase_add_test(resources, video_sessions_are_listed_with_their_places);
     Suite *suite = suite_create("vulkan");
-    TCase *advice = with_segment("advice"), *packing = tcase_create("packing"),
-          *aliasing = with_segment("aliasing");
+    TCase *advice = with_segment("advice"), *aliasing = with_segment("aliasing");
     tcase_add_test(advice, a_device_without_anything_gets_no_advice);
     tcase_add_test(advice, many_small_allocations);
     tcase_add_test(advice, some_small_allocations_are_nothing);
@@ -712,19 +774,14 @@ int main(void)
     tcase_add_test(advice, pools_where_the_driver_is_slow);
     tcase_add_test(advice, no_pools_where_the_driver_is_fast_or_hardly_called);
     tcase_add_test(advice, advice_stays_after_its_reason_is_gone);
-    tcase_set_timeout(packing, 120);
-    tcase_add_test(packing, what_never_meets_shares_memory);
-    tcase_add_test(packing, what_meets_in_one_frame_does_not);
-    tcase_add_test(packing, packing_keeps_alignment);
-    tcase_add_test(packing, packing_against_a_model);
     tcase_add_test(aliasing, attachments_that_never_met);
     tcase_add_test(aliasing, attachments_that_shared_their_memory_already);
     tcase_add_test(aliasing, past_attachments_of_memory_that_is_gone_do_not_count);
     tcase_add_test(aliasing, memory_types_are_packed_apart);
     tcase_add_test(aliasing, without_frames_nothing_is_promised);
     suite_add_tcase(suite, resources);
+    suite_add_tcase(suite, tags);
     suite_add_tcase(suite, advice);
-    suite_add_tcase(suite, packing);
     suite_add_tcase(suite, aliasing);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
