@@ -372,7 +372,7 @@ enum mt_arena_site_state {
 
 /* A call site whose blocks come from arenas, or did. Row 0 is not used. */
 struct mt_arena_site {
-    _Alignas(64) _Atomic uint32_t state;        /* enum mt_arena_site_state; release after the rest */
+    _Atomic uint32_t state;        /* enum mt_arena_site_state; release after the rest */
     uint32_t origin;                            /* of its blocks */
     uint64_t address;                           /* the return address */
     _Atomic uint64_t pinned_bytes;              /* unused in chunks that its blocks hold */
@@ -381,6 +381,7 @@ struct mt_arena_site {
     _Atomic uint64_t changed_ns; /* CLOCK_MONOTONIC of the last change of its state */
     uint32_t generation;         /* of the module table when the site was met */
     uint32_t reserved;
+    int64_t inherited_bytes, inherited_count; /* live at fork, from the parent */
 };
 
 /* ---- objects: records of a few kinds, made and dropped by a client -------- */

@@ -34,18 +34,27 @@ static void set_place(json_t *row, const struct mt_snapshot *snapshot, const str
     mt_json_set(row, "offset", module ? mt_json_handle(site->address - module->base) : NULL);
 }
 
+/* Live blocks, those from before a fork included: their number in allocation_count, and live_bytes. */
+static void add_live(struct mt_arena_sum *live, const struct mt_arena_site *site, const struct mt_arena_sum *sum)
+{
+    live->allocation_count += (uint64_t)site->inherited_count + sum->allocation_count - sum->free_count;
+    live->live_bytes += site->inherited_bytes + sum->live_bytes;
+}
+
 static json_t *site_json(const struct mt_snapshot *snapshot, unsigned index)
 {
     const struct mt_arena_site *site = &snapshot->arenas->sites[index];
     const struct mt_arena_sum *sum = &snapshot->arenas->sums[index];
+    struct mt_arena_sum live = {0};
+    add_live(&live, site, sum);
     uint64_t samples = MT_GET(site->sample_count);
     json_t *row = json_object();
     set_place(row, snapshot, site);
     mt_json_set_text(row, "state", state_name(MT_GET(site->state)));
     mt_json_set_u64(row, "hit_count", sum->allocation_count);
     mt_json_set_u64(row, "total_bytes", sum->requested_bytes);
-    mt_json_set_i64(row, "current_bytes", sum->live_bytes);
-    mt_json_set_i64(row, "current_count", (int64_t)(sum->allocation_count - sum->free_count));
+    mt_json_set_i64(row, "current_bytes", live.live_bytes);
+    mt_json_set_i64(row, "current_count", (int64_t)live.allocation_count);
     mt_json_set_u64(row, "pinned_bytes", MT_GET(site->pinned_bytes));
     mt_json_set_u64(row, "sample_count", samples);
     mt_json_set(row, "died_young_ratio",
@@ -56,7 +65,7 @@ static json_t *site_json(const struct mt_snapshot *snapshot, unsigned index)
     return row;
 }
 
-static json_t *sites_json(const struct mt_snapshot *snapshot, struct mt_arena_sum *all)
+static json_t *sites_json(const struct mt_snapshot *snapshot, struct mt_arena_sum *all, struct mt_arena_sum *live)
 {
     json_t *rows = json_array();
     for (unsigned i = 1; snapshot->arenas && i < MT_ARENA_SITE_MAX; i++) {
@@ -64,9 +73,8 @@ static json_t *sites_json(const struct mt_snapshot *snapshot, struct mt_arena_su
         if (MT_GET(snapshot->arenas->sites[i].state) == MT_ARENA_SITE_UNUSED) continue;
         json_array_append_new(rows, site_json(snapshot, i));
         all->allocation_count += sum->allocation_count;
-        all->free_count += sum->free_count;
         all->requested_bytes += sum->requested_bytes;
-        all->live_bytes += sum->live_bytes;
+        add_live(live, &snapshot->arenas->sites[i], sum);
     }
     return rows;
 }
@@ -74,12 +82,12 @@ static json_t *sites_json(const struct mt_snapshot *snapshot, struct mt_arena_su
 json_t *mt_arena_json(const struct mt_snapshot *snapshot)
 {
     const struct mt_pools *pools = &snapshot->segment->pools;
-    struct mt_arena_sum all = {0};
-    json_t *part = json_object(), *sites = sites_json(snapshot, &all);
+    struct mt_arena_sum all = {0}, live = {0};
+    json_t *part = json_object(), *sites = sites_json(snapshot, &all, &live);
     mt_json_set_u64(part, "chunk_count", MT_GET(pools->arena_chunk_count));
     mt_json_set_u64(part, "reserved_bytes", MT_GET(pools->arena_chunk_count) * MT_ARENA_CHUNK_BYTES);
-    mt_json_set_i64(part, "current_bytes", all.live_bytes);
-    mt_json_set_i64(part, "current_count", (int64_t)(all.allocation_count - all.free_count));
+    mt_json_set_i64(part, "current_bytes", live.live_bytes);
+    mt_json_set_i64(part, "current_count", (int64_t)live.allocation_count);
     mt_json_set_u64(part, "hit_count", all.allocation_count);
     mt_json_set_u64(part, "total_bytes", all.requested_bytes);
     mt_json_set_u64(part, "reuse_count", MT_GET(pools->arena_reuse_count));

@@ -312,19 +312,23 @@ void mt_arena_trim(struct mt_arena *arena)
 
 /*
  * From here on every free of the chunk is a remote one and brings remote
- * nearer to 0. All were freed already when there were as many as are live.
+ * nearer to 0. True when all were freed already: nobody else will come.
  */
-static void orphan(struct mt_arena_chunk *chunk)
+static bool orphan(struct mt_arena_chunk *chunk)
 {
     int32_t live = (int32_t)chunk->live;
     atomic_store_explicit(&chunk->owner, 0, memory_order_relaxed);
     /* Release and acquire as in mt_arena_give_remote(). */
-    if (atomic_fetch_sub_explicit(&chunk->remote, live, memory_order_acq_rel) == live) {
-        unpin(chunk);
-        chunk_drop(chunk);
-    } else {
-        MT_POOL_STAT_ADD(arena_orphan_count, 1);
-    }
+    bool is_last = atomic_fetch_sub_explicit(&chunk->remote, live, memory_order_acq_rel) == live;
+    if (!is_last) MT_POOL_STAT_ADD(arena_orphan_count, 1);
+    return is_last;
+}
+
+static void leave(struct mt_arena_chunk *chunk)
+{
+    if (!orphan(chunk)) return;
+    unpin(chunk);
+    chunk_drop(chunk);
 }
 
 void mt_arena_leave(struct mt_arena *arena)
@@ -333,9 +337,34 @@ void mt_arena_leave(struct mt_arena *arena)
     for (enum mt_arena_list list = MT_ARENA_FULL; list <= MT_ARENA_PINNED; list++)
         for (struct mt_arena_chunk *chunk; (chunk = arena->lists[list].first);) {
             list_remove(arena, chunk);
-            orphan(chunk);
+            leave(chunk);
         }
-    if (arena->current) orphan(arena->current);
+    if (arena->current) leave(arena->current);
     arena->current = NULL;
     arena->at = arena->end = NULL;
+}
+
+static struct mt_arena_chunk *orphans; /* without a live block */
+
+unsigned mt_arena_owner(const void *chunk)
+{
+    return atomic_load_explicit(&((const struct mt_arena_chunk *)chunk)->owner, memory_order_relaxed);
+}
+
+void mt_arena_orphan(void *slice)
+{
+    struct mt_arena_chunk *chunk = slice;
+    if (!orphan(chunk)) return;
+    chunk->next = orphans;
+    orphans = chunk;
+}
+
+void mt_arena_drop_orphans(void)
+{
+    while (orphans) {
+        struct mt_arena_chunk *chunk = orphans;
+        orphans = chunk->next;
+        unpin(chunk);
+        chunk_drop(chunk);
+    }
 }

@@ -157,4 +157,14 @@ void mt_arena_trim(struct mt_arena *arena);
 /* The thread ends: chunks with live blocks are left to whoever frees the last one. */
 void mt_arena_leave(struct mt_arena *arena);
 
+/*
+ * In a fork's child: whose thread a chunk was, 0 = nobody's; and leaves one
+ * whose thread vanished to whoever frees its last block. What that thread was
+ * doing leaves the chunk's count of live blocks right or one too high. Chunks
+ * without any are given back by mt_arena_drop_orphans(). One thread at a time.
+ */
+unsigned mt_arena_owner(const void *chunk);
+void mt_arena_orphan(void *chunk);
+void mt_arena_drop_orphans(void);
+
 #endif

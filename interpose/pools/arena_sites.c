@@ -7,6 +7,7 @@
 #include "arena_rules.h"
 #include "lock.h"
 #include "module.h"
+#include "origin.h"
 #include "sites.h"
 #include "stats.h"
 
@@ -326,17 +327,47 @@ void mt_arena_sample_died(uintptr_t address, uint16_t serial, const struct mt_ar
 
 /* ---- fork ----------------------------------------------------------------------------------------- */
 
-void mt_arena_sites_lock(void)
+static struct {
+    int64_t bytes, count;
+} left[MT_ARENA_SITE_MAX]; /* live in the parent at a fork */
+
+static void add_row(const struct mt_origin_counts *counts)
 {
-    mt_lock_take(&sites.lock);
+    if (!counts->site || counts->site >= MT_ARENA_SITE_MAX) return;
+    for (unsigned class = 0; class < MT_POOL_CLASSES; class ++) {
+        const struct mt_origin_cell *cell = &counts->classes[class];
+        int64_t live = (int64_t)(LOAD(cell->allocation_count) - LOAD(cell->free_count));
+        left[counts->site].count += live;
+        left[counts->site].bytes += live * (int64_t)mt_class_bytes(class);
+    }
 }
 
-void mt_arena_sites_unlock(void)
+void mt_arena_sites_before_fork(void)
+{
+    mt_lock_take(&sites.lock);
+    if (sites.count == 1 || !mt_core_is_on(sites.core)) return;
+    const struct mt_segment *segment = sites.core->segment;
+    for (unsigned i = 1; i < sites.count; i++) {
+        left[i].bytes = rows[i].inherited_bytes;
+        left[i].count = rows[i].inherited_count;
+    }
+    for (unsigned i = 0; i < LOAD(segment->shard_limit) && i < MT_SHARD_MAX; i++) {
+        const struct mt_origin_counts *counts = NULL;
+        while ((counts = mt_origin_counts_next(segment, sites.core->mapped_bytes, &segment->shards[i], counts)))
+            add_row(counts);
+    }
+}
+
+void mt_arena_sites_after_fork_in_parent(void)
 {
     mt_lock_give(&sites.lock);
 }
 
-void mt_arena_sites_reset_lock(void)
+void mt_arena_sites_after_fork_in_child(void)
 {
     mt_lock_reset(&sites.lock);
+    for (unsigned i = 1; i < sites.count; i++) {
+        rows[i].inherited_bytes = left[i].bytes;
+        rows[i].inherited_count = left[i].count;
+    }
 }

@@ -45,8 +45,9 @@ void mt_arena_sample_died(uintptr_t address, uint16_t serial, const struct mt_ar
 /* The exported function that holds the address before a return address; "" when there is none. */
 const char *mt_arena_symbol_of(uintptr_t return_address);
 
-void mt_arena_sites_lock(void);
-void mt_arena_sites_unlock(void);
-void mt_arena_sites_reset_lock(void);
+/* Around fork. What is live by site goes over to the child. */
+void mt_arena_sites_before_fork(void);
+void mt_arena_sites_after_fork_in_parent(void);
+void mt_arena_sites_after_fork_in_child(void);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include "heaps.h"
 #include "account.h"
+#include "arena.h"
 #include "arena_serve.h"
 #include "arena_sites.h"
 #include "lock.h"
@@ -172,6 +173,11 @@ static bool is_orphan(unsigned owner)
 static void adopt_slab(void *heap, char *slice)
 {
     uint64_t entry = mt_pagemap_entry(slice);
+    if (mt_entry_class(entry) == MT_ENTRY_ARENA) {
+        unsigned owner = mt_arena_owner(slice);
+        if (owner && is_orphan(owner)) mt_arena_orphan(slice);
+        return;
+    }
     if (!mt_entry_owner(entry) || mt_entry_class(entry) >= MT_SLAB_CLASSES) return;
     struct mt_slab *slab = mt_entry_record(entry);
     if (slab->start == slice && is_orphan(mt_entry_owner(entry))) mt_slab_adopt(heap, slab);
@@ -182,13 +188,14 @@ static void adopt_slab(void *heap, char *slice)
  * they are not looked at: its slabs go over with all blocks as handed out, and
  * come to use again as these are freed. The page map says which slabs those
  * are; a slab that was just being made or given back is in no entry and lost.
- * Its inbox is whole at any time.
+ * Its inbox is whole at any time. Chunks of its arena go with their last block.
  */
 static bool adopt_orphans(struct mt_theap *heap)
 {
     mt_lock_take(&heaps.lock);
     bool is_mine = atomic_exchange_explicit(&has_orphans, false, memory_order_relaxed);
     if (is_mine) mt_span_visit_used(adopt_slab, heap);
+    if (is_mine) mt_arena_drop_orphans();
     for (unsigned id = 1; id <= heaps.count && is_mine; id++)
         if (is_orphan(id)) mt_slab_forward(mt_theap_of(id));
     mt_lock_give(&heaps.lock);
@@ -322,7 +329,7 @@ void mt_heaps_start(struct mt_core *core, bool has_sampler)
 
 void mt_pools_before_fork(void)
 {
-    mt_arena_sites_lock();
+    mt_arena_sites_before_fork();
     mt_shared_heap_lock();
     mt_lock_take(&heaps.lock);
     mt_mid_lock_all();
@@ -337,7 +344,7 @@ void mt_pools_after_fork_in_parent(void)
     mt_mid_unlock_all();
     mt_lock_give(&heaps.lock);
     mt_shared_heap_unlock();
-    mt_arena_sites_unlock();
+    mt_arena_sites_after_fork_in_parent();
 }
 
 /* The other threads' heaps are as they were in the middle of whatever their threads did; see adopt_orphans(). */
@@ -348,7 +355,7 @@ void mt_pools_after_fork_in_child(void)
     mt_mid_reset_locks();
     mt_shared_heap_reset_lock();
     mt_lock_reset(&heaps.lock);
-    mt_arena_sites_reset_lock();
+    mt_arena_sites_after_fork_in_child();
     find_orphans(mt_theap_self ? mt_theap_self : kept_for_child);
     if (!mt_theap_self) return;
     kept_for_child = mt_theap_self;
