@@ -43,7 +43,7 @@ STATIC_TESTS      := $(sort $(wildcard tests/static/*.sh))
 ORACLE_TESTS      := $(sort $(wildcard tests/oracle/test_*.sh))
 
 .PHONY: check check-unit check-fixtures check-layer check-static check-oracle check-integration check-modes check-full \
-        check-asan check-tsan check-exports check-schema check-format check-gpu format lint bench bench-docs
+        check-asan check-tsan check-exports check-schema check-format check-gpu format lint bench bench-docs bench-scale bench-tracking
 
 check: check-static check-unit check-fixtures check-layer check-oracle check-integration check-modes ## every quick test
 
@@ -109,6 +109,13 @@ bench: all $$(BENCH_PROGRAMS) ## interleaved timings against plain runs and the 
 
 bench-docs: all $$(BENCH_PROGRAMS) ## the same, written to docs/benchmarks.md
 	$(Q)$(PYTHON) tests/bench/run.py --build $(BUILD) --write docs/benchmarks.md $(BENCH_ARGS)
+
+bench-scale: all $$(BENCH_PROGRAMS) ## cost of a call by size, live blocks and threads, written to docs/benchmarks.md
+	$(Q)$(PYTHON) tests/bench/run.py --build $(BUILD) --target bench-scale --write docs/benchmarks.md $(BENCH_ARGS)
+
+bench-tracking: all $$(BENCH_PROGRAMS) ## cost of counting inside the pools, written to docs/benchmarks.md
+	$(Q)$(MAKE) --no-print-directory TRACKING=0 BUILD=$(BUILD)-untracked $(BUILD)-untracked/libmemtrack.so
+	$(Q)$(PYTHON) tests/bench/run.py --build $(BUILD) --target bench-tracking --write docs/benchmarks.md $(BENCH_ARGS)
 
 check-gpu: all ## the Vulkan tests on the default driver instead of lavapipe
 	$(Q)TEST_GPU=1 $(RUN_TESTS) tests/integration/test_vkcube.sh tests/integration/test_glmark2.sh

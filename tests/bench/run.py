@@ -21,7 +21,8 @@ import time
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DATA = os.path.join(SOURCE, "tests", "integration", "data")
-BEGIN, END = "<!-- made by make bench-docs: begin -->", "<!-- end -->"
+BEGIN, END = "<!-- made by make {}: begin -->", "<!-- end -->"
+SECTIONS = {"bench-docs": ("pairs", "patterns", "programs", "layer"), "bench-scale": ("scale",), "bench-tracking": ("tracking",)}
 LIBRARIES = "/usr/lib/" + platform.machine() + "-linux-gnu"
 PEERS = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2.0", "tcmalloc": "libtcmalloc_minimal.so.4"}
 
@@ -181,10 +182,14 @@ class Bench:
             note("bench_patterns is not built: the patterns are left out")
             return
         names = subprocess.run([program], capture_output=True, text=True, check=False).stdout.split()
-        self.table([(name, [program, name], {}) for name in names], "Patterns of allocation")
+        rows = [(name, [program, name], {}) for name in names]
+        containers = built(self.build, "bench_containers")
+        if containers:
+            rows.append(("C++ containers", [containers], {}))
+        self.table(rows, "Patterns of allocation")
 
-    def table(self, rows, heading):
-        variants = self.variants()
+    def table(self, rows, heading, variants=None, text=None):
+        variants = variants or self.variants()
         names = [name for name, _, _ in variants if name != "plain"]
         lines = ["| program | plain, s | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
         overall = {name: [] for name in names}
@@ -198,14 +203,81 @@ class Bench:
                     overall[name].append(ratio)
             lines.append(f"| {title} | {statistics.median(r[0] for r in found['plain']):.2f} | " + " | ".join(cells) + " |")
             note(lines[-1])
-        cells = [" / ".join(f"{statistics.median(r[i] for r in overall[n]):.2f}" for i in range(3)) if overall[n] else "-"
-                 for n in names]
-        lines.append("| **median** | | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
-        self.sections.append((heading, "Each cell: wall time / processor time / resident size, as ratios to the "
+        for word, function in (("geometric mean", statistics.geometric_mean), ("worst row", max)):
+            cells = [" / ".join(f"{function([r[i] for r in overall[n]]):.2f}" for i in range(3)) if overall[n] else "-"
+                     for n in names]
+            lines.append(f"| **{word}** | | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
+            note(lines[-1])
+        self.sections.append((heading, text or "Each cell: wall time / processor time / resident size, as ratios to the "
                               f"plain run; {self.options.rounds} interleaved rounds. `counting` is the preloaded library "
                               "over the program's own allocator, `pools` the library with its pools, the two `stacks` "
                               "columns pools and call stacks, `memtrack run` the whole command with default options, its "
                               "collector, its start and its end.", lines))
+
+    # ---- what grows -------------------------------------------------------------
+
+    def scale_variants(self):
+        return [v for v in self.variants() if v[0] not in ("memtrack run", "all stacks", "heaptrack", "counting")]
+
+    def scale_table(self, heading, text, kind, values, rounds):
+        """Least nanoseconds of a pair of malloc and free over all rounds, and how much that differs along the column."""
+        program = built(self.build, "bench_scale")
+        if not program:
+            note("bench_scale is not built: what grows is left out")
+            return
+        variants = self.scale_variants()
+        lines = ["| " + kind + " | " + " | ".join(v[0] for v in variants) + " |", "|---|" + "---|" * len(variants)]
+        columns = {name: [] for name, _, _ in variants}
+        for value, shown in values:
+            best = {name: [] for name, _, _ in variants}
+            for number in range(rounds):
+                order = variants[:]
+                random.Random(number).shuffle(order)
+                for name, _, env in order:
+                    text_out = subprocess.run([program, kind, str(value)], env=self.environment(env), capture_output=True,
+                                              text=True, check=False).stdout
+                    if re.fullmatch(r"[0-9]+\.[0-9]+\n", text_out):
+                        best[name].append(float(text_out))
+            for name in best:
+                if best[name]:
+                    columns[name].append(min(best[name]))
+            lines.append(f"| {shown} | " + " | ".join(f"{min(best[n]):.1f}" if best[n] else "fails" for n in best) + " |")
+            note(lines[-1])
+        ranges = [f"**{max(c) / min(c):.1f}**" if c else "-" for c in columns.values()]
+        lines.append("| **highest / lowest** | " + " | ".join(ranges) + " |")
+        note(lines[-1])
+        self.sections.append((heading, text, lines))
+
+    def scale(self):
+        rounds = min(3, self.options.rounds)
+        common = "Least nanoseconds of the thread's own processor time for one malloc and one free, of " \
+                 f"{rounds} interleaved runs of five repeats; each block's first byte is written. "
+        sizes = [8, 64, 256, 1024, 4096, 16384, 32768, 65536, 1 << 18, 1 << 20, 1 << 22, 32 << 20, 64 << 20, 1 << 30]
+        self.scale_table("Sizes", common + "A few hundred blocks of one size (fewer of the large ones), replaced in turn.",
+                         "size", [(size, human(size)) for size in sizes], rounds)
+        counts = [10 ** power for power in range(3, 9) if 10 ** power <= self.options.most_live]
+        self.scale_table("Live blocks", common + "That many live blocks of 16 bytes; 64 neighbours are replaced at a random place. "
+                         "From 10^6 on most of the time is the processor's memory.", "live",
+                         [(count, f"10^{len(str(count)) - 1}") for count in counts], 1 if counts[-1] > 10 ** 7 else rounds)
+        self.scale_table("Threads", common + "Each thread replaces small blocks of mixed sizes in a window of 512.", "threads",
+                         [(count, str(count)) for count in (1, 2, 4, 8, 16, 32, 64)], rounds)
+
+    # ---- what tracking costs ------------------------------------------------------
+
+    def tracking(self):
+        untracked = os.path.join(self.build.rstrip("/") + "-untracked", "libmemtrack.so")
+        if not os.path.exists(untracked):
+            note(f"{untracked} is not there: make bench-tracking builds it")
+            return
+        base = {"MEMTRACK_COLLECTOR": "none", "MEMTRACK_OUTPUT": self.reports, "MEMTRACK_POOLS": "on"}
+        tracked = os.path.join(self.build, "libmemtrack.so")
+        variants = [("plain", [], {"LD_PRELOAD": untracked, **base, "MEMTRACK_STACKS": "off"}),
+                    ("counted", [], {"LD_PRELOAD": tracked, **base, "MEMTRACK_STACKS": "off"}),
+                    ("counted, sampled stacks", [], {"LD_PRELOAD": tracked, **base})]
+        self.table(programs(self.folder), "What tracking costs", variants,
+                   "Each cell: wall time / processor time / resident size of the pools as they are, as ratios to the same pools "
+                   f"without counting (`make TRACKING=0`), whose seconds are in the second column; {self.options.rounds} "
+                   "interleaved rounds; processor time is the least of each.")
 
     def pairs(self):
         program = built(self.build, "bench_pairs")
@@ -297,7 +369,7 @@ class Bench:
         self.sections.append(("One call through the Vulkan layer", "Nanoseconds that the layer adds to a call, over a driver that does nothing.",
                               text.rstrip().splitlines()))
 
-    def document(self):
+    def document(self, target):
         model = "unknown processor"
         for line in open("/proc/cpuinfo", encoding="utf-8"):
             if line.startswith("model name"):
@@ -306,7 +378,7 @@ class Bench:
         system = re.search(r'^PRETTY_NAME="(.*)"', open("/etc/os-release", encoding="utf-8").read(), re.M)
         out = [f"Machine: {model}, {os.cpu_count()} cores, {system.group(1) if system else 'Linux'}, "
                f"{platform.libc_ver()[0]} {platform.libc_ver()[1]}. Measured on {datetime.date.today()} with "
-               f"`make bench-docs{' BENCH_ARGS=' + repr(' '.join(self.options.said)) if self.options.said else ''}`.", ""]
+               f"`make {target}{' BENCH_ARGS=' + repr(' '.join(self.options.said)) if self.options.said else ''}`.", ""]
         for title, text, lines in self.sections:
             out += [f"## {title}", "", text, ""] + lines + [""]
         return "\n".join(out)
@@ -316,12 +388,20 @@ def note(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def write(path, text):
+def human(size):
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << shift:
+            return f"{size >> shift} {unit}"
+    return f"{size} B"
+
+
+def write(path, text, target):
     old = open(path, encoding="utf-8").read()
-    head, rest = old.split(BEGIN, 1)
+    begin = BEGIN.format(target)
+    head, rest = old.split(begin, 1)
     tail = rest.split(END, 1)[1]
     with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(head + BEGIN + "\n" + text + "\n" + END + tail)
+        file.write(head + begin + "\n" + text + "\n" + END + tail)
     os.replace(path + ".new", path)
 
 
@@ -329,7 +409,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(SOURCE, "build"))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("pairs", "patterns", "programs", "layer"), action="append")
+    parser.add_argument("--only", choices=sum(SECTIONS.values(), ()), action="append")
+    parser.add_argument("--target", choices=SECTIONS, default="bench-docs", help="the tables of this make target")
+    parser.add_argument("--most-live", type=int, default=10 ** 7, help="live blocks of the largest row; 10^8 take 2.4 GB")
     parser.add_argument("--no-peers", action="store_true", help="leave the other allocators and heaptrack out")
     parser.add_argument("--write", metavar="FILE", help="put the tables into this document")
     options = parser.parse_args()
@@ -337,13 +419,13 @@ def main():
     options.said = ([f"--rounds {options.rounds}"] if options.rounds != 7 else []) + (["--no-peers"] if options.no_peers else [])
     with tempfile.TemporaryDirectory(prefix="memtrack-bench.") as folder:
         bench = Bench(options, folder)
-        for section in ("pairs", "patterns", "programs", "layer"):
+        for section in SECTIONS[options.target] if not options.only else sum(SECTIONS.values(), ()):
             if not options.only or section in options.only:
                 getattr(bench, section)()
-        text = bench.document()
+        text = bench.document(options.target)
     print(text)
     if options.write:
-        write(options.write, text)
+        write(options.write, text, options.target)
 
 
 main()
