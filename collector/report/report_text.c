@@ -366,6 +366,7 @@ static void print_device(const struct text *text, const json_t *device)
             json_is_true(mt_json_get(device, "in_process_memory"))
                 ? ", a software driver: its memory is the process's own"
                 : "");
+    mt_vulkan_advice_print(text->out, device);
     print_sorted(text, mt_json_get(device, "heaps"), "current_bytes", print_device_heap);
     struct text all = {text->out, 100, 100, NULL};
     print_sorted(&all, mt_json_get(device, "memory_types"), "current_bytes", print_device_type);
@@ -376,7 +377,6 @@ static void print_device(const struct text *text, const json_t *device)
     print_sorted(text, mt_json_get(device, "swapchains"), "estimated_bytes", print_swapchain);
     print_call_times(text, mt_json_get(device, "call_times"));
     print_device_pools(text, mt_json_get(device, "pools"));
-    mt_vulkan_advice_print(text->out, device);
     if (!json_array_size(mt_json_get(device, "leaks"))) return;
     fprintf(text->out, "  alive when the device was destroyed:\n");
     print_sorted(text, mt_json_get(device, "leaks"), "bytes", print_leak);

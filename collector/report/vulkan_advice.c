@@ -35,6 +35,7 @@ enum {
     /* Waste and misplaced memory below this is not worth anybody's time. */
     WORTHWHILE_MIB = 16,
     UNBOUND_PERCENT = 25,
+    ALIASING_PERCENT = 10,
     NEAR_LIMIT_PERCENT = 75,
     NEAR_BUDGET_PERCENT = 90,
     /* What pools cost for an allocation and its release, see docs/device-pools.md, rounded up. */
@@ -285,6 +286,22 @@ static void on_unbound_bytes(const struct facts *facts, json_t *rows)
            percent);
 }
 
+static void on_aliasing(const struct facts *facts, const json_t *aliasing, json_t *rows)
+{
+    char saving_text[MT_HUMAN_BYTES], held_text[MT_HUMAN_BYTES];
+    int64_t saving = mt_json_get_i64(aliasing, "saving_bytes"), held = mt_json_get_i64(aliasing, "held_bytes");
+    if (saving <= 0 || !is_worthwhile((uint64_t)saving)) return;
+    if (percent_of((uint64_t)saving, (uint64_t)held) < ALIASING_PERCENT) return;
+    const struct number numbers[] = {{"saving_bytes", (uint64_t)saving},
+                                     {"held_bytes", (uint64_t)held},
+                                     {"packed_bytes", (uint64_t)mt_json_get_i64(aliasing, "packed_bytes")},
+                                     {"threshold_bytes", WORTHWHILE_MIB * MIB},
+                                     {"threshold_percent", ALIASING_PERCENT}};
+    ADVISE(rows, facts, "transient_aliasing", numbers,
+           "attachments hold %s, but some of them never existed in the same frame: %s less if those shared memory",
+           mt_human_bytes(held_text, held), mt_human_bytes(saving_text, saving));
+}
+
 /* ---- rules: calls ---------------------------------------------------------------------- */
 
 static void on_staging_churn(const struct facts *facts, json_t *rows)
@@ -411,7 +428,7 @@ static void on_heap_budgets(const struct facts *facts, json_t *rows)
     }
 }
 
-json_t *mt_vulkan_advice_json(const struct mt_vulkan_view *device)
+json_t *mt_vulkan_advice_json(const struct mt_vulkan_view *device, const json_t *aliasing)
 {
     struct facts *facts = malloc(sizeof *facts);
     json_t *rows = json_array();
@@ -424,6 +441,7 @@ json_t *mt_vulkan_advice_json(const struct mt_vulkan_view *device)
     on_misplaced_images(facts, rows);
     on_unmapped_memory(facts, rows);
     on_unbound_bytes(facts, rows);
+    on_aliasing(facts, aliasing, rows);
     on_allocations_per_frame(facts, rows);
     on_allocation_limit(facts, rows);
     on_heap_budgets(facts, rows);

@@ -11,8 +11,11 @@
 
 #include <jansson.h>
 
-/* The device's advice[]: {kind, text, is_current, t_s, evidence{}}; empty where nothing stands out. */
-json_t *mt_vulkan_advice_json(const struct mt_vulkan_view *device);
+/*
+ * The device's advice[]: {kind, text, is_current, t_s, evidence{}}; empty where nothing stands out. aliasing is
+ * the device's part of that name.
+ */
+json_t *mt_vulkan_advice_json(const struct mt_vulkan_view *device, const json_t *aliasing);
 
 /*
  * What was advised in earlier reports and is not in this one any more is added

@@ -27,20 +27,10 @@ static void print_wrapped(FILE *out, const char *first, const char *indent, cons
     }
 }
 
-static void print_aliasing(FILE *out, const json_t *aliasing)
-{
-    char saving[MT_HUMAN_BYTES], held[MT_HUMAN_BYTES];
-    int64_t bytes = mt_json_get_i64(aliasing, "saving_bytes");
-    if (bytes <= 0) return;
-    fprintf(out, "  transient aliasing: attachments hold %s; %s less if those that never met shared memory\n",
-            mt_human_bytes(held, mt_json_get_i64(aliasing, "held_bytes")), mt_human_bytes(saving, bytes));
-}
-
 void mt_vulkan_advice_print(FILE *out, const json_t *device)
 {
     const json_t *rows = mt_json_get(device, "advice"), *row;
     size_t index;
-    print_aliasing(out, mt_json_get(device, "aliasing"));
     if (json_array_size(rows)) fprintf(out, "  advice:\n");
     json_array_foreach((json_t *)rows, index, row)
     {

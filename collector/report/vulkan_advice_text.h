@@ -1,4 +1,4 @@
-/* Advice and the aliasing estimate as the text report prints them. One thread. */
+/* Advice as the text report prints it. One thread. */
 #ifndef MT_VULKAN_ADVICE_TEXT_H
 #define MT_VULKAN_ADVICE_TEXT_H
 

@@ -592,7 +592,7 @@ static json_t *device_json(const struct mt_vulkan_view *device)
     mt_json_set(row, "pools", mt_vulkan_pools_json(device->snapshot, device->id));
     mt_json_set(row, "tags", device->tagger ? mt_tagger_device_json(device->tagger, device->id) : json_array());
     mt_json_set(row, "aliasing", mt_vulkan_aliasing_json(device));
-    mt_json_set(row, "advice", mt_vulkan_advice_json(device));
+    mt_json_set(row, "advice", mt_vulkan_advice_json(device, json_object_get(row, "aliasing")));
     return row;
 }
 

@@ -487,6 +487,22 @@ START_TEST(attachments_that_never_met)
 }
 END_TEST
 
+START_TEST(attachments_that_never_met_are_worth_an_advice)
+{
+    put_device();
+    put_frames(50, 0);
+    uint32_t memory = put_memory(TYPE_LOCAL, 32 * MIB, 0);
+    put_past(memory, 0, 16 * MIB, 1, 10);
+    put_past(memory, 16 * MIB, 16 * MIB, 11, 20);
+    put_buffer(memory, 32 * MIB);
+    json_t *report = load();
+    ck_assert_int_eq(evidence(report, "transient_aliasing", "saving_bytes"), 16 * (int64_t)MIB);
+    json_decref(report);
+    put_past(memory, 0, MIB, 11, 12)->attr[MT_VK_PAST_LAST_FRAME] = 15; /* it met the second one */
+    expect_silence();
+}
+END_TEST
+
 START_TEST(attachments_that_shared_their_memory_already)
 {
     put_device();
@@ -739,50 +755,55 @@ START_TEST(video_sessions_are_listed_with_their_places)
 }
 END_TEST
 
+static void add(Suite *suite, const char *name, const TTest *const *tests, size_t count)
+{
+    TCase *cases = with_segment(name);
+    for (size_t i = 0; i < count; i++) tcase_add_test(cases, tests[i]);
+    suite_add_tcase(suite, cases);
+}
+#define ADD(suite, tests) add(suite, #tests, tests, sizeof(tests) / sizeof *(tests))
+
 int main(void)
 {
-    TCase *resources = with_segment("resources"), *tags = with_segment("tags");
-    tcase_add_test(tags, each_byte_has_one_tag);
-    tcase_add_test(tags, tags_by_thread);
-    tcase_add_test(tags, tags_by_kind);
-    tcase_add_test(tags, a_tags_budget_counts_device_memory);
-    tcase_add_test(resources, acceleration_structures_are_listed_with_their_buffer);
-    tcase_add_test(resources, video_sessions_are_listed_with_their_places);
+    const TTest *const tags[] = {each_byte_has_one_tag, tags_by_thread, tags_by_kind,
+                                 a_tags_budget_counts_device_memory};
+    const TTest *const resources[] = {acceleration_structures_are_listed_with_their_buffer,
+                                      video_sessions_are_listed_with_their_places};
+    const TTest *const advice[] = {a_device_without_anything_gets_no_advice,
+                                   many_small_allocations,
+                                   some_small_allocations_are_nothing,
+                                   small_allocations_among_many_large_ones_are_nothing,
+                                   small_slices_and_dedicated_ones_are_nothing,
+                                   small_allocations_that_are_gone,
+                                   render_targets_in_shared_memory,
+                                   small_and_dedicated_render_targets_are_nothing,
+                                   staging_memory_that_comes_and_goes,
+                                   mapping_in_every_frame,
+                                   mapping_without_frames_is_nothing,
+                                   images_on_the_wrong_side_of_the_bus,
+                                   linear_images_and_a_few_others_may_lie_with_the_host,
+                                   mappable_memory_that_nobody_maps,
+                                   memory_that_is_mapped_is_used,
+                                   memory_with_nothing_bound_to_it,
+                                   allocating_in_every_frame,
+                                   near_the_number_of_allocations,
+                                   below_the_number_of_allocations,
+                                   near_the_size_of_a_heap,
+                                   near_the_budget_of_the_driver,
+                                   pools_where_the_driver_is_slow,
+                                   no_pools_where_the_driver_is_fast_or_hardly_called,
+                                   advice_stays_after_its_reason_is_gone};
+    const TTest *const aliasing[] = {attachments_that_never_met,
+                                     attachments_that_never_met_are_worth_an_advice,
+                                     attachments_that_shared_their_memory_already,
+                                     past_attachments_of_memory_that_is_gone_do_not_count,
+                                     memory_types_are_packed_apart,
+                                     without_frames_nothing_is_promised};
     Suite *suite = suite_create("vulkan");
-    TCase *advice = with_segment("advice"), *aliasing = with_segment("aliasing");
-    tcase_add_test(advice, a_device_without_anything_gets_no_advice);
-    tcase_add_test(advice, many_small_allocations);
-    tcase_add_test(advice, some_small_allocations_are_nothing);
-    tcase_add_test(advice, small_allocations_among_many_large_ones_are_nothing);
-    tcase_add_test(advice, small_slices_and_dedicated_ones_are_nothing);
-    tcase_add_test(advice, small_allocations_that_are_gone);
-    tcase_add_test(advice, render_targets_in_shared_memory);
-    tcase_add_test(advice, small_and_dedicated_render_targets_are_nothing);
-    tcase_add_test(advice, staging_memory_that_comes_and_goes);
-    tcase_add_test(advice, mapping_in_every_frame);
-    tcase_add_test(advice, mapping_without_frames_is_nothing);
-    tcase_add_test(advice, images_on_the_wrong_side_of_the_bus);
-    tcase_add_test(advice, linear_images_and_a_few_others_may_lie_with_the_host);
-    tcase_add_test(advice, mappable_memory_that_nobody_maps);
-    tcase_add_test(advice, memory_that_is_mapped_is_used);
-    tcase_add_test(advice, memory_with_nothing_bound_to_it);
-    tcase_add_test(advice, allocating_in_every_frame);
-    tcase_add_test(advice, near_the_number_of_allocations);
-    tcase_add_test(advice, below_the_number_of_allocations);
-    tcase_add_test(advice, near_the_size_of_a_heap);
-    tcase_add_test(advice, near_the_budget_of_the_driver);
-    tcase_add_test(advice, pools_where_the_driver_is_slow);
-    tcase_add_test(advice, no_pools_where_the_driver_is_fast_or_hardly_called);
-    tcase_add_test(advice, advice_stays_after_its_reason_is_gone);
-    tcase_add_test(aliasing, attachments_that_never_met);
-    tcase_add_test(aliasing, attachments_that_shared_their_memory_already);
-    tcase_add_test(aliasing, past_attachments_of_memory_that_is_gone_do_not_count);
-    tcase_add_test(aliasing, memory_types_are_packed_apart);
-    tcase_add_test(aliasing, without_frames_nothing_is_promised);
-    suite_add_tcase(suite, resources);
-    suite_add_tcase(suite, tags);
-    suite_add_tcase(suite, advice);
-    suite_add_tcase(suite, aliasing);
+    ADD(suite, tags);
+    ADD(suite, resources);
+    ADD(suite, advice);
+    ADD(suite, aliasing);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
