@@ -170,14 +170,14 @@ static int create_thread(struct asker *asker)
 
 static struct asker *start_asker(struct mt_core *core)
 {
-    char *mapping = mt_private_map(core, STACK_BYTES);
+    char *mapping = mt_layer_map(core, STACK_BYTES);
     if (!mapping) return NULL;
     mprotect(mapping, GUARD_BYTES, PROT_NONE);
     struct asker *asker = (struct asker *)(mapping + STACK_BYTES) - 1;
     asker->mapping = mapping;
     asker->core = core;
     if (!create_thread(asker)) return asker;
-    mt_private_unmap(core, mapping, STACK_BYTES);
+    mt_layer_unmap(core, mapping, STACK_BYTES);
     return NULL;
 }
 
@@ -186,7 +186,7 @@ static void end_asker(struct asker *asker)
     atomic_store_explicit(&asker->stop, 1, memory_order_release);
     wake(asker);
     pthread_join(asker->thread, NULL);
-    mt_private_unmap(asker->core, asker->mapping, STACK_BYTES);
+    mt_layer_unmap(asker->core, asker->mapping, STACK_BYTES);
 }
 
 /* The thread for a list that has just got its first entry. */
@@ -218,7 +218,7 @@ static struct watch *new_watch(struct mt_core *core)
     struct watch *watch = spare;
     if (watch) spare = watch->next;
     mt_lock_leave(&budget_lock);
-    return watch ? watch : mt_private_map(core, sizeof *watch);
+    return watch ? watch : mt_layer_map(core, sizeof *watch);
 }
 
 void mt_budget_watch(struct mt_device *device, const struct mt_instance *instance)

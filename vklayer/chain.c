@@ -3,6 +3,7 @@
  * hooked, and the enumeration of the layer itself. Any thread, any moment,
  * also before an instance exists.
  */
+#include "host.h"
 #include "layer.h"
 #include "pool.h"
 
@@ -113,6 +114,7 @@ VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL memtrack_GetDeviceProcAddr(VkDevice han
     if (!next) return NULL;
     PFN_vkVoidFunction hook = mt_chain_device_hook(name);
     if (!hook && device->pool) hook = pool_hook(name);
+    if (!hook && device->has_scopes) hook = mt_host_hook(name);
     bool is_needed = hook == (PFN_vkVoidFunction)memtrack_GetDeviceProcAddr ||
                      hook == (PFN_vkVoidFunction)memtrack_DestroyDevice;
     return hook && (device->is_tracked || is_needed) ? hook : next;

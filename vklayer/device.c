@@ -4,7 +4,9 @@
  * thread; the loader holds its own lock around them, so they call nothing but
  * the next layer's commands.
  */
+#include "host.h"
 #include "layer.h"
+#include "memory_report.h"
 #include "pool.h"
 
 #include <string.h>
@@ -41,14 +43,14 @@ static void find_extensions(const struct mt_instance *instance, struct mt_device
     uint32_t count = 0;
     if (!enumerate || enumerate(device->physical_device, NULL, &count, NULL) || !count) return;
     size_t bytes = count * sizeof(VkExtensionProperties);
-    VkExtensionProperties *list = mt_private_map(device->core, bytes);
+    VkExtensionProperties *list = mt_layer_map(device->core, bytes);
     if (!list) return;
     VkResult result = enumerate(device->physical_device, NULL, &count, list);
     if (result == VK_SUCCESS || result == VK_INCOMPLETE) {
         found->has_budget = lists_extension(list, count, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
         found->has_driver_properties = lists_extension(list, count, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME);
     }
-    mt_private_unmap(device->core, list, bytes);
+    mt_layer_unmap(device->core, list, bytes);
 }
 
 /* The version up to which the program and the device may both be asked. */
@@ -149,7 +151,8 @@ static void fill_record(struct mt_object *record, const struct mt_device *device
     record->attr[MT_VK_DEVICE_IDS] = (uint64_t)properties->vendorID << 32 | properties->deviceID;
     record->attr[MT_VK_DEVICE_TYPE] = properties->deviceType;
     record->attr[MT_VK_DEVICE_FLAGS] = (is_software(description) ? MT_VK_DEVICE_IN_PROCESS : 0) |
-                                       (description->has_budget ? MT_VK_DEVICE_HAS_BUDGET : 0);
+                                       (description->has_budget ? MT_VK_DEVICE_HAS_BUDGET : 0) |
+                                       (uint64_t)device->report_status << MT_VK_DEVICE_REPORT_SHIFT;
     record->attr[MT_VK_DEVICE_DESTROY_NS] = 0;
     record->attr[MT_VK_DEVICE_LIMITS] = properties->limits.bufferImageGranularity << 32 |
                                         (uint32_t)properties->limits.nonCoherentAtomSize;
@@ -192,11 +195,11 @@ static struct mt_device_stats *take_old_stats(uint64_t identity, uint32_t epoch)
 static struct mt_device_stats *make_stats(struct mt_device *device, uint64_t identity,
                                           const struct description *description)
 {
-    struct mt_device_stats *stats = mt_private_map(device->core, sizeof *stats);
+    struct mt_device_stats *stats = mt_layer_map(device->core, sizeof *stats);
     if (!stats) return NULL;
     struct mt_object *record = mt_object_new(device->core, MT_VK_DEVICE, &stats->object);
     if (!record) {
-        mt_private_unmap(device->core, stats, sizeof *stats);
+        mt_layer_unmap(device->core, stats, sizeof *stats);
         return NULL;
     }
     stats->identity = identity;
@@ -227,12 +230,12 @@ static struct mt_device_stats *find_stats(struct mt_device *device, const struct
 bool mt_device_record(struct mt_device *device, const struct mt_instance *instance)
 {
     device->epoch = atomic_load_explicit(&device->core->epoch, memory_order_relaxed);
-    struct description *description = mt_private_map(device->core, sizeof *description);
+    struct description *description = mt_layer_map(device->core, sizeof *description);
     if (!description) return false;
     describe(instance, device, description);
     device->stats = find_stats(device, description);
     if (device->stats && description->has_budget) mt_budget_watch(device, instance);
-    mt_private_unmap(device->core, description, sizeof *description);
+    mt_layer_unmap(device->core, description, sizeof *description);
     return device->stats != NULL;
 }
 
@@ -279,6 +282,7 @@ void mt_device_sparse(struct mt_device *device, uint64_t count)
 void mt_device_after_fork(void)
 {
     atomic_store_explicit(&stats_lock.state, 0, memory_order_relaxed);
+    mt_host_after_fork();
 }
 
 /* ---- the end: leaks ------------------------------------------------------------------- */
@@ -403,7 +407,7 @@ static void fill_next(struct mt_device *device, PFN_vkGetDeviceProcAddr next)
 static void free_device(struct mt_device *device)
 {
     mt_arena_end(&device->arena);
-    mt_private_unmap(device->core, device, sizeof *device);
+    mt_layer_unmap(device->core, device, sizeof *device);
 }
 
 static void start_maps(struct mt_device *device)
@@ -419,28 +423,53 @@ static void start_maps(struct mt_device *device)
 }
 
 static bool make_device(VkDevice handle, struct mt_instance *instance, VkPhysicalDevice physical_device,
-                        const VkDeviceCreateInfo *info, PFN_vkGetDeviceProcAddr next)
+                        const VkDeviceCreateInfo *info, struct mt_report_request *request,
+                        PFN_vkGetDeviceProcAddr next)
 {
     struct mt_core *core = mt_process_core();
-    struct mt_device *device = mt_private_map(core, sizeof *device);
+    struct mt_device *device = mt_layer_map(core, sizeof *device);
     if (!device) return false;
     device->key = mt_dispatch_key(handle);
     device->handle = handle;
     device->instance = instance;
     device->physical_device = physical_device;
     device->core = core;
+    device->report_status = request->status;
     start_maps(device);
     fill_next(device, next);
+    if (mt_core_ready(core) && core->options.number[MT_OPT_VULKAN_HOST]) mt_host_start(device, next);
     device->is_tracked = mt_core_ready(core) && mt_device_record(device, instance);
     if (device->is_tracked) {
         device->card = mt_simulate_card(core, device->stats->identity);
         device->pool = mt_pool_start(device, instance, info);
     }
+    mt_report_attach(request, device);
     if (mt_device_register(device)) return true;
     if (device->pool) mt_pool_end(device->pool);
     if (device->is_tracked) mt_device_close(device);
     free_device(device);
     return false;
+}
+
+/* A driver that makes no device with memory reports is asked for one without; each layer below moves the link on.
+ */
+static VkResult create_below(struct mt_report_request *request, const struct mt_instance *instance,
+                             VkPhysicalDevice physical_device, const VkDeviceCreateInfo *info,
+                             VkLayerDeviceCreateInfo *link, const VkAllocationCallbacks *allocator,
+                             VkDevice *handle)
+{
+    const VkDeviceCreateInfo *asked = mt_report_prepare(request, instance, physical_device, info);
+    VkLayerDeviceLink *rest = link->u.pLayerInfo;
+    struct mt_host_call call;
+    mt_host_begin(&call, mt_host_core(), MT_HOST_CreateDevice, allocator);
+    VkResult result = instance->next.CreateDevice(physical_device, asked, call.allocator, handle);
+    if (result != VK_SUCCESS && asked != info) {
+        mt_report_refused(request);
+        link->u.pLayerInfo = rest;
+        result = instance->next.CreateDevice(physical_device, info, call.allocator, handle);
+    }
+    mt_host_end(&call);
+    return result;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateDevice(VkPhysicalDevice physical_device,
@@ -454,11 +483,13 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateDevice(VkPhysicalDevice physical_d
     drop_second_self(link->u.pLayerInfo);
     PFN_vkGetDeviceProcAddr next = link->u.pLayerInfo->pfnNextGetDeviceProcAddr;
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;
-    VkResult result = instance->next.CreateDevice(physical_device, info, allocator, handle);
+    struct mt_report_request request;
+    VkResult result = create_below(&request, instance, physical_device, info, link, allocator, handle);
     if (result != VK_SUCCESS) return result;
-    if (make_device(*handle, instance, physical_device, info, next)) return VK_SUCCESS;
+    if (make_device(*handle, instance, physical_device, info, &request, next)) return VK_SUCCESS;
     PFN_vkDestroyDevice destroy = (PFN_vkDestroyDevice)next(*handle, "vkDestroyDevice");
     if (destroy) destroy(*handle, allocator);
+    mt_report_end(request.report);
     *handle = VK_NULL_HANDLE;
     return VK_ERROR_OUT_OF_HOST_MEMORY;
 }
@@ -472,6 +503,11 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyDevice(VkDevice handle, const VkAlloc
     if (device->pool) mt_pool_end(device->pool);
     mt_device_close(device);
     mt_device_unregister(device);
+    struct mt_memory_report *report = device->report;
     free_device(device);
-    destroy(handle, allocator);
+    struct mt_host_call call;
+    mt_host_begin(&call, mt_host_core(), MT_HOST_DestroyDevice, allocator);
+    destroy(handle, call.allocator);
+    mt_host_end(&call);
+    mt_report_end(report);
 }

@@ -29,7 +29,7 @@ static struct mt_arena_block *arena_grow(struct mt_arena *arena, size_t bytes)
 {
     size_t want = arena->next_bytes;
     while (want < bytes + sizeof(struct mt_arena_block)) want *= 2;
-    struct mt_arena_block *block = mt_private_map(arena->core, want);
+    struct mt_arena_block *block = mt_layer_map(arena->core, want);
     if (!block) return NULL;
     block->bytes = want;
     block->used = sizeof *block;
@@ -60,7 +60,7 @@ void mt_arena_end(struct mt_arena *arena)
     while (arena->blocks) {
         struct mt_arena_block *block = arena->blocks;
         arena->blocks = block->next;
-        mt_private_unmap(arena->core, block, block->bytes);
+        mt_layer_unmap(arena->core, block, block->bytes);
     }
 }
 

@@ -17,6 +17,11 @@
 
 struct mt_core;
 
+/* mt_private_map() and its end, counted as the layer's own; see process.c. */
+void *mt_layer_map(struct mt_core *core, size_t bytes);
+void mt_layer_unmap(struct mt_core *core, void *pointer, size_t bytes);
+void mt_layer_count(struct mt_core *core, int64_t bytes);
+
 enum { MT_SHARD_BITS = 5, MT_MAP_SHARDS = 1 << MT_SHARD_BITS };
 
 /* One live object. The fields below `type` belong to the shard's lock that is named beside them. */

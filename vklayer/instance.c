@@ -3,6 +3,7 @@
  * The loader holds its own lock around these hooks, so they call nothing but
  * the next layer's commands, and wait only for a question of the budget thread.
  */
+#include "host.h"
 #include "layer.h"
 
 #include <string.h>
@@ -40,10 +41,12 @@ static void fill_next(struct mt_instance *instance, PFN_vkGetInstanceProcAddr ne
     LOAD(GetPhysicalDeviceMemoryProperties)
     if (instance->api_version >= VK_API_VERSION_1_1) {
         LOAD(GetPhysicalDeviceProperties2)
+        LOAD(GetPhysicalDeviceFeatures2)
         LOAD(GetPhysicalDeviceMemoryProperties2)
     }
     if (instance->has_properties2) {
         LOAD(GetPhysicalDeviceProperties2KHR)
+        LOAD(GetPhysicalDeviceFeatures2KHR)
         LOAD(GetPhysicalDeviceMemoryProperties2KHR)
     }
 #undef LOAD
@@ -61,7 +64,7 @@ static struct mt_instance *make_instance(VkInstance handle, const VkInstanceCrea
                                          PFN_vkGetInstanceProcAddr next,
                                          PFN_GetPhysicalDeviceProcAddr next_physical)
 {
-    struct mt_instance *instance = mt_private_map(mt_process_core(), sizeof *instance);
+    struct mt_instance *instance = mt_layer_map(mt_process_core(), sizeof *instance);
     if (!instance) return NULL;
     uint32_t version = info->pApplicationInfo ? info->pApplicationInfo->apiVersion : 0;
     instance->key = mt_dispatch_key(handle);
@@ -71,7 +74,7 @@ static struct mt_instance *make_instance(VkInstance handle, const VkInstanceCrea
     instance->next_physical = next_physical;
     fill_next(instance, next);
     if (mt_instance_register(instance)) return instance;
-    mt_private_unmap(mt_process_core(), instance, sizeof *instance);
+    mt_layer_unmap(mt_process_core(), instance, sizeof *instance);
     return NULL;
 }
 
@@ -97,7 +100,10 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateInstance(const VkInstanceCreateInf
     struct mt_core *core = mt_process_attach();
     if (core) mt_simulate_start(core);
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;
-    VkResult result = create(info, allocator, handle);
+    struct mt_host_call call;
+    mt_host_begin(&call, mt_host_core(), MT_HOST_CreateInstance, allocator);
+    VkResult result = create(info, call.allocator, handle);
+    mt_host_end(&call);
     if (result != VK_SUCCESS) return result;
     return make_instance(*handle, info, next, next_physical) ? VK_SUCCESS : give_up(handle, allocator, next);
 }
@@ -128,6 +134,9 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyInstance(VkInstance handle, const VkA
     if (orphans.count && mt_core_ready(mt_process_core()))
         mt_event(mt_process_core(), "vulkan", "vkDestroyInstance with %u devices alive", orphans.count);
     mt_instance_unregister(instance);
-    mt_private_unmap(mt_process_core(), instance, sizeof *instance);
-    destroy(handle, allocator);
+    mt_layer_unmap(mt_process_core(), instance, sizeof *instance);
+    struct mt_host_call call;
+    mt_host_begin(&call, mt_host_core(), MT_HOST_DestroyInstance, allocator);
+    destroy(handle, call.allocator);
+    mt_host_end(&call);
 }

@@ -29,6 +29,8 @@ struct mt_instance_next {
     PFN_vkGetPhysicalDeviceProperties GetPhysicalDeviceProperties;
     PFN_vkGetPhysicalDeviceProperties2 GetPhysicalDeviceProperties2;
     PFN_vkGetPhysicalDeviceProperties2KHR GetPhysicalDeviceProperties2KHR;
+    PFN_vkGetPhysicalDeviceFeatures2 GetPhysicalDeviceFeatures2;
+    PFN_vkGetPhysicalDeviceFeatures2KHR GetPhysicalDeviceFeatures2KHR;
     PFN_vkGetPhysicalDeviceMemoryProperties GetPhysicalDeviceMemoryProperties;
     PFN_vkGetPhysicalDeviceMemoryProperties2 GetPhysicalDeviceMemoryProperties2;
     PFN_vkGetPhysicalDeviceMemoryProperties2KHR GetPhysicalDeviceMemoryProperties2KHR;
@@ -40,6 +42,12 @@ struct mt_device_next {
 #include "hooks.def"
 };
 
+/* The next layer's commands that have a scope around them; see host.c. */
+struct mt_device_below {
+#define MT_HOST_VOID(Name, First, Allocator, Parameters, Arguments) PFN_vk##Name Name;
+#include "host_hooks.def"
+};
+
 struct mt_instance {
     void *key;
     VkInstance handle;
@@ -49,6 +57,7 @@ struct mt_instance {
     PFN_GetPhysicalDeviceProcAddr next_physical; /* NULL: no layer below has one */
 };
 
+enum { MT_REPORT_ROWS = 64 };
 enum mt_call { MT_CALL_ALLOCATE, MT_CALL_FREE, MT_CALL_MAP, MT_CALL_COUNT };
 
 /* The attachments that were destroyed last: a ring of records, made as it fills; see past.c. */
@@ -72,6 +81,12 @@ struct mt_device_stats {
     bool in_use;
     unsigned heaps[VK_MAX_MEMORY_HEAPS], types[VK_MAX_MEMORY_TYPES], imports;
     struct mt_histogram *_Atomic calls[MT_CALL_COUNT][VK_MAX_MEMORY_TYPES];
+    struct mt_lock report_lock; /* guards what follows; see memory_report.c */
+    uint32_t report_count;
+    struct {
+        uint64_t key;
+        uint32_t record;
+    } reports[MT_REPORT_ROWS];
     uint32_t pools_record, pool_records[VK_MAX_MEMORY_TYPES][4][2]; /* of pool.c */
     struct mt_past_images past;
     _Atomic uint32_t refused_count; /* of pressure.c */
@@ -88,9 +103,13 @@ struct mt_device {
     bool is_end_told;
     struct mt_device_stats *stats;
     struct mt_device_next next;
+    struct mt_device_below below;
+    bool has_scopes; /* next leads through the scopes to below */
     VkPhysicalDeviceMemoryProperties memory;
-    struct mt_simulated_card *card; /* NULL: nothing is simulated */
-    struct mt_device_pool *pool;    /* NULL: its memory is not pooled */
+    struct mt_simulated_card *card;  /* NULL: nothing is simulated */
+    struct mt_device_pool *pool;     /* NULL: its memory is not pooled */
+    struct mt_memory_report *report; /* NULL: the driver is not asked for memory reports */
+    enum mt_vulkan_report_status report_status;
     struct mt_arena arena;
     struct mt_handle_map memories, buffers, images, swapchains;
     struct mt_handle_map accels, video_sessions, video_bindings;
@@ -135,6 +154,7 @@ struct mt_self {
     int32_t tid;              /* 0: not filled in yet */
     uint16_t thread;          /* number of its name, as it was then; 0: not known */
     bool is_watched;          /* its end will be told */
+    uint16_t command;         /* of the call down that the thread is in; enum mt_host_command */
 };
 /* The calling thread's, for its own use only. Never NULL. */
 struct mt_self *mt_process_self(struct mt_core *core);

@@ -112,7 +112,7 @@ static struct mt_chunk *new_chunk(struct mt_device_pool *pools, uint64_t bytes)
     if (!chunk) return NULL;
     memset(chunk, 0, sizeof *chunk);
     chunk->bytes = bytes;
-    if (pools->is_verifying) chunk->granules = mt_private_map(pools->device->core, bitmap_bytes(pools, bytes));
+    if (pools->is_verifying) chunk->granules = mt_layer_map(pools->device->core, bitmap_bytes(pools, bytes));
     return chunk;
 }
 
@@ -123,7 +123,7 @@ static void end_chunk(struct mt_pool *pool, struct mt_chunk *chunk)
     uint64_t start_ns = mt_now_ns();
     device->next.FreeMemory(device->handle, chunk->handle, NULL);
     note_call(pool, MT_CALL_FREE, mt_now_ns() - start_ns);
-    if (chunk->granules) mt_private_unmap(device->core, chunk->granules, bitmap_bytes(pools, chunk->bytes));
+    if (chunk->granules) mt_layer_unmap(device->core, chunk->granules, bitmap_bytes(pools, chunk->bytes));
     drop_chunk(pools, chunk);
 }
 
@@ -163,7 +163,7 @@ static struct mt_chunk *make_chunk(struct mt_pool *pool, uint64_t bytes)
         return NULL;
     }
     if (chunk->granules)
-        mt_private_unmap(pool->owner->device->core, chunk->granules, bitmap_bytes(pool->owner, bytes));
+        mt_layer_unmap(pool->owner->device->core, chunk->granules, bitmap_bytes(pool->owner, bytes));
     drop_chunk(pool->owner, chunk);
     return NULL;
 }
@@ -271,6 +271,7 @@ static bool commit_slices(struct mt_device_pool *pools)
     struct mt_core *core = pools->device->core;
     if (mt_core_is_on(core))
         atomic_fetch_add_explicit(&core->segment->globals.private_bytes, COMMIT_BYTES, memory_order_relaxed);
+    mt_layer_count(core, COMMIT_BYTES);
     return true;
 }
 
@@ -482,7 +483,7 @@ static void set_sizes(struct mt_pool *pool)
 static struct mt_pool *make_pool(struct mt_device_pool *pools, uint32_t type, unsigned variant)
 {
     struct mt_core *core = pools->device->core;
-    struct mt_pool *pool = mt_private_map(core, sizeof *pool), *other = NULL;
+    struct mt_pool *pool = mt_layer_map(core, sizeof *pool), *other = NULL;
     if (!pool) return NULL;
     pool->owner = pools;
     pool->type = type;
@@ -495,11 +496,11 @@ static struct mt_pool *make_pool(struct mt_device_pool *pools, uint32_t type, un
                     attach_records(pool, variant);
     mt_lock_leave(&pools->lock);
     if (!is_first) {
-        mt_private_unmap(core, pool, sizeof *pool);
+        mt_layer_unmap(core, pool, sizeof *pool);
         return atomic_load_explicit(&pools->pools[type][variant], memory_order_acquire);
     }
     if (atomic_compare_exchange_strong(&pools->pools[type][variant], &other, pool)) return pool;
-    mt_private_unmap(core, pool, sizeof *pool); /* another thread was faster */
+    mt_layer_unmap(core, pool, sizeof *pool); /* another thread was faster */
     return other;
 }
 
@@ -702,7 +703,7 @@ static struct mt_object *write_decision(struct mt_device *device, enum mt_pool_m
 static struct mt_device_pool *make_pools(struct mt_device *device, const struct mt_instance *instance,
                                          struct mt_object *record, enum mt_pool_mode mode)
 {
-    struct mt_device_pool *pools = mt_private_map(device->core, sizeof *pools);
+    struct mt_device_pool *pools = mt_layer_map(device->core, sizeof *pools);
     if (!pools) return NULL;
     pools->device = device;
     pools->mode = mode;
@@ -720,7 +721,7 @@ static struct mt_device_pool *make_pools(struct mt_device *device, const struct 
         map->inline_bytes = pools->slices_bytes;
         return pools;
     }
-    mt_private_unmap(device->core, pools, sizeof *pools);
+    mt_layer_unmap(device->core, pools, sizeof *pools);
     return NULL;
 }
 
@@ -748,8 +749,8 @@ static void end_pool(struct mt_pool *pool)
     mt_lock_leave(&pool->lock);
     while ((chunk = mt_space_take_any(pool))) end_chunk(pool, chunk);
     for (unsigned i = 0; i < sizeof now / sizeof *now; i++) pool->stats[now[i]] = 0;
-    if (pool->records) mt_private_unmap(core, pool->records, pool->records_bytes);
-    mt_private_unmap(core, pool, sizeof *pool);
+    if (pool->records) mt_layer_unmap(core, pool->records, pool->records_bytes);
+    mt_layer_unmap(core, pool, sizeof *pool);
 }
 
 void mt_pool_end(struct mt_device_pool *pools)
@@ -762,5 +763,6 @@ void mt_pool_end(struct mt_device_pool *pools)
     if (mt_core_is_on(core))
         atomic_fetch_sub_explicit(&core->segment->globals.private_bytes, pools->slices_committed,
                                   memory_order_relaxed);
-    mt_private_unmap(core, pools, sizeof *pools);
+    mt_layer_count(core, -(int64_t)pools->slices_committed);
+    mt_layer_unmap(core, pools, sizeof *pools);
 }

@@ -91,7 +91,7 @@ static bool has_watching_tool(const struct mt_device *device, const struct mt_in
         (PFN_vkGetPhysicalDeviceToolProperties)instance->next.GetInstanceProcAddr(
             instance->handle, "vkGetPhysicalDeviceToolProperties");
     size_t list_bytes = TOOLS * sizeof(VkPhysicalDeviceToolProperties);
-    VkPhysicalDeviceToolProperties *tools = ask ? mt_private_map(device->core, list_bytes) : NULL;
+    VkPhysicalDeviceToolProperties *tools = ask ? mt_layer_map(device->core, list_bytes) : NULL;
     if (!tools) return false;
     uint32_t count = TOOLS;
     bool is_found = false;
@@ -102,7 +102,7 @@ static bool has_watching_tool(const struct mt_device *device, const struct mt_in
         is_found = tools[i].purposes & (VK_TOOL_PURPOSE_TRACING_BIT | VK_TOOL_PURPOSE_MODIFYING_FEATURES_BIT);
         if (is_found) mt_format(name, bytes, "%s", tools[i].name);
     }
-    mt_private_unmap(device->core, tools, list_bytes);
+    mt_layer_unmap(device->core, tools, list_bytes);
     return is_found;
 }
 

@@ -19,14 +19,14 @@ struct copy {
 static void *copy_start(struct mt_device_pool *pools, struct copy *copy, const void *items, size_t bytes)
 {
     copy->bytes = bytes;
-    copy->items = bytes <= sizeof copy->small ? copy->small : mt_private_map(pools->device->core, bytes);
+    copy->items = bytes <= sizeof copy->small ? copy->small : mt_layer_map(pools->device->core, bytes);
     if (copy->items) memcpy(copy->items, items, bytes);
     return copy->items;
 }
 
 static void copy_end(struct mt_device_pool *pools, struct copy *copy)
 {
-    if (copy->items && copy->items != copy->small) mt_private_unmap(pools->device->core, copy->items, copy->bytes);
+    if (copy->items && copy->items != copy->small) mt_layer_unmap(pools->device->core, copy->items, copy->bytes);
 }
 
 /* False when the handle is a slice's that is gone. */
@@ -243,13 +243,13 @@ VkResult mt_pool_bind_sparse(struct mt_device_pool *pools, VkQueue queue, uint32
     struct tape measure = {NULL, 0, true};
     put_all(pools, &measure, count, infos);
     if (!measure.bytes) return device->next.QueueBindSparse(queue, count, infos, fence);
-    char *memory = mt_private_map(device->core, measure.bytes);
+    char *memory = mt_layer_map(device->core, measure.bytes);
     if (!memory) return VK_ERROR_OUT_OF_HOST_MEMORY;
     struct tape tape = {memory, 0, true};
     const VkBindSparseInfo *copied = put_all(pools, &tape, count, infos);
     VkResult result = tape.is_right ? device->next.QueueBindSparse(queue, count, copied, fence)
                                     : VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    mt_private_unmap(device->core, memory, measure.bytes);
+    mt_layer_unmap(device->core, memory, measure.bytes);
     return result;
 }
 

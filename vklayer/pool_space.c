@@ -35,13 +35,13 @@ static bool grow_records(struct mt_pool *pool)
 {
     struct mt_core *core = pool->owner->device->core;
     size_t bytes = pool->records_bytes ? pool->records_bytes * 2 : RECORDS_FIRST * sizeof(struct mt_tlsf_block);
-    struct mt_tlsf_block *records = mt_private_map(core, bytes);
+    struct mt_tlsf_block *records = mt_layer_map(core, bytes);
     if (!records) return false;
     uint32_t capacity = (uint32_t)(bytes / sizeof *records);
     if (pool->records) {
         memcpy(records, pool->records, pool->records_bytes);
         mt_tlsf_move_records(&pool->tlsf, records, capacity);
-        mt_private_unmap(core, pool->records, pool->records_bytes);
+        mt_layer_unmap(core, pool->records, pool->records_bytes);
     } else {
         mt_tlsf_init(&pool->tlsf, pool->owner->granule_bytes, records, capacity);
     }

@@ -153,6 +153,32 @@ int32_t mt_process_tid(struct mt_core *core)
     return mt_process_self(core)->tid;
 }
 
+/* ---- the layer's own memory ----------------------------------------------------------- */
+
+void mt_layer_count(struct mt_core *core, int64_t bytes)
+{
+    if (!mt_core_is_on(core)) return;
+    atomic_fetch_add_explicit(&core->segment->globals.layer_bytes, (uint64_t)bytes, memory_order_relaxed);
+}
+
+static uint64_t whole_pages(size_t bytes)
+{
+    return (bytes + 4095) & ~(uint64_t)4095;
+}
+
+void *mt_layer_map(struct mt_core *core, size_t bytes)
+{
+    void *mapping = mt_private_map(core, bytes);
+    if (mapping) mt_layer_count(core, (int64_t)whole_pages(bytes));
+    return mapping;
+}
+
+void mt_layer_unmap(struct mt_core *core, void *pointer, size_t bytes)
+{
+    mt_private_unmap(core, pointer, bytes);
+    mt_layer_count(core, -(int64_t)whole_pages(bytes));
+}
+
 /* ---- call stacks --------------------------------------------------------------------- */
 
 /* Set by the linker: where this library begins and ends. */

@@ -187,6 +187,7 @@ static bool start_in_child(struct mt_core *core)
 {
     uint32_t clients = LOAD(core->segment->process.clients);
     uint64_t private_bytes = LOAD(core->segment->globals.private_bytes);
+    uint64_t layer_bytes = LOAD(core->segment->globals.layer_bytes);
     uint64_t mapped_bytes = LOAD(core->segment->globals.mapped_bytes);
     struct mt_origin_kept *kept = mt_origin_keep(core);
     if (!make_segment(core, (enum mt_client)clients)) return false;
@@ -199,6 +200,7 @@ static bool start_in_child(struct mt_core *core)
     STORE(globals->peak_bytes, (int64_t)core->fork_live_bytes);
     STORE(globals->peak_ns, core->segment->process.start_ns);
     STORE(globals->private_bytes, private_bytes);
+    STORE(globals->layer_bytes, layer_bytes);
     STORE(globals->mapped_bytes, mapped_bytes);
     STORE(globals->mapped_peak_bytes, mapped_bytes);
     return true;

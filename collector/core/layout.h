@@ -149,6 +149,7 @@ struct mt_globals {
     _Atomic int64_t brk_bytes;
     /* memtrack's own */
     _Atomic uint64_t private_bytes;             /* memtrack's own anonymous mappings in the process */
+    _Atomic uint64_t layer_bytes;               /* the Vulkan layer's part of private_bytes */
     _Atomic uint64_t dump_requested, dump_done; /* memtrack dump: asks by adding one */
 };
 

@@ -53,6 +53,10 @@ enum mt_vulkan_kind {
      * in; create_frame: first frame; USAGE, ALIGNMENT, EXTENT and FORMAT as an image
      */
     MT_VK_PAST_IMAGE = 12,
+    /* Host memory through VkAllocationCallbacks by command; name: the command; owner: 0; attr[] without seq */
+    MT_VK_HOST_COMMAND = 13,
+    /* VK_EXT_device_memory_report: one kind of object or one heap; owner: device; attr[] without seq */
+    MT_VK_MEMORY_REPORT = 14,
 };
 
 /* Indexes into attr[]. */
@@ -224,6 +228,43 @@ enum {
     MT_VK_POOL_CHUNK_NS = 9,      /* spent making and freeing chunks */
     MT_VK_POOL_LARGEST_FREE = 10, /* bytes, as of the newest chunk or frame */
     MT_VK_POOL_PROBES = 11,       /* driver calls made to measure */
+};
+
+enum {
+    MT_VK_HOST_CURRENT_BYTES = 0,
+    MT_VK_HOST_PEAK_BYTES = 1,
+    MT_VK_HOST_TOTAL_BYTES = 2,
+    MT_VK_HOST_ALLOCATIONS = 3,
+    MT_VK_HOST_FREES = 4,
+    MT_VK_HOST_INTERNAL_BYTES = 5, /* told by pfnInternalAllocation; cumulative */
+    MT_VK_HOST_INTERNAL_COUNT = 6,
+};
+
+/* Whether a device's driver is asked for memory reports; at attr[MT_VK_DEVICE_FLAGS] >> MT_VK_DEVICE_REPORT_SHIFT.
+ */
+enum mt_vulkan_report_status {
+    MT_VK_REPORT_OFF = 0,    /* by option */
+    MT_VK_REPORT_ABSENT = 1, /* the driver does not have it */
+    MT_VK_REPORT_ON = 2,
+    MT_VK_REPORT_DISABLED = 3, /* the program names the feature and leaves it off */
+    MT_VK_REPORT_REFUSED = 4,  /* the driver lists it and made no device with it */
+};
+enum { MT_VK_DEVICE_REPORT_SHIFT = 8 };
+enum { MT_VK_REPORT_BY_OBJECT = 1, MT_VK_REPORT_BY_HEAP = 2 };
+enum {
+    /* BY_OBJECT << 32 | VkObjectType, or BY_HEAP << 32 | heap index | 1 << 8 where no VkDeviceMemory is meant */
+    MT_VK_REPORT_KEY = 0,
+    MT_VK_REPORT_CURRENT_BYTES = 1, /* without imports */
+    MT_VK_REPORT_PEAK_BYTES = 2,
+    MT_VK_REPORT_TOTAL_BYTES = 3,
+    MT_VK_REPORT_ALLOCATIONS = 4,
+    MT_VK_REPORT_FREES = 5,
+    MT_VK_REPORT_IMPORTS = 6,
+    MT_VK_REPORT_UNIMPORTS = 7,
+    MT_VK_REPORT_IMPORTED_BYTES = 8,
+    MT_VK_REPORT_FAILED = 9,
+    MT_VK_REPORT_UNKNOWN = 10, /* frees of what was never reported */
+    MT_VK_REPORT_LOST = 11,    /* never reported as freed before the device went */
 };
 
 /* Names of histograms that the layer registers (owner = device object), unit "ns". */

@@ -8,6 +8,8 @@
 #include "tags.h"
 #include "vulkan_advice.h"
 #include "vulkan_aliasing.h"
+#include "vulkan_host_json.h"
+#include "vulkan_memory_report_json.h"
 #include "vulkan_names.h"
 #include "vulkan_pools_json.h"
 #include "vulkan_records.h"
@@ -31,19 +33,6 @@ static json_t *flags_json(const struct mt_flag_name *names, uint64_t flags)
 
 /* ---- heaps and types ----------------------------------------------------------- */
 
-static void set_heap_counts(json_t *row, const struct mt_snapshot *snapshot, const struct mt_heap *heap)
-{
-    mt_json_set_i64(row, "current_bytes", MT_GET(heap->current_bytes));
-    mt_json_set_i64(row, "current_count", MT_GET(heap->current_count));
-    mt_json_set_i64(row, "peak_bytes", MT_GET(heap->peak_bytes));
-    mt_json_set(row, "peak_s", mt_report_time_json(snapshot, MT_GET(heap->peak_ns)));
-    mt_json_set_u64(row, "peak_frame", MT_GET(heap->peak_frame));
-    mt_json_set_u64(row, "total_bytes", MT_GET(heap->total_bytes));
-    mt_json_set_u64(row, "allocation_count", MT_GET(heap->allocation_count));
-    mt_json_set_u64(row, "free_count", MT_GET(heap->free_count));
-    mt_json_set_u64(row, "failed_count", MT_GET(heap->failed_count));
-}
-
 static json_t *heap_json(const struct mt_snapshot *snapshot, const struct mt_heap *heap)
 {
     json_t *row = json_object();
@@ -51,7 +40,7 @@ static json_t *heap_json(const struct mt_snapshot *snapshot, const struct mt_hea
     mt_json_set_u64(row, "index", heap->index);
     mt_json_set(row, "flags", flags_json(mt_vk_heap_flags, heap->flags));
     mt_json_set_u64(row, "size_bytes", heap->size_bytes);
-    set_heap_counts(row, snapshot, heap);
+    mt_vulkan_set_heap_counts(row, snapshot, heap);
     mt_json_set(row, "budget_bytes", read_ns ? mt_json_u64(MT_GET(heap->budget_bytes)) : NULL);
     mt_json_set(row, "usage_bytes", read_ns ? mt_json_u64(MT_GET(heap->usage_bytes)) : NULL);
     mt_json_set(row, "budget_s", mt_report_time_json(snapshot, read_ns));
@@ -66,7 +55,7 @@ static json_t *type_json(const struct mt_snapshot *snapshot, const struct mt_hea
     mt_json_set_u64(row, "heap_index", heap->heap_index);
     mt_json_set(row, "flags", flags_json(mt_vk_memory_properties, heap->flags));
     mt_json_set_text(row, "property_class", mt_vk_property_class(heap->flags));
-    set_heap_counts(row, snapshot, heap);
+    mt_vulkan_set_heap_counts(row, snapshot, heap);
     return row;
 }
 
@@ -577,6 +566,7 @@ static json_t *device_json(const struct mt_vulkan_view *device)
     mt_json_set(row, "heaps", heaps_json(device, MT_HEAP_DEVICE_HEAP));
     mt_json_set(row, "memory_types", heaps_json(device, MT_HEAP_DEVICE_TYPE));
     mt_json_set(row, "imported", imported_json(device));
+    mt_json_set(row, "memory_report", mt_vulkan_memory_report_json(device));
     mt_json_set_bool(row, "in_process_memory", in_process);
     mt_json_set_i64(row, "in_process_bytes", in_process ? mt_vulkan_current_bytes(device) : 0);
     mt_json_set(row, "memory", memory_sum_json(device));
@@ -594,21 +584,6 @@ static json_t *device_json(const struct mt_vulkan_view *device)
     mt_json_set(row, "aliasing", mt_vulkan_aliasing_json(device));
     mt_json_set(row, "advice", mt_vulkan_advice_json(device, json_object_get(row, "aliasing")));
     return row;
-}
-
-static json_t *host_json(const struct mt_snapshot *snapshot)
-{
-    json_t *part = json_object(), *rows = json_array();
-    for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
-        const struct mt_heap *heap = &snapshot->segment->heaps[i];
-        if (MT_GET(heap->kind) != MT_HEAP_HOST) continue;
-        json_t *row = json_object();
-        mt_json_set_text(row, "scope", heap->name);
-        set_heap_counts(row, snapshot, heap);
-        json_array_append_new(rows, row);
-    }
-    mt_json_set(part, "scopes", rows);
-    return part;
 }
 
 /* Ids of devices of which only counters are left: their record is gone, their heaps are not. */
@@ -646,6 +621,24 @@ static json_t *devices_json(struct mt_vulkan_view *device)
     return rows;
 }
 
+/* The layer's own memory: what it maps for itself, and its records and lanes in the segment. */
+static json_t *overhead_json(const struct mt_snapshot *snapshot)
+{
+    const struct mt_segment *segment = snapshot->segment;
+    uint64_t private_bytes = MT_GET(segment->globals.layer_bytes), chunks = 0, parts = 0;
+    uint32_t lanes = MT_GET(segment->lane_limit);
+    for (unsigned i = 0; i < MT_OBJECT_CHUNKS; i++) chunks += MT_GET(segment->objects.chunks[i]) != 0;
+    for (uint32_t i = 0; i < lanes; i++)
+        for (unsigned h = 0; h < MT_HISTOGRAM_MAX; h++) parts += MT_GET(segment->lanes[i].histograms[h]) != 0;
+    uint64_t record_bytes = chunks * MT_OBJECT_CHUNK * sizeof(struct mt_object) + lanes * sizeof(struct mt_lane) +
+                            parts * sizeof(struct mt_histogram);
+    json_t *part = json_object();
+    mt_json_set_u64(part, "private_bytes", private_bytes);
+    mt_json_set_u64(part, "record_bytes", record_bytes);
+    mt_json_set_u64(part, "total_bytes", private_bytes + record_bytes);
+    return part;
+}
+
 json_t *mt_report_vulkan_json(const struct mt_snapshot *snapshot)
 {
     struct mt_vulkan_view view;
@@ -656,7 +649,8 @@ json_t *mt_report_vulkan_json(const struct mt_snapshot *snapshot)
     json_t *part = json_object();
     mt_json_set_i64(part, "current_bytes", now.vulkan_current_bytes);
     mt_json_set(part, "devices", devices_json(&view));
-    mt_json_set(part, "host", host_json(snapshot));
+    mt_json_set(part, "host", mt_vulkan_host_json(snapshot));
+    mt_json_set(part, "overhead", overhead_json(snapshot));
     mt_vulkan_view_end(&view);
     mt_tagger_free(tagger);
     return part;

@@ -33,3 +33,11 @@ $(BUILD)/tests/layer/pool_render: $(BUILD)/tests/layer/pool_render.o
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lvulkan
 check-layer: $(BUILD)/tests/layer/pool_render
 LAYER_TESTS += tests/layer/pool_programs.sh
+
+# What the layer says of the driver itself, and of its own memory.
+LAYER_TESTS += $(BUILD)/tests/layer/check_driver
+check_driver_obj := $(patsubst %,$(BUILD)/tests/layer/%.o,check_driver check_driver_host check_driver_reports check_driver_growth pool_support segment_view)
+
+$(BUILD)/tests/layer/check_driver: $(check_driver_obj) $(BUILD)/libVkLayer_memtrack.so $(BUILD)/manifests $(BUILD)/tests/layer/mock_icd/mock_icd.json
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(shell pkg-config --libs check) -lvulkan -ldl -lpthread -lm

@@ -130,6 +130,7 @@ static bool set_number(const char *key, uint64_t value)
                  {"fail_larger", &mock.config.fail_larger},
                  {"fail_map", &mock.config.fail_map},
                  {"alias", &mock.config.alias},
+                 {"host", &mock.config.host_bytes},
                  {"devices", &mock.config.devices},
                  {"delay_allocate_us", &mock.config.delay_allocate_us}};
     for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {
@@ -165,6 +166,10 @@ static void set_pair(char *pair)
                                                    : VK_PHYSICAL_DEVICE_TYPE_CPU;
     else if (!strcmp(pair, "tool"))
         config->tool_purposes = (uint32_t)number(value);
+    else if (!strcmp(pair, "lost_reports"))
+        config->has_lost_reports = number(value);
+    else if (!strcmp(pair, "fail_reports"))
+        config->fails_with_reports = number(value);
     else if (!strcmp(pair, "garbage"))
         config->has_garbage = number(value);
     else if (!strcmp(pair, "fail_device"))

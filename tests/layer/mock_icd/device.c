@@ -26,11 +26,17 @@ static const char *const own_extensions[] = {"VK_KHR_bind_memory2", "VK_KHR_get_
                                              "VK_EXT_memory_budget"};
 enum { OWN_EXTENSIONS = sizeof own_extensions / sizeof *own_extensions };
 
-static void *new_dispatchable(void)
+/* An instance, or a device with its one queue behind it. */
+struct made {
+    struct dispatchable self, queue;
+    void *host;
+};
+
+static struct made *new_dispatchable(void)
 {
-    struct dispatchable *made = calloc(2, sizeof *made);
-    set_loader_magic_value(&made[0]);
-    set_loader_magic_value(&made[1]);
+    struct made *made = calloc(1, sizeof *made);
+    set_loader_magic_value(&made->self);
+    set_loader_magic_value(&made->queue);
     return made;
 }
 
@@ -39,18 +45,20 @@ static void *new_dispatchable(void)
 static VkResult VKAPI_CALL mock_CreateInstance(const VkInstanceCreateInfo *info,
                                                const VkAllocationCallbacks *allocator, VkInstance *instance)
 {
-    (void)allocator;
     mock_start();
     instance_version = info->pApplicationInfo && info->pApplicationInfo->apiVersion
                            ? info->pApplicationInfo->apiVersion
                            : VK_API_VERSION_1_0;
-    *instance = new_dispatchable();
+    struct made *made = new_dispatchable();
+    made->host = mock_host_allocate(allocator, VK_SYSTEM_ALLOCATION_SCOPE_INSTANCE);
+    *instance = (VkInstance)made;
     return VK_SUCCESS;
 }
 
 static void VKAPI_CALL mock_DestroyInstance(VkInstance instance, const VkAllocationCallbacks *allocator)
 {
-    (void)allocator;
+    if (!instance) return;
+    mock_host_free(allocator, ((struct made *)instance)->host, VK_SYSTEM_ALLOCATION_SCOPE_INSTANCE);
     free(instance);
 }
 
@@ -148,6 +156,9 @@ static void VKAPI_CALL mock_GetPhysicalDeviceFeatures(VkPhysicalDevice device, V
 static void VKAPI_CALL mock_GetPhysicalDeviceFeatures2(VkPhysicalDevice device, VkPhysicalDeviceFeatures2 *features)
 {
     mock_GetPhysicalDeviceFeatures(device, &features->features);
+    for (VkBaseOutStructure *at = features->pNext; at; at = at->pNext)
+        if (at->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_MEMORY_REPORT_FEATURES_EXT)
+            ((VkPhysicalDeviceDeviceMemoryReportFeaturesEXT *)(void *)at)->deviceMemoryReport = VK_TRUE;
 }
 
 static void VKAPI_CALL mock_GetPhysicalDeviceMemoryProperties(VkPhysicalDevice device,
@@ -277,19 +288,27 @@ PFN_vkVoidFunction mock_search(const struct mock_command *commands, size_t count
 static VkResult VKAPI_CALL mock_CreateDevice(VkPhysicalDevice physical, const VkDeviceCreateInfo *info,
                                              const VkAllocationCallbacks *allocator, VkDevice *device)
 {
-    (void)physical, (void)allocator;
+    (void)physical;
     if (mock.config.fail_device) return (VkResult)mock.config.fail_device;
     enabled_count = info->enabledExtensionCount < MOCK_EXTENSIONS ? info->enabledExtensionCount : MOCK_EXTENSIONS;
     for (uint32_t i = 0; i < enabled_count; i++) strcpy(enabled[i], info->ppEnabledExtensionNames[i]);
-    *device = new_dispatchable();
+    bool has_reports = mock_device_enables(VK_EXT_DEVICE_MEMORY_REPORT_EXTENSION_NAME);
+    if (has_reports && mock.config.fails_with_reports) return VK_ERROR_INITIALIZATION_FAILED;
+    struct made *made = new_dispatchable();
+    mock_host_device(allocator);
+    made->host = mock_host_allocate(NULL, VK_SYSTEM_ALLOCATION_SCOPE_DEVICE);
+    *device = (VkDevice)made;
+    mock_report_start(info, has_reports, *device);
     atomic_fetch_add(&mock.device_count, 1);
     return VK_SUCCESS;
 }
 
 static void VKAPI_CALL mock_DestroyDevice(VkDevice device, const VkAllocationCallbacks *allocator)
 {
-    (void)allocator;
     if (!device) return;
+    mock_report_end();
+    mock_host_free(allocator, ((struct made *)device)->host, VK_SYSTEM_ALLOCATION_SCOPE_DEVICE);
+    mock_host_device(NULL);
     mock_log("vkDestroyDevice memory=%llu", (unsigned long long)atomic_load(&mock.live_memory_count));
     free(device);
 }
@@ -401,6 +420,7 @@ static PFN_vkVoidFunction VKAPI_CALL mock_GetDeviceProcAddr(VkDevice device, con
     (void)device;
     PFN_vkVoidFunction found = mock_device_command(name);
     if (!found) found = mock_ray_command(name);
+    if (!found) found = mock_host_command(name);
     return found ? found : mock_memory_command(name);
 }
 

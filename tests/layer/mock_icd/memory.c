@@ -12,6 +12,8 @@
 
 #define ADD(counter, value) atomic_fetch_add_explicit(&mock.counter, value, memory_order_relaxed)
 
+#define IMPORTED (UINT64_C(1) << 34) /* in the flags of memory */
+
 static const void *find(const void *chain, int type)
 {
     const VkBaseInStructure *at = chain;
@@ -40,6 +42,11 @@ static uint32_t properties_of(uint32_t type)
     return type < mock.config.memory.memoryTypeCount ? mock.config.memory.memoryTypes[type].propertyFlags : 0;
 }
 
+static uint32_t heap_of(uint32_t type)
+{
+    return type < mock.config.memory.memoryTypeCount ? mock.config.memory.memoryTypes[type].heapIndex : 0;
+}
+
 /* Memory is address space only until it is touched, so that a test may hold a lot of it. */
 static bool back(struct mock_object *memory)
 {
@@ -54,11 +61,13 @@ static bool back(struct mock_object *memory)
 static uint64_t flags_of(const VkMemoryAllocateInfo *info)
 {
     const VkMemoryAllocateFlagsInfo *flags = find(info->pNext, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
+    const VkImportMemoryFdInfoKHR *imported = find(info->pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
     const VkExportMemoryAllocateInfo *exported = find(info->pNext, VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO);
     const VkMemoryDedicatedAllocateInfo *dedicated = find(info->pNext,
                                                           VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
     return (flags ? flags->flags : 0) | (exported && exported->handleTypes ? UINT64_C(1) << 32 : 0) |
-           (dedicated && (dedicated->buffer || dedicated->image) ? UINT64_C(1) << 33 : 0);
+           (dedicated && (dedicated->buffer || dedicated->image) ? UINT64_C(1) << 33 : 0) |
+           (imported && imported->handleType ? IMPORTED : 0);
 }
 
 static void note_peak(uint64_t live)
@@ -73,12 +82,15 @@ static VkResult VKAPI_CALL mock_AllocateMemory(VkDevice device, const VkMemoryAl
 {
     (void)device, (void)allocator;
     uint64_t handle, count = ADD(allocate_count, 1) + 1;
+    uint32_t heap = heap_of(info->memoryTypeIndex);
     wait_us(mock.config.delay_allocate_us);
     if (!info->allocationSize) mock_breach("vkAllocateMemory of 0 bytes");
     if (info->memoryTypeIndex >= mock.config.memory.memoryTypeCount) mock_breach("vkAllocateMemory of no type");
     if (should_fail(count, info->allocationSize)) {
         mock_log("vkAllocateMemory type=%u size=%llu failed", info->memoryTypeIndex,
                  (unsigned long long)info->allocationSize);
+        mock_report_event(VK_DEVICE_MEMORY_REPORT_EVENT_TYPE_ALLOCATION_FAILED_EXT, 0, info->allocationSize,
+                          VK_OBJECT_TYPE_DEVICE_MEMORY, 0, heap);
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
     struct mock_object *memory = mock_object_new(MOCK_MEMORY, &handle);
@@ -93,6 +105,9 @@ static VkResult VKAPI_CALL mock_AllocateMemory(VkDevice device, const VkMemoryAl
     ADD(live_memory_count, 1);
     note_peak(ADD(live_memory_bytes, memory->bytes) + memory->bytes);
     *result = (VkDeviceMemory)handle;
+    mock_report_event(memory->flags & IMPORTED ? VK_DEVICE_MEMORY_REPORT_EVENT_TYPE_IMPORT_EXT
+                                               : VK_DEVICE_MEMORY_REPORT_EVENT_TYPE_ALLOCATE_EXT,
+                      handle, memory->bytes, VK_OBJECT_TYPE_DEVICE_MEMORY, handle, heap);
     if (mock.config.alias && !mock.alias_of) {
         mock.alias_of = handle;
         *result = (VkDeviceMemory)mock.config.alias;
@@ -110,6 +125,10 @@ static void VKAPI_CALL mock_FreeMemory(VkDevice device, VkDeviceMemory handle,
     struct mock_object *memory = mock_object_of(MOCK_MEMORY, MOCK_HANDLE(handle), "vkFreeMemory");
     if (!memory) return;
     mock_log("vkFreeMemory memory=%llx", (unsigned long long)MOCK_HANDLE(handle));
+    mock_report_event(memory->flags & IMPORTED ? VK_DEVICE_MEMORY_REPORT_EVENT_TYPE_UNIMPORT_EXT
+                                               : VK_DEVICE_MEMORY_REPORT_EVENT_TYPE_FREE_EXT,
+                      MOCK_HANDLE(handle), 0, VK_OBJECT_TYPE_DEVICE_MEMORY, MOCK_HANDLE(handle),
+                      heap_of(memory->type));
     if (memory->data) munmap(memory->data, memory->bytes);
     ADD(free_count, 1);
     ADD(live_memory_count, (uint64_t)-1);
@@ -240,10 +259,11 @@ static uint64_t round_up(uint64_t value, uint64_t to)
 static VkResult VKAPI_CALL mock_CreateBuffer(VkDevice device, const VkBufferCreateInfo *info,
                                              const VkAllocationCallbacks *allocator, VkBuffer *result)
 {
-    (void)device, (void)allocator;
+    (void)device;
     uint64_t handle;
     struct mock_object *buffer = mock_object_new(MOCK_BUFFER, &handle);
     if (!buffer) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    buffer->host = mock_host_allocate(allocator, VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
     buffer->alignment = mock.config.buffer_alignment;
     buffer->bytes = round_up(info->size, buffer->alignment);
     buffer->is_sparse = info->flags & VK_BUFFER_CREATE_SPARSE_BINDING_BIT;
@@ -262,10 +282,11 @@ static uint64_t image_bytes(const VkImageCreateInfo *info)
 static VkResult VKAPI_CALL mock_CreateImage(VkDevice device, const VkImageCreateInfo *info,
                                             const VkAllocationCallbacks *allocator, VkImage *result)
 {
-    (void)device, (void)allocator;
+    (void)device;
     uint64_t handle;
     struct mock_object *image = mock_object_new(MOCK_IMAGE, &handle);
     if (!image) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    image->host = mock_host_allocate(allocator, VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
     image->alignment = mock.config.image_alignment;
     image->bytes = image_bytes(info);
     image->is_sparse = info->flags & VK_IMAGE_CREATE_SPARSE_BINDING_BIT;
@@ -274,23 +295,25 @@ static VkResult VKAPI_CALL mock_CreateImage(VkDevice device, const VkImageCreate
     return VK_SUCCESS;
 }
 
-static void destroy(enum mock_kind kind, uint64_t handle, const char *who)
+static void destroy(enum mock_kind kind, uint64_t handle, const VkAllocationCallbacks *allocator, const char *who)
 {
-    if (!handle || !mock_object_of(kind, handle, who)) return;
+    struct mock_object *object = handle ? mock_object_of(kind, handle, who) : NULL;
+    if (!object) return;
+    mock_host_free(allocator, object->host, VK_SYSTEM_ALLOCATION_SCOPE_OBJECT);
     ADD(live_resource_count, (uint64_t)-1);
     mock_object_free(handle);
 }
 
 static void VKAPI_CALL mock_DestroyBuffer(VkDevice device, VkBuffer buffer, const VkAllocationCallbacks *allocator)
 {
-    (void)device, (void)allocator;
-    destroy(MOCK_BUFFER, MOCK_HANDLE(buffer), "vkDestroyBuffer");
+    (void)device;
+    destroy(MOCK_BUFFER, MOCK_HANDLE(buffer), allocator, "vkDestroyBuffer");
 }
 
 static void VKAPI_CALL mock_DestroyImage(VkDevice device, VkImage image, const VkAllocationCallbacks *allocator)
 {
-    (void)device, (void)allocator;
-    destroy(MOCK_IMAGE, MOCK_HANDLE(image), "vkDestroyImage");
+    (void)device;
+    destroy(MOCK_IMAGE, MOCK_HANDLE(image), allocator, "vkDestroyImage");
 }
 
 static uint32_t all_types(void)

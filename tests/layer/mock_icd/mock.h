@@ -18,8 +18,11 @@
  *   fail_larger=SIZE            allocations of more bytes fail
  *   fail_map=N                  the N-th vkMapMemory fails
  *   fail_device=RESULT          vkCreateDevice returns this
+ *   fail_reports=1              vkCreateDevice fails when memory reports are asked for
  *   delay_allocate_us=N         vkAllocateMemory takes so long
  *   alias=HANDLE                the next vkAllocateMemory returns this handle, whatever it is
+ *   host=N                      the instance, the device and most objects take N bytes of host memory each
+ *   lost_reports=1              vkDestroyDevice does not report the device's own memory as freed
  *   garbage=1                   new memory is filled with 0xa5 instead of zero
  *   log=FILE                    one line for each call that concerns memory
  */
@@ -40,9 +43,11 @@ struct mock_config {
     uint32_t api_version, device_type, tool_purposes;
     char name[64];
     uint64_t granularity, atom, map_alignment, buffer_alignment, image_alignment, max_allocations, devices;
+    uint64_t host_bytes;
     uint64_t fail_allocate[MOCK_FAILURES], fail_allocate_from, fail_larger, fail_map, delay_allocate_us, alias;
     int fail_device;
-    bool has_sparse, has_capture_replay, has_pageable, has_placed, has_garbage;
+    bool has_sparse, has_capture_replay, has_pageable, has_placed, has_garbage, has_lost_reports,
+        fails_with_reports;
     char extensions[MOCK_EXTENSIONS][VK_MAX_EXTENSION_NAME_SIZE];
     uint32_t extension_count;
 };
@@ -53,6 +58,7 @@ struct mock_state {
     _Atomic uint64_t allocate_count, free_count, map_count, unmap_count, bind_count, flush_count, sparse_count;
     _Atomic uint64_t live_memory_count, live_memory_bytes, peak_memory_bytes, live_resource_count;
     _Atomic uint64_t private_count, name_count, capture_count, device_count;
+    unsigned listener_count; /* requests for memory reports of the newest device */
     _Atomic uint64_t breach_count;
     char first_breach[160];
     uint64_t alias_of;                                   /* what the handle `alias` stands for while it lives */
@@ -82,6 +88,7 @@ struct mock_object {
     uint64_t mapped_offset, mapped_bytes;
     uint64_t flags; /* memory: allocate flags, bit 32: exportable, bit 33: dedicated */
     char *data;
+    void *host; /* the driver's own host memory for it */
     uint32_t next_free;
 };
 
@@ -92,6 +99,18 @@ struct mock_object *mock_object_of(enum mock_kind kind, uint64_t handle, const c
 void mock_object_free(uint64_t handle);
 
 #define MOCK_HANDLE(handle) ((uint64_t)(handle))
+
+/* Host memory of config.host_bytes, and the callbacks of the device that is in force where a command has none. */
+void mock_host_device(const VkAllocationCallbacks *allocator);
+void *mock_host_allocate(const VkAllocationCallbacks *allocator, VkSystemAllocationScope scope);
+void mock_host_free(const VkAllocationCallbacks *allocator, void *block, VkSystemAllocationScope scope);
+PFN_vkVoidFunction mock_host_command(const char *name);
+
+/* Memory reports of the newest device. */
+void mock_report_start(const VkDeviceCreateInfo *info, bool is_enabled, VkDevice device);
+void mock_report_event(VkDeviceMemoryReportEventTypeEXT type, uint64_t id, uint64_t bytes, VkObjectType object_type,
+                       uint64_t object, uint32_t heap);
+void mock_report_end(void);
 
 PFN_vkVoidFunction mock_memory_command(const char *name);
 PFN_vkVoidFunction mock_ray_command(const char *name);
