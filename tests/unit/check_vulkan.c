@@ -3,107 +3,10 @@
  * advice, each rule with a device where it speaks and one where it is silent,
  * and the aliasing estimate against plain models.
  */
-#include "report_support.h"
+#include "vulkan_support.h"
 
 #include "report/json_build.h"
 #include "report/vulkan_advice.h"
-#include "vulkan_records.h"
-
-#define KIB (UINT64_C(1) << 10)
-#define MIB (UINT64_C(1) << 20)
-enum { DEVICE = 1, TYPE_LOCAL = 0, TYPE_VISIBLE = 1, LOCAL_FLAGS = 1, VISIBLE_FLAGS = 6 };
-enum { SAMPLED = 4, COLOR = 0x10, DEPTH = 0x20, TRANSIENT = 0x40 };
-
-static uint32_t next_id;
-
-static struct mt_object *put_object(uint16_t kind, uint64_t size)
-{
-    uint64_t offset = (sizeof *segment + 4095u) & ~(uint64_t)4095;
-    SET(segment->objects.chunks[0], offset);
-    struct mt_object *record = (struct mt_object *)(void *)((char *)segment + offset) + next_id++;
-    ck_assert_uint_lt(next_id, MT_OBJECT_CHUNK);
-    record->kind = kind;
-    record->owner = DEVICE;
-    record->size_bytes = size;
-    record->handle = UINT64_C(0xabc00000000) + next_id;
-    SET(record->seq, 2);
-    SET(segment->objects.used_slots, next_id);
-    return record;
-}
-
-static struct mt_heap *put_row(unsigned at, enum mt_heap_kind kind, uint32_t index, uint32_t flags, uint64_t bytes)
-{
-    struct mt_heap *row = &segment->heaps[at];
-    row->owner = DEVICE;
-    row->index = index;
-    row->flags = flags;
-    row->size_bytes = bytes;
-    SET(row->kind, kind);
-    return row;
-}
-
-/* A card with 1 GiB of its own and a type that the CPU can map. */
-static void put_device(void)
-{
-    next_id = 0;
-    struct mt_object *device = put_object(MT_VK_DEVICE, 0);
-    device->owner = 0;
-    device->attr[MT_VK_DEVICE_MAX_ALLOCATIONS] = 400;
-    put_row(0, MT_HEAP_DEVICE_HEAP, 0, 1, 1024 * MIB);
-    put_row(1, MT_HEAP_DEVICE_HEAP, 1, 0, 4096 * MIB);
-    put_row(2, MT_HEAP_DEVICE_TYPE, TYPE_LOCAL, LOCAL_FLAGS, 1024 * MIB);
-    put_row(3, MT_HEAP_DEVICE_TYPE, TYPE_VISIBLE, VISIBLE_FLAGS, 4096 * MIB);
-}
-
-static uint32_t put_memory(uint32_t type, uint64_t bytes, uint64_t flags)
-{
-    struct mt_object *memory = put_object(MT_VK_MEMORY, bytes);
-    memory->attr[MT_VK_MEMORY_TYPE] = memory->attr[MT_VK_MEMORY_HEAP] = type;
-    memory->attr[MT_VK_MEMORY_PROPERTIES] = type == TYPE_LOCAL ? LOCAL_FLAGS : VISIBLE_FLAGS;
-    memory->attr[MT_VK_MEMORY_FLAGS] = flags;
-    memory->create_ns = 5000000000u + next_id;
-    return next_id;
-}
-
-static struct mt_object *put_image(uint32_t memory, uint64_t offset, uint64_t bytes, uint64_t usage)
-{
-    struct mt_object *image = put_object(MT_VK_IMAGE, bytes);
-    image->link = memory;
-    image->offset = offset;
-    image->attr[MT_VK_RESOURCE_REQUIRED_BYTES] = bytes;
-    image->attr[MT_VK_RESOURCE_ALIGNMENT] = 4096;
-    image->attr[MT_VK_RESOURCE_USAGE] = usage;
-    image->attr[MT_VK_RESOURCE_FLAGS] = MT_VK_RESOURCE_BOUND;
-    return image;
-}
-
-/* Whole allocations with one texture in each, so that nothing is unbound. */
-static void put_textures(unsigned count, uint64_t bytes, uint32_t type, uint64_t flags)
-{
-    for (unsigned i = 0; i < count; i++) put_image(put_memory(type, bytes, flags), 0, bytes, SAMPLED);
-}
-
-static void put_calls(const char *name, uint64_t count, uint64_t each_ns)
-{
-    static unsigned at;
-    if (!MT_GET(segment->histograms[0].used)) at = 0;
-    struct mt_histogram *calls = &segment->histograms[at++];
-    calls->owner = DEVICE;
-    snprintf(calls->name, sizeof calls->name, "%s type 0", name);
-    SET(calls->count, count);
-    SET(calls->sum, count * each_ns);
-    SET(calls->buckets[mt_histogram_bucket(each_ns)], count);
-    SET(calls->used, 1);
-}
-
-static void put_frames(uint64_t count, uint64_t device_allocations)
-{
-    SET(segment->frames.count, count);
-    for (uint64_t n = 1; n <= count; n++) {
-        segment->frames.ring[n - 1].device_allocation_count = device_allocations;
-        SET(segment->frames.ring[n - 1].index, n);
-    }
-}
 
 static const json_t *advice_of(const json_t *report, const char *kind)
 {
@@ -286,13 +189,6 @@ START_TEST(linear_images_and_a_few_others_may_lie_with_the_host)
     expect_silence();
 }
 END_TEST
-
-static struct mt_object *put_buffer(uint32_t memory, uint64_t bytes)
-{
-    struct mt_object *buffer = put_image(memory, 0, bytes, 0x2);
-    buffer->kind = MT_VK_BUFFER;
-    return buffer;
-}
 
 START_TEST(mappable_memory_that_nobody_maps)
 {
@@ -559,202 +455,6 @@ START_TEST(without_frames_nothing_is_promised)
 }
 END_TEST
 
-/* ---- tags ------------------------------------------------------------------------------------ */
-
-static void use_rules(const char *rules)
-{
-    char file[160];
-    snprintf(file, sizeof file, "%s/rules-%d.json", folder, rand());
-    FILE *out = fopen(file, "w");
-    ck_assert_ptr_nonnull(out);
-    fputs(rules, out);
-    fclose(out);
-    struct mt_process *process = &segment->process;
-    process->options_bytes = (uint32_t)snprintf(process->options, sizeof process->options, "MEMTRACK_TAGS=%s\n",
-                                                file);
-}
-
-static void name_threads(void)
-{
-    static const char *const names[] = {"loader", "render"};
-    SET(segment->attribution.mode, MT_STACKS_SAMPLED);
-    for (unsigned i = 0; i < 2; i++) {
-        snprintf(segment->attribution.thread_names[i].name, sizeof segment->attribution.thread_names[i].name, "%s",
-                 names[i]);
-        SET(segment->attribution.thread_names[i].state, 1);
-    }
-}
-
-/* The bytes of a tag on the device; -1 where it has no row. And as cpu.tags has them, which must be the same. */
-static int64_t tagged(const json_t *report, const char *tag)
-{
-    size_t index;
-    int64_t bytes = -1;
-    const json_t *row;
-    json_array_foreach((json_t *)at(report, "vulkan.devices.0.tags"), index, row)
-    {
-        if (!strcmp(word(row, "tag"), tag)) bytes = number(row, "current_bytes");
-    }
-    json_array_foreach((json_t *)at(report, "cpu.tags"), index, row)
-    {
-        if (!strcmp(word(row, "tag"), tag)) ck_assert_int_eq(number(row, "vulkan_bytes"), bytes < 0 ? 0 : bytes);
-    }
-    return bytes;
-}
-
-static int64_t tagged_in_all(const json_t *report)
-{
-    size_t index;
-    int64_t sum = 0;
-    const json_t *row;
-    json_array_foreach((json_t *)at(report, "vulkan.devices.0.tags"), index, row)
-    {
-        sum += number(row, "current_bytes");
-    }
-    return sum;
-}
-
-START_TEST(each_byte_has_one_tag)
-{
-    put_device();
-    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
-    snprintf(put_image(memory, 0, 1000, SAMPLED)->name, MT_NAME_BYTES, "tex_wall");
-    snprintf(put_image(memory, 500, 1000, SAMPLED)->name, MT_NAME_BYTES, "tex_door"); /* 500 bytes on the wall */
-    snprintf(put_image(memory, 4000, 100, COLOR)->name, MT_NAME_BYTES, "gbuffer");
-    put_image(memory, 8000, 50, SAMPLED);
-    put_memory(TYPE_LOCAL, 7777, MT_VK_MEMORY_IS_IMPORT);
-    use_rules("{\"tags\": [{\"tag\": \"walls\", \"match\": [{\"vulkan_name\": \"tex_w*\"}]},"
-              "{\"tag\": \"textures\", \"match\": [{\"vulkan_name\": \"tex_*\"}]},"
-              "{\"tag\": \"targets\", \"budget\": 90, \"match\": [{\"vulkan_kind\": \"color_target\"}]}]}");
-    json_t *report = load();
-    ck_assert_int_eq(tagged(report, "walls"), 1000);
-    ck_assert_int_eq(tagged(report, "textures"), 500);
-    ck_assert_int_eq(tagged(report, "targets"), 100);
-    ck_assert_int_eq(tagged(report, "(unknown)"), (int64_t)MIB - 1600);
-    ck_assert_int_eq(tagged_in_all(report), (int64_t)MIB);
-    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.tag"), "walls");
-    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.3.tag"), "(unknown)");
-    json_decref(report);
-}
-END_TEST
-
-START_TEST(tags_by_thread)
-{
-    put_device();
-    name_threads();
-    put_object(MT_VK_MEMORY, 1000)->thread = 1;
-    put_object(MT_VK_MEMORY, 300)->thread = 2;
-    put_object(MT_VK_MEMORY, 20);
-    use_rules("{\"tags\": [{\"tag\": \"loading\", \"match\": [{\"thread\": \"load*\"}]},"
-              "{\"tag\": \"drawing\", \"match\": [{\"thread\": \"render\", \"vulkan_kind\": \"memory\"}]}]}");
-    json_t *report = load();
-    ck_assert_int_eq(tagged(report, "loading"), 1000);
-    ck_assert_int_eq(tagged(report, "drawing"), 300);
-    ck_assert_int_eq(tagged(report, "(unknown)"), 20);
-    json_decref(report);
-}
-END_TEST
-
-START_TEST(tags_by_kind)
-{
-    static const char *const kinds[] = {"buffer", "staging", "video_session", "decode_h264"};
-    put_device();
-    uint32_t memory = put_memory(TYPE_VISIBLE, MIB, MT_VK_MEMORY_WAS_MAPPED);
-    put_buffer(memory, 1000)->attr[MT_VK_RESOURCE_USAGE] = 1;
-    struct mt_object *session = put_object(MT_VK_VIDEO_SESSION, 64);
-    session->attr[MT_VK_VIDEO_CODEC] = 1;
-    uint32_t session_id = next_id;
-    struct mt_object *binding = put_image(memory, 4096, 64, 0);
-    binding->kind = MT_VK_VIDEO_MEMORY;
-    binding->attr[MT_VK_VIDEO_SESSION_ID] = session_id;
-    for (unsigned i = 0; i < 4; i++) {
-        char rules[160];
-        snprintf(rules, sizeof rules, "{\"tags\": [{\"tag\": \"it\", \"match\": [{\"vulkan_kind\": \"%s\"}]}]}",
-                 kinds[i]);
-        use_rules(rules);
-        json_t *report = load();
-        ck_assert_int_eq(tagged(report, "it"), i < 2 ? 1000 : 64);
-        ck_assert_int_eq(tagged_in_all(report), (int64_t)MIB);
-        json_decref(report);
-    }
-}
-END_TEST
-
-START_TEST(a_tags_budget_counts_device_memory)
-{
-    put_device();
-    put_textures(1, MIB, TYPE_LOCAL, 0);
-    use_rules("{\"tags\": [{\"tag\": \"all\", \"budget\": \"1M\", \"match\": [{\"vulkan_kind\": \"memory\"}]}]}");
-    json_t *report = load();
-    const json_t *row = json_array_get(at(report, "cpu.tags"), json_array_size(at(report, "cpu.tags")) - 1);
-    ck_assert_str_eq(word(row, "tag"), "all");
-    ck_assert_str_eq(word(row, "budget_state"), "warning");
-    json_decref(report);
-    put_textures(1, 1, TYPE_LOCAL, 0);
-    report = load();
-    row = json_array_get(at(report, "cpu.tags"), json_array_size(at(report, "cpu.tags")) - 1);
-    ck_assert_str_eq(word(row, "budget_state"), "over");
-    json_decref(report);
-}
-END_TEST
-
-/* ---- other resources ------------------------------------------------------------------------ */
-
-START_TEST(acceleration_structures_are_listed_with_their_buffer)
-{
-    put_device();
-    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
-    struct mt_object *buffer = put_image(memory, 0, MIB, 0x100000), *accel, *old;
-    buffer->kind = MT_VK_BUFFER;
-    uint32_t buffer_id = next_id;
-    accel = put_image(buffer_id, 4096, 5000, 0);
-    accel->kind = MT_VK_ACCEL;
-    accel->attr[MT_VK_ACCEL_TYPE] = 1;
-    accel->attr[MT_VK_ACCEL_BUFFER] = buffer->handle;
-    old = put_image(buffer_id, 0, 100, 0);
-    old->kind = MT_VK_ACCEL;
-    old->attr[MT_VK_ACCEL_BUFFER] = buffer->handle + 1; /* its buffer is gone, another one has the record */
-    json_t *report = load();
-    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.1.type"), "acceleration_structure");
-    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.1.kind"), "bottom_level");
-    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.1.buffer"), buffer_id);
-    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.1.offset"), 4096);
-    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.2.binding"), "memory_freed");
-    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.count"), 2);
-    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.requested_bytes"), 5100);
-    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.bound_bytes"), 5000);
-    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.resource_count"), 1);
-    json_decref(report);
-}
-END_TEST
-
-START_TEST(video_sessions_are_listed_with_their_places)
-{
-    put_device();
-    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
-    struct mt_object *session = put_object(MT_VK_VIDEO_SESSION, 3000);
-    uint32_t session_id = next_id;
-    session->attr[MT_VK_VIDEO_CODEC] = 1;
-    session->attr[MT_VK_VIDEO_BINDINGS] = 2;
-    session->attr[MT_VK_VIDEO_EXTENT] = 1920 | UINT64_C(1080) << 32;
-    for (unsigned i = 0; i < 2; i++) {
-        struct mt_object *binding = put_image(memory, i * 4096u, 1000 + 1000 * i, 0);
-        binding->kind = MT_VK_VIDEO_MEMORY;
-        binding->attr[MT_VK_VIDEO_SESSION_ID] = session_id;
-        binding->attr[MT_VK_VIDEO_BIND_INDEX] = i;
-    }
-    json_t *report = load();
-    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.type"), "video_session");
-    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.kind"), "decode_h264");
-    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.height"), 1080);
-    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.bindings.1.offset"), 4096);
-    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.bindings.1.bytes"), 2000);
-    ck_assert_int_eq(number(report, "vulkan.devices.0.video_sessions.bound_bytes"), 3000);
-    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.bound_bytes"), 3000);
-    json_decref(report);
-}
-END_TEST
-
 static void add(Suite *suite, const char *name, const TTest *const *tests, size_t count)
 {
     TCase *cases = with_segment(name);
@@ -765,10 +465,6 @@ static void add(Suite *suite, const char *name, const TTest *const *tests, size_
 
 int main(void)
 {
-    const TTest *const tags[] = {each_byte_has_one_tag, tags_by_thread, tags_by_kind,
-                                 a_tags_budget_counts_device_memory};
-    const TTest *const resources[] = {acceleration_structures_are_listed_with_their_buffer,
-                                      video_sessions_are_listed_with_their_places};
     const TTest *const advice[] = {a_device_without_anything_gets_no_advice,
                                    many_small_allocations,
                                    some_small_allocations_are_nothing,
@@ -800,8 +496,6 @@ int main(void)
                                      memory_types_are_packed_apart,
                                      without_frames_nothing_is_promised};
     Suite *suite = suite_create("vulkan");
-    ADD(suite, tags);
-    ADD(suite, resources);
     ADD(suite, advice);
     ADD(suite, aliasing);
     SRunner *runner = srunner_create(suite);

@@ -1,0 +1,225 @@
+/*
+ * The report's tags of device memory, and its rows of acceleration structures
+ * and video sessions.
+ */
+#include "vulkan_support.h"
+
+/* ---- tags ------------------------------------------------------------------------------------ */
+
+static void use_rules(const char *rules)
+{
+    char file[160];
+    snprintf(file, sizeof file, "%s/rules-%d.json", folder, rand());
+    FILE *out = fopen(file, "w");
+    ck_assert_ptr_nonnull(out);
+    fputs(rules, out);
+    fclose(out);
+    struct mt_process *process = &segment->process;
+    process->options_bytes = (uint32_t)snprintf(process->options, sizeof process->options, "MEMTRACK_TAGS=%s\n",
+                                                file);
+}
+
+static void name_threads(void)
+{
+    static const char *const names[] = {"loader", "render"};
+    SET(segment->attribution.mode, MT_STACKS_SAMPLED);
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(segment->attribution.thread_names[i].name, sizeof segment->attribution.thread_names[i].name, "%s",
+                 names[i]);
+        SET(segment->attribution.thread_names[i].state, 1);
+    }
+}
+
+/* The bytes of a tag on the device; -1 where it has no row. And as cpu.tags has them, which must be the same. */
+static int64_t tagged(const json_t *report, const char *tag)
+{
+    size_t index;
+    int64_t bytes = -1;
+    const json_t *row;
+    json_array_foreach((json_t *)at(report, "vulkan.devices.0.tags"), index, row)
+    {
+        if (!strcmp(word(row, "tag"), tag)) bytes = number(row, "current_bytes");
+    }
+    json_array_foreach((json_t *)at(report, "cpu.tags"), index, row)
+    {
+        if (!strcmp(word(row, "tag"), tag)) ck_assert_int_eq(number(row, "vulkan_bytes"), bytes < 0 ? 0 : bytes);
+    }
+    return bytes;
+}
+
+static int64_t tagged_in_all(const json_t *report)
+{
+    size_t index;
+    int64_t sum = 0;
+    const json_t *row;
+    json_array_foreach((json_t *)at(report, "vulkan.devices.0.tags"), index, row)
+    {
+        sum += number(row, "current_bytes");
+    }
+    return sum;
+}
+
+START_TEST(each_byte_has_one_tag)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
+    snprintf(put_image(memory, 0, 1000, SAMPLED)->name, MT_NAME_BYTES, "tex_wall");
+    snprintf(put_image(memory, 500, 1000, SAMPLED)->name, MT_NAME_BYTES, "tex_door"); /* 500 bytes on the wall */
+    snprintf(put_image(memory, 4000, 100, COLOR)->name, MT_NAME_BYTES, "gbuffer");
+    put_image(memory, 8000, 50, SAMPLED);
+    put_memory(TYPE_LOCAL, 7777, MT_VK_MEMORY_IS_IMPORT);
+    use_rules("{\"tags\": [{\"tag\": \"walls\", \"match\": [{\"vulkan_name\": \"tex_w*\"}]},"
+              "{\"tag\": \"textures\", \"match\": [{\"vulkan_name\": \"tex_*\"}]},"
+              "{\"tag\": \"targets\", \"budget\": 90, \"match\": [{\"vulkan_kind\": \"color_target\"}]}]}");
+    json_t *report = load();
+    ck_assert_int_eq(tagged(report, "walls"), 1000);
+    ck_assert_int_eq(tagged(report, "textures"), 500);
+    ck_assert_int_eq(tagged(report, "targets"), 100);
+    ck_assert_int_eq(tagged(report, "(unknown)"), (int64_t)MIB - 1600);
+    ck_assert_int_eq(tagged_in_all(report), (int64_t)MIB);
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.tag"), "walls");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.3.tag"), "(unknown)");
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(tags_by_thread)
+{
+    put_device();
+    name_threads();
+    put_object(MT_VK_MEMORY, 1000)->thread = 1;
+    put_object(MT_VK_MEMORY, 300)->thread = 2;
+    put_object(MT_VK_MEMORY, 20);
+    use_rules("{\"tags\": [{\"tag\": \"loading\", \"match\": [{\"thread\": \"load*\"}]},"
+              "{\"tag\": \"drawing\", \"match\": [{\"thread\": \"render\", \"vulkan_kind\": \"memory\"}]}]}");
+    json_t *report = load();
+    ck_assert_int_eq(tagged(report, "loading"), 1000);
+    ck_assert_int_eq(tagged(report, "drawing"), 300);
+    ck_assert_int_eq(tagged(report, "(unknown)"), 20);
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(tags_by_kind)
+{
+    static const char *const kinds[] = {"buffer", "staging", "video_session", "decode_h264"};
+    put_device();
+    uint32_t memory = put_memory(TYPE_VISIBLE, MIB, MT_VK_MEMORY_WAS_MAPPED);
+    put_buffer(memory, 1000)->attr[MT_VK_RESOURCE_USAGE] = 1;
+    struct mt_object *session = put_object(MT_VK_VIDEO_SESSION, 64);
+    session->attr[MT_VK_VIDEO_CODEC] = 1;
+    uint32_t session_id = next_id;
+    struct mt_object *binding = put_image(memory, 4096, 64, 0);
+    binding->kind = MT_VK_VIDEO_MEMORY;
+    binding->attr[MT_VK_VIDEO_SESSION_ID] = session_id;
+    for (unsigned i = 0; i < 4; i++) {
+        char rules[160];
+        snprintf(rules, sizeof rules, "{\"tags\": [{\"tag\": \"it\", \"match\": [{\"vulkan_kind\": \"%s\"}]}]}",
+                 kinds[i]);
+        use_rules(rules);
+        json_t *report = load();
+        ck_assert_int_eq(tagged(report, "it"), i < 2 ? 1000 : 64);
+        ck_assert_int_eq(tagged_in_all(report), (int64_t)MIB);
+        json_decref(report);
+    }
+}
+END_TEST
+
+START_TEST(a_tags_budget_counts_device_memory)
+{
+    put_device();
+    put_textures(1, MIB, TYPE_LOCAL, 0);
+    use_rules("{\"tags\": [{\"tag\": \"all\", \"budget\": \"1M\", \"match\": [{\"vulkan_kind\": \"memory\"}]}]}");
+    json_t *report = load();
+    const json_t *row = json_array_get(at(report, "cpu.tags"), json_array_size(at(report, "cpu.tags")) - 1);
+    ck_assert_str_eq(word(row, "tag"), "all");
+    ck_assert_str_eq(word(row, "budget_state"), "warning");
+    json_decref(report);
+    put_textures(1, 1, TYPE_LOCAL, 0);
+    report = load();
+    row = json_array_get(at(report, "cpu.tags"), json_array_size(at(report, "cpu.tags")) - 1);
+    ck_assert_str_eq(word(row, "budget_state"), "over");
+    json_decref(report);
+}
+END_TEST
+
+/* ---- other resources ------------------------------------------------------------------------ */
+
+START_TEST(acceleration_structures_are_listed_with_their_buffer)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
+    struct mt_object *buffer = put_image(memory, 0, MIB, 0x100000), *accel, *old;
+    buffer->kind = MT_VK_BUFFER;
+    uint32_t buffer_id = next_id;
+    accel = put_image(buffer_id, 4096, 5000, 0);
+    accel->kind = MT_VK_ACCEL;
+    accel->attr[MT_VK_ACCEL_TYPE] = 1;
+    accel->attr[MT_VK_ACCEL_BUFFER] = buffer->handle;
+    old = put_image(buffer_id, 0, 100, 0);
+    old->kind = MT_VK_ACCEL;
+    old->attr[MT_VK_ACCEL_BUFFER] = buffer->handle + 1; /* its buffer is gone, another one has the record */
+    json_t *report = load();
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.1.type"), "acceleration_structure");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.1.kind"), "bottom_level");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.1.buffer"), buffer_id);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.1.offset"), 4096);
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.2.binding"), "memory_freed");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.count"), 2);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.requested_bytes"), 5100);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.acceleration_structures.bound_bytes"), 5000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.resource_count"), 1);
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(video_sessions_are_listed_with_their_places)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
+    struct mt_object *session = put_object(MT_VK_VIDEO_SESSION, 3000);
+    uint32_t session_id = next_id;
+    session->attr[MT_VK_VIDEO_CODEC] = 1;
+    session->attr[MT_VK_VIDEO_BINDINGS] = 2;
+    session->attr[MT_VK_VIDEO_EXTENT] = 1920 | UINT64_C(1080) << 32;
+    for (unsigned i = 0; i < 2; i++) {
+        struct mt_object *binding = put_image(memory, i * 4096u, 1000 + 1000 * i, 0);
+        binding->kind = MT_VK_VIDEO_MEMORY;
+        binding->attr[MT_VK_VIDEO_SESSION_ID] = session_id;
+        binding->attr[MT_VK_VIDEO_BIND_INDEX] = i;
+    }
+    json_t *report = load();
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.type"), "video_session");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.kind"), "decode_h264");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.height"), 1080);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.bindings.1.offset"), 4096);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.video.bindings.1.bytes"), 2000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.video_sessions.bound_bytes"), 3000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.bound_bytes"), 3000);
+    json_decref(report);
+}
+END_TEST
+
+static void add(Suite *suite, const char *name, const TTest *const *tests, size_t count)
+{
+    TCase *cases = with_segment(name);
+    for (size_t i = 0; i < count; i++) tcase_add_test(cases, tests[i]);
+    suite_add_tcase(suite, cases);
+}
+#define ADD(suite, tests) add(suite, #tests, tests, sizeof(tests) / sizeof *(tests))
+
+int main(void)
+{
+    const TTest *const tags[] = {each_byte_has_one_tag, tags_by_thread, tags_by_kind,
+                                 a_tags_budget_counts_device_memory};
+    const TTest *const resources[] = {acceleration_structures_are_listed_with_their_buffer,
+                                      video_sessions_are_listed_with_their_places};
+    Suite *suite = suite_create("vulkan objects");
+    ADD(suite, tags);
+    ADD(suite, resources);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
