@@ -47,8 +47,8 @@ void mt_host_begin(struct mt_host_call *call, struct mt_core *core, enum mt_host
     bool is_scoped = has_scopes(core);
     if (!is_scoped && !allocator) return;
     call->core = core;
+    struct mt_self *self = mt_process_self(core); /* a new thread's storage may cost a malloc: not the driver's */
     if (is_scoped) call->scope = mt_scope_enter(core, scope_of(core, command));
-    struct mt_self *self = mt_process_self(core);
     call->command = self->command;
     self->command = (uint16_t)command;
     if (allocator) call->allocator = mt_host_callbacks(core, allocator);

@@ -41,3 +41,9 @@ check_driver_obj := $(patsubst %,$(BUILD)/tests/layer/%.o,check_driver check_dri
 $(BUILD)/tests/layer/check_driver: $(check_driver_obj) $(BUILD)/libVkLayer_memtrack.so $(BUILD)/manifests $(BUILD)/tests/layer/mock_icd/mock_icd.json
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(shell pkg-config --libs check) -lvulkan -ldl -lpthread -lm
+
+$(BUILD)/tests/layer/host_client: $(BUILD)/tests/layer/host_client.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lvulkan -lpthread
+check-layer: $(BUILD)/tests/layer/host_client $(BUILD)/tests/layer/mock_icd/mock_icd.json
+LAYER_TESTS += tests/layer/host.sh
