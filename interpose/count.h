@@ -22,6 +22,7 @@ static inline void mt_count_allocated(void *block, size_t requested_bytes)
     size_t usable_bytes = mt_next_usable(block);
     if (MT_UNLIKELY(!shard)) {
         mt_thread_allocated_slow(requested_bytes, usable_bytes);
+        if (mt_thread.state == MT_THREAD_SHARED) mt_trace_allocated(NULL, block, requested_bytes, usable_bytes);
         return;
     }
     mt_shard_will_allocate(shard, requested_bytes);

@@ -14,6 +14,7 @@
 #include "export.h"
 #include "next.h"
 #include "pooled.h"
+#include "record.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -120,9 +121,11 @@ static operator_function *next_operator(enum operator_index index, const void *c
 static void *allocate(size_t bytes, size_t alignment, const void *caller)
 {
     if (!mt_count_enter()) return mt_boot_alloc(bytes, alignment);
-    if (mt_pooled())
-        return alignment ? mt_pools_allocate_aligned(alignment, bytes, caller)
-                         : mt_pools_allocate_slow(bytes, caller);
+    if (mt_pooled()) {
+        void *found = alignment ? mt_pools_allocate_aligned(alignment, bytes, caller)
+                                : mt_pools_allocate_slow(bytes, caller);
+        return mt_record() ? mt_record_block(found, bytes) : found;
+    }
     void *block = alignment ? mt_next.memalign(alignment, bytes) : mt_next_malloc(bytes);
     if (block) mt_count_allocated(block, bytes);
     return block;
@@ -152,12 +155,18 @@ static MT_COLD void delete_slow(enum operator_index index, void *block, uintptr_
         free(block);
 }
 
+void *mt_cxx_new_failed(unsigned index, size_t bytes, uintptr_t second, const void *caller)
+{
+    return new_slow((enum operator_index)index, bytes, 0, second, 0, caller);
+}
+
 /* ---- the operators -------------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) void *new_sampled(enum operator_index index, size_t bytes, uintptr_t second,
                                                    const void *caller)
 {
     struct mt_shard *shard = is_direct() ? mt_thread.sampled : NULL;
+    if (mt_record() && is_direct()) return mt_record_operator(index, bytes, second, caller);
     if (MT_UNLIKELY(!shard)) return new_slow(index, bytes, 0, second, 0, caller);
     mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);

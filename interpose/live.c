@@ -103,6 +103,7 @@ static bool shadow_take(uintptr_t address, struct mt_live_block *what)
     what->stack = (uint32_t)(word >> 40);
     what->birth_ns = ((word >> 16) & ((1u << TIME_BITS) - 1)) << TIME_SHIFT;
     what->birth_frame = word & 0xffff;
+    what->window = 0;
     what->is_exact = true;
     return true;
 }

@@ -9,6 +9,7 @@
 #include "export.h"
 #include "next.h"
 #include "pooled.h"
+#include "record.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -41,9 +42,10 @@ static inline void *counted(void *block, size_t requested_bytes)
 }
 
 /* The same for a block of the pools, which count for themselves. */
-static inline void *pooled(void *block)
+static inline void *pooled(void *block, size_t requested_bytes)
 {
-    return MT_LIKELY(block != NULL) ? block : out_of_memory();
+    if (MT_UNLIKELY(!block)) return out_of_memory();
+    return mt_record() ? mt_record_block(block, requested_bytes) : block;
 }
 
 /* ---- malloc and calloc ------------------------------------------------------------ */
@@ -55,7 +57,7 @@ static __attribute__((noinline)) void *malloc_slow(size_t bytes, const void *cal
         void *block = mt_boot_alloc(bytes, MINIMUM_ALIGNMENT);
         return block || !mt_next_is_ready() ? block : mt_next_malloc(bytes);
     }
-    if (mt_pooled()) return pooled(mt_pools_allocate_slow(bytes, caller));
+    if (mt_pooled()) return pooled(mt_pools_allocate_slow(bytes, caller), bytes);
     return counted(mt_next_malloc(bytes), bytes);
 }
 
@@ -68,6 +70,7 @@ static MT_COLD void *malloc_failed(void)
 static __attribute__((noinline)) void *malloc_sampled(size_t bytes, const void *caller)
 {
     struct mt_shard *shard = mt_thread.sampled;
+    if (mt_record()) return mt_record_malloc(bytes, caller);
     if (MT_UNLIKELY(!shard)) return malloc_slow(bytes, caller);
     mt_shard_will_allocate(shard, bytes);
     void *block = mt_next_malloc(bytes);
@@ -87,7 +90,7 @@ static __attribute__((noinline)) void *malloc_counted(struct mt_shard *shard, si
 static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, const struct mt_site *site,
                                                      size_t bytes)
 {
-    return pooled(mt_arena_allocate(heap, site, bytes));
+    return pooled(mt_arena_allocate(heap, site, bytes), bytes);
 }
 
 static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, const void *caller)
@@ -121,7 +124,7 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
         return MT_LIKELY(block != NULL) ? mt_count_did_allocate(shard, block) : malloc_failed();
     }
     if (MT_UNLIKELY(!mt_count_enter())) return overflows ? out_of_memory() : mt_boot_alloc(all, MINIMUM_ALIGNMENT);
-    if (mt_pooled()) return overflows ? out_of_memory() : pooled(mt_pools_allocate_zeroed(all, MT_CALLER));
+    if (mt_pooled()) return overflows ? out_of_memory() : pooled(mt_pools_allocate_zeroed(all, MT_CALLER), all);
     return counted(mt_next_calloc(count, bytes), all);
 }
 
@@ -129,6 +132,10 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
 
 static __attribute__((noinline)) void free_slow(void *block)
 {
+    if (mt_record() && mt_pools_owns(block)) {
+        mt_record_free(block);
+        return;
+    }
     if (!block || mt_pools_free_slow(block) || mt_boot_owns(block)) return;
     if (mt_init_passes_through() && !mt_pooled()) {
         mt_next_free(block);
@@ -230,8 +237,14 @@ static __attribute__((noinline)) void *realloc_recorded(void *block, size_t byte
 
 static __attribute__((noinline)) void *realloc_pooled(void *block, size_t bytes)
 {
-    if (bytes) return pooled(mt_pools_reallocate(block, bytes));
-    mt_pools_free(block);
+    if (bytes) {
+        void *moved = mt_record() ? mt_record_reallocate(block, bytes) : mt_pools_reallocate(block, bytes);
+        return MT_LIKELY(moved != NULL) ? moved : out_of_memory();
+    }
+    if (mt_record())
+        mt_record_free(block);
+    else
+        mt_pools_free(block);
     mt_thread_reallocated();
     return NULL;
 }
@@ -305,7 +318,7 @@ static MT_COLD void *pooled_aligned(size_t alignment, size_t bytes, const void *
     }
     size_t power = MINIMUM_ALIGNMENT;
     while (power < alignment) power *= 2;
-    return pooled(mt_pools_allocate_aligned(power, bytes, caller));
+    return pooled(mt_pools_allocate_aligned(power, bytes, caller), bytes);
 }
 
 MT_EXPORT void *memalign(size_t alignment, size_t bytes)
@@ -330,7 +343,7 @@ static MT_COLD int pooled_posix(void **block, size_t alignment, size_t bytes, co
         mt_thread_failed();
         return ENOMEM;
     }
-    *block = found;
+    *block = pooled(found, bytes);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "export.h"
 #include "init.h"
 #include "next.h"
+#include "record.h"
 #include "pools/stats.h"
 #include "thread.h"
 #include "trace.h"
@@ -37,6 +38,9 @@ static const struct mt_pools_client client = {.thread_start = thread_start,
                                               .sample_freed = sample_freed,
                                               .origin = mt_caller_origin};
 
+/* Where every block is recorded the hooks do that themselves. */
+static const struct mt_pools_client recording_client = {.thread_start = thread_start, .origin = mt_caller_origin};
+
 static bool next_is_libc(void)
 {
     const char *slash = strrchr(mt_next.path, '/');
@@ -48,7 +52,6 @@ static const char *objection(void)
 {
     uint64_t choice = mt_core.options.number[MT_OPT_POOLS];
     if (choice == POOLS_OFF) return "MEMTRACK_POOLS=off";
-    if (mt_trace_mode() == MT_STACKS_ALL) return "MEMTRACK_STACKS=all records every block";
     if (choice == POOLS_ON) return NULL;
     if (mt_next.foreign[0]) return "the program brings an allocator of its own";
     return next_is_libc() ? NULL : "another allocator than libc's serves malloc";
@@ -59,10 +62,12 @@ static void decide(void)
     const char *on_reason = MT_TRACKING ? "nothing speaks against it"
                                         : "a build without tracking (TRACKING=0): the counts are void";
     const char *reason = objection();
-    bool is_on = !reason && mt_pools_start(&mt_core, &client);
+    bool records = mt_trace_mode() == MT_STACKS_ALL;
+    bool is_on = !reason && mt_pools_start(&mt_core, records ? &recording_client : &client);
     if (!reason) reason = is_on ? on_reason : "no memory to start them";
     mt_format(mt_pools_stats.reason, sizeof mt_pools_stats.reason, "%s", reason);
     atomic_store_explicit(&mt_pools_stats.is_on, is_on, memory_order_relaxed);
+    atomic_store_explicit(&mt_record_is_on, is_on && records, memory_order_relaxed);
     atomic_store_explicit(&mt_pooled_is_on, is_on, memory_order_relaxed);
 }
 

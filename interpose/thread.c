@@ -10,6 +10,7 @@
 #include "init.h"
 #include "next.h"
 #include "pooled.h"
+#include "record.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -101,7 +102,8 @@ static void set_shard(struct mt_thread *thread, struct mt_shard *shard)
     struct mt_shard *by_header = mt_next.has_chunk_header && !mt_pooled() ? shard : NULL;
     thread->shard = shard;
     thread->sampled = has_stacks ? by_header : NULL;
-    thread->self = by_header && !has_stacks ? (uintptr_t)by_header + 1 : (uintptr_t)mt_theap_self;
+    uintptr_t heap = mt_record() ? 0 : (uintptr_t)mt_theap_self;
+    thread->self = by_header && !has_stacks ? (uintptr_t)by_header + 1 : heap;
 }
 
 static void claim(struct mt_thread *thread)

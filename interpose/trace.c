@@ -24,6 +24,7 @@ struct trace_thread {
     char name[28];       /* that walker->thread stands for */
     uint32_t name_epoch; /* the core's epoch + 1 that it was given its number in */
     bool has_no_walker;
+    uint64_t asked_bytes, mark; /* of the sampler, where it has no shard of its own */
 };
 
 static _Thread_local struct trace_thread trace_thread __attribute__((tls_model("initial-exec")));
@@ -84,6 +85,10 @@ static bool take_walker(struct trace_thread *thread)
 static void note_peak_behind(const struct mt_shard *shard)
 {
     const struct mt_globals *globals = &mt_core.segment->globals;
+    if (!shard) {
+        if (LOAD(globals->peak_bytes) > LOAD(globals->current_bytes)) mt_stack_note_peak(&mt_core, NULL);
+        return;
+    }
     int64_t now = LOAD(globals->current_bytes) + LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes);
     int64_t high = now + LOAD(shard->high_bytes) - LOAD(shard->live_bytes);
     if (LOAD(globals->peak_bytes) > now || (LOAD(shard->high_bytes) != INT64_MIN && high > now))
@@ -93,29 +98,31 @@ static void note_peak_behind(const struct mt_shard *shard)
 /* Follows the thread's name where stacks are told apart by it. */
 static void name_thread(struct trace_thread *thread, const struct mt_shard *shard)
 {
+    const char *name = shard ? shard->name : "(shared)";
     uint32_t epoch = LOAD(mt_core.epoch) + 1;
     if (thread->walker->thread && thread->name_epoch == epoch &&
-        !strncmp(thread->name, shard->name, sizeof thread->name - 1))
+        !strncmp(thread->name, name, sizeof thread->name - 1))
         return;
     thread->name_epoch = epoch;
-    memcpy(thread->name, shard->name, sizeof thread->name - 1);
+    mt_format(thread->name, sizeof thread->name, "%s", name);
     thread->walker->thread = mt_stack_thread(&mt_core, thread->name);
 }
 
 static void remember_last(struct trace_thread *thread, const struct mt_shard *shard, const void *block)
 {
+    if (!shard) return;
     thread->last_block = block;
     thread->last_count = LOAD(shard->allocation_count);
 }
 
 /* Every block: `own` is the frame of the function that the walk starts in. */
 static void record_all(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
-                       const uintptr_t *own)
+                       const uintptr_t *own, bool notes_peak)
 {
     struct trace_thread *thread = &trace_thread;
     struct mt_live_block what = {
         .is_exact = true, .birth_ns = mt_now_coarse_ns(), .birth_frame = mt_frame_now(&mt_core)};
-    note_peak_behind(shard);
+    if (notes_peak) note_peak_behind(shard);
     if (mt_core.options.number[MT_OPT_STACK_THREADS]) name_thread(thread, shard);
     struct mt_stack *record = mt_stack_own_here(&mt_core, thread->walker, own, (uintptr_t)__ehdr_start,
                                                 (uintptr_t)_end);
@@ -142,13 +149,13 @@ static void record_sampled(struct mt_shard *shard, const void *block, uint64_t r
     struct mt_live_block what = {.stack = mt_stack_of_walk(&mt_core, thread->walker),
                                  .birth_ns = mt_now_coarse_ns(),
                                  .birth_frame = mt_frame_now(&mt_core),
-                                 .thread_count = LOAD(shard->allocation_count)};
+                                 .thread_count = shard ? LOAD(shard->allocation_count) : 0};
     if (!what.stack) { /* no room for another stack (counted there), or a stack that could not be read */
         if (!depth) lose(MT_LOST_BLOCKS);
         return;
     }
     what.weight = mt_trace_weight(requested_bytes, usable_bytes, mt_core.options.number[MT_OPT_STACK_RATE]);
-    mt_learn_born(&what, shard, requested_bytes);
+    if (shard) mt_learn_born(&what, shard, requested_bytes);
     struct mt_live_block old;
     if (mt_live_may_hold(block) && mt_live_take(&mt_core, block, &old)) {
         lose(MT_LOST_BLOCKS); /* it was freed behind our back */
@@ -166,7 +173,7 @@ static void record(struct mt_shard *shard, const void *block, uint64_t requested
                    const uintptr_t *own)
 {
     if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL)
-        record_all(shard, block, requested_bytes, usable_bytes, own);
+        record_all(shard, block, requested_bytes, usable_bytes, own, true);
     else
         record_sampled(shard, block, requested_bytes, usable_bytes, own);
 }
@@ -189,11 +196,22 @@ static bool passes_mark(struct mt_shard *shard, struct trace_thread *thread, uin
     return is_passed;
 }
 
+/* A thread without a shard of its own keeps its mark itself. */
+static bool passes_own_mark(struct trace_thread *thread, uint64_t requested_bytes)
+{
+    if (!thread->mark) thread->mark = draw_distance(thread);
+    thread->asked_bytes += requested_bytes;
+    if (thread->asked_bytes < thread->mark) return false;
+    thread->mark = thread->asked_bytes + draw_distance(thread);
+    return true;
+}
+
 /* True when this block is to be recorded. Nothing is made ready for a process that is never sampled. */
 static bool is_due(struct mt_shard *shard, struct trace_thread *thread, uint64_t requested_bytes)
 {
     uint64_t mode = mt_core.options.number[MT_OPT_STACKS];
-    if (mode == MT_STACKS_OFF) STORE(shard->sample_countdown_bytes, INT64_MAX);
+    if (!shard && mode == MT_STACKS_SAMPLED) return passes_own_mark(thread, requested_bytes);
+    if (mode == MT_STACKS_OFF && shard) STORE(shard->sample_countdown_bytes, INT64_MAX);
     return mode == MT_STACKS_ALL || (mode == MT_STACKS_SAMPLED && passes_mark(shard, thread, requested_bytes));
 }
 
@@ -207,6 +225,19 @@ __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const 
     if (is_due(shard, thread, requested_bytes) && is_store_ready() && mt_stack_ready(&mt_core) &&
         take_walker(thread))
         record(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
+    mt_thread.is_busy = false;
+    errno = saved;
+}
+
+void mt_trace_record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
+                     const uintptr_t *own, bool notes_peak)
+{
+    struct trace_thread *thread = &trace_thread;
+    if (mt_thread.is_busy || !mt_core_is_on(&mt_core)) return;
+    int saved = errno;
+    mt_thread.is_busy = true;
+    if (is_store_ready() && mt_stack_ready(&mt_core) && take_walker(thread))
+        record_all(shard, block, requested_bytes, usable_bytes, own, notes_peak);
     mt_thread.is_busy = false;
     errno = saved;
 }
@@ -245,18 +276,27 @@ static struct mt_shard_attribution *counters_of(struct mt_shard *shard)
 {
     uint64_t offset = LOAD(shard->attribution);
     if (!offset) {
-        offset = mt_core_alloc(&mt_core, sizeof(struct mt_shard_attribution));
-        atomic_store_explicit(&shard->attribution, offset, memory_order_release);
+        uint64_t made = mt_core_alloc(&mt_core, sizeof(struct mt_shard_attribution));
+        /* Release: readers find it zeroed. Shard 0 may be given one by several threads. */
+        if (atomic_compare_exchange_strong_explicit(&shard->attribution, &offset, made, memory_order_release,
+                                                    memory_order_relaxed))
+            offset = made;
     }
     return offset ? (struct mt_shard_attribution *)(void *)((char *)mt_core.segment + offset) : NULL;
 }
 
+/* Threads without a shard of their own share shard 0. */
 static void add_lifetime(struct mt_shard *shard, uint64_t lived_ns, uint64_t frames, uint64_t count)
 {
-    struct mt_shard_attribution *counters = shard ? counters_of(shard) : NULL;
+    struct mt_shard_attribution *counters = counters_of(shard ? shard : &mt_core.segment->shards[0]);
     if (!counters) return;
     _Atomic uint64_t *time = &counters->lifetime_time[bucket_of(lived_ns >> 22)];
     _Atomic uint64_t *frame = &counters->lifetime_frames[bucket_of(frames)];
+    if (!shard) {
+        atomic_fetch_add_explicit(time, count, memory_order_relaxed);
+        atomic_fetch_add_explicit(frame, count, memory_order_relaxed);
+        return;
+    }
     STORE(*time, LOAD(*time) + count);
     STORE(*frame, LOAD(*frame) + count);
 }

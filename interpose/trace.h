@@ -15,8 +15,17 @@
 /* Which mode is in force; before the core has started: what it will be is not known and this is off. */
 enum mt_stacks_mode mt_trace_mode(void);
 
-/* Records a block that was just handed out and counted, if it is the one to be recorded. */
+/* Records a block that was just handed out and counted, if it is the one to be recorded. NULL: a thread without a
+ * shard of its own. */
 void mt_trace_allocated(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
+
+/*
+ * The same where every block is recorded, walked from the frame of a function
+ * that is being executed. notes_peak: a peak that lies behind was reached
+ * without the block.
+ */
+void mt_trace_record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
+                     const uintptr_t *own, bool notes_peak);
 
 /* A block is about to be freed; only when mt_live_may_hold() says so. It has been counted. */
 void mt_trace_freed(struct mt_shard *shard, const void *block, uint64_t usable_bytes);

@@ -59,7 +59,7 @@ grep -q 'rules.json: tags\[0\].match\[0\]: unknown key "modul"' "$TEST_TMP/track
 expect "exit status with bad rules" "$tracked_status" 0
 
 # Plugins that lie where another one lay, and whose files are gone when the report is made.
-RUN_OPTIONS=(--stacks=all)
+RUN_OPTIONS=(--stacks=all --pools=off)
 build gcc host -O2 "$sources/host.c" -ldl
 build gcc libone.so -O2 -shared -fPIC -DPLUGIN_FUNCTION=first_plugin_allocates "$sources/plugin.c"
 build gcc libtwo.so -O2 -shared -fPIC -DPLUGIN_FUNCTION=second_plugin_allocates "$sources/plugin.c"

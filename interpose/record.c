@@ -1,0 +1,64 @@
+/*
+ * Allocations and frees where every block is recorded and the pools serve.
+ * Called by the hooks on the thread that allocates or frees.
+ */
+#include "record.h"
+
+#include "pooled.h"
+#include "thread.h"
+#include "trace.h"
+
+#include <errno.h>
+
+_Atomic bool mt_record_is_on;
+
+void *mt_record_malloc(size_t bytes, const void *caller)
+{
+    void *block = mt_pools_allocate(bytes, caller);
+    if (__builtin_expect(block != NULL, 1)) {
+        mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
+        return block;
+    }
+    mt_thread_failed();
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *mt_record_operator(unsigned index, size_t bytes, uintptr_t second, const void *caller)
+{
+    void *block = mt_pools_allocate(bytes, caller);
+    if (__builtin_expect(!block, 0)) return mt_cxx_new_failed(index, bytes, second, caller);
+    mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
+    return block;
+}
+
+void *mt_record_block(void *block, size_t bytes)
+{
+    if (block)
+        mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
+    return block;
+}
+
+void mt_record_free(void *block)
+{
+    mt_trace_freed(mt_thread.shard, block, mt_pools_usable(block));
+    mt_pools_free(block);
+}
+
+void *mt_record_reallocate(void *block, size_t bytes)
+{
+    struct mt_live_block record;
+    size_t old_usable = mt_pools_usable(block);
+    bool has_record = mt_trace_detach(block, &record);
+    void *moved = mt_pools_reallocate(block, bytes);
+    if (!moved) {
+        if (has_record) mt_trace_restore(block, &record);
+        return NULL;
+    }
+    /* A block that moves is counted twice for a moment, which may have been the peak; one that stays is not. */
+    bool stays = moved == block;
+    if (has_record && stays) mt_trace_ended(mt_thread.shard, block, &record, old_usable);
+    mt_trace_record(mt_thread.shard, moved, bytes, mt_pools_usable(moved), __builtin_frame_address(0), stays);
+    if (has_record && !stays) mt_trace_ended(mt_thread.shard, block, &record, old_usable);
+    return moved;
+}
