@@ -34,6 +34,8 @@ static const uint64_t EXEC_SETTLED_NS = UINT64_C(300000000);
 /* The age at which a program's stacks are looked at first; then at double the age each time, until reports do it.
  */
 static const uint64_t LOOK_AHEAD_NS = UINT64_C(200000000);
+/* Other processes wait for the collector meanwhile. */
+static const uint64_t LOOK_AHEAD_WORK_NS = UINT64_C(50000000);
 
 static uint64_t option_seconds(const struct mt_snapshot *snapshot, const char *name, double fallback)
 {
@@ -372,7 +374,8 @@ static void look_ahead(struct mt_watched *watched, uint64_t now)
     uint64_t age = now - watched->met_ns;
     watched->next_names_ns = now + (age > LOOK_AHEAD_NS ? age : LOOK_AHEAD_NS);
     if (mt_snapshot_take(&snapshot, &watched->file, why, sizeof why)) return;
-    mt_stacks_json_look_ahead(&snapshot);
+    bool is_done = mt_stacks_json_look_ahead(&snapshot, now + LOOK_AHEAD_WORK_NS);
+    if (!is_done) watched->next_names_ns = now + LOOK_AHEAD_NS;
     mt_snapshot_free(&snapshot);
 }
 

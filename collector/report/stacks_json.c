@@ -67,10 +67,18 @@ json_t *mt_stacks_json_frames(const struct mt_snapshot *snapshot, uint32_t id)
     return stack ? frames_of(snapshot, stack) : json_array();
 }
 
-void mt_stacks_json_look_ahead(const struct mt_snapshot *snapshot)
+bool mt_stacks_json_look_ahead(const struct mt_snapshot *snapshot, uint64_t until_ns)
 {
-    for (size_t i = 0; i < snapshot->stacks.count; i++)
-        json_decref(frames_of(snapshot, &snapshot->stacks.stacks[i]));
+    const struct mt_stacks *stacks = &snapshot->stacks;
+    for (size_t i = 0; i < stacks->count; i++) {
+        const struct mt_stack_copy *stack = &stacks->stacks[i];
+        for (unsigned k = 0; k < stack->record.depth; k++) {
+            const struct mt_module *module = mt_stacks_module(stacks, stack->frames[k], stack->record.generation);
+            mt_stacks_json_symbols(snapshot, module, stack->frames[k]);
+        }
+        if (mt_now_ns() > until_ns) return false;
+    }
+    return true;
 }
 
 json_t *mt_stacks_json_of_objects(const struct mt_snapshot *snapshot)

@@ -15,8 +15,9 @@ void mt_stacks_json_set(json_t *cpu, const struct mt_snapshot *snapshot, bool ha
  * ids. */
 json_t *mt_stacks_json_frames(const struct mt_snapshot *snapshot, uint32_t id);
 
-/* Looks the names of all stacks up, so that the next report finds them ready. */
-void mt_stacks_json_look_ahead(const struct mt_snapshot *snapshot);
+/* Looks the names of all stacks up, so that the next report finds them ready. Stops at a moment (CLOCK_MONOTONIC):
+ * false when there is more to do. */
+bool mt_stacks_json_look_ahead(const struct mt_snapshot *snapshot, uint64_t until_ns);
 
 /* [{id, frames}] of the stacks that Vulkan objects name. */
 json_t *mt_stacks_json_of_objects(const struct mt_snapshot *snapshot);

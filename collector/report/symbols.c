@@ -17,6 +17,13 @@
 
 enum { BUCKETS = 4096, INLINES_MAX = 32 };
 
+/* A symbol of code; `reach` is the highest end of this one and all before it. */
+struct code_symbol {
+    uint64_t start, end, reach;
+    const char *name;
+    bool is_local;
+};
+
 /* One object file, told apart by path and build-id. */
 struct object {
     struct object *next;
@@ -26,6 +33,9 @@ struct object {
     Dwfl *dwfl;
     Dwfl_Module *module; /* NULL: nothing to read */
     Dwarf_Addr bias;
+    struct code_symbol *symbols; /* sorted by start; NULL: not read yet, or none */
+    size_t symbol_count;
+    bool has_read_symbols;
 };
 
 struct answer {
@@ -71,6 +81,7 @@ void mt_symbols_free(struct mt_symbols *symbols)
         next = object->next;
         if (object->dwfl) dwfl_end(object->dwfl);
         free(object->path);
+        free(object->symbols);
         free(object);
     }
     for (unsigned i = 0; i < BUCKETS; i++) {
@@ -188,6 +199,67 @@ static struct object *object_of(struct mt_symbols *symbols, const struct mt_modu
     return object;
 }
 
+/* ---- the symbol table --------------------------------------------------------------------- */
+
+static int by_start(const void *a, const void *b)
+{
+    const struct code_symbol *left = a, *right = b;
+    if (left->start != right->start) return left->start < right->start ? -1 : 1;
+    if (left->is_local != right->is_local)
+        return left->is_local ? -1 : 1; /* a global name is found first from behind */
+    return left->end < right->end ? -1 : left->end > right->end;
+}
+
+static bool is_code(const GElf_Sym *symbol)
+{
+    int type = GELF_ST_TYPE(symbol->st_info);
+    return symbol->st_shndx != SHN_UNDEF && (type == STT_FUNC || type == STT_GNU_IFUNC || type == STT_NOTYPE);
+}
+
+/* libdwfl goes through the whole table for each address; the large libraries of drivers have 100,000 symbols. */
+static void read_symbols(struct object *object)
+{
+    int count = dwfl_module_getsymtab(object->module);
+    object->has_read_symbols = true;
+    if (count <= 0) return;
+    object->symbols = calloc((size_t)count, sizeof *object->symbols);
+    for (int i = 0; object->symbols && i < count; i++) {
+        GElf_Sym symbol;
+        GElf_Addr start;
+        const char *name = dwfl_module_getsym_info(object->module, i, &symbol, &start, NULL, NULL, NULL);
+        if (!name || !*name || *name == '$' || !is_code(&symbol)) continue;
+        object->symbols[object->symbol_count++] = (struct code_symbol){start, start + symbol.st_size, 0, name,
+                                                                       GELF_ST_BIND(symbol.st_info) == STB_LOCAL};
+    }
+    if (object->symbol_count) qsort(object->symbols, object->symbol_count, sizeof *object->symbols, by_start);
+    uint64_t reach = 0;
+    for (size_t i = 0; i < object->symbol_count; i++) {
+        if (object->symbols[i].end > reach) reach = object->symbols[i].end;
+        object->symbols[i].reach = reach;
+    }
+}
+
+/*
+ * The name of the symbol that the address lies in, the nearest where several
+ * do; else of a label without a size, where nothing else comes in between.
+ */
+static const char *symbol_at(struct object *object, uint64_t address)
+{
+    if (!object->has_read_symbols) read_symbols(object);
+    size_t low = 0, high = object->symbol_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (object->symbols[middle].start <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (size_t i = low; i-- > 0 && object->symbols[i].reach > address;)
+        if (object->symbols[i].end > address) return object->symbols[i].name;
+    const struct code_symbol *nearest = low ? &object->symbols[low - 1] : NULL;
+    return nearest && nearest->end == nearest->start ? nearest->name : NULL;
+}
+
 /* ---- looking up ------------------------------------------------------------------------- */
 
 static const char *name_of_die(Dwarf_Die *die)
@@ -236,8 +308,7 @@ static size_t look_up_scopes(struct mt_symbols *symbols, const struct object *ob
     return count;
 }
 
-static size_t look_up(struct mt_symbols *symbols, const struct object *object, uint64_t address,
-                      struct mt_symbol *found)
+static size_t look_up(struct mt_symbols *symbols, struct object *object, uint64_t address, struct mt_symbol *found)
 {
     if (!object || !object->module) return 1;
     Dwarf_Addr where = address + object->bias;
@@ -246,15 +317,12 @@ static size_t look_up(struct mt_symbols *symbols, const struct object *object, u
     const char *file = line ? dwfl_lineinfo(line, NULL, &found[0].line, NULL, NULL, NULL) : NULL;
     found[0].file = keep(symbols, file);
     if (count && found[count - 1].function) return count;
-    GElf_Off offset;
-    GElf_Sym symbol;
-    const char *name = dwfl_module_addrinfo(object->module, where, &offset, &symbol, NULL, NULL, NULL);
     if (!count) count = 1;
-    found[count - 1].function = keep_function(symbols, name);
+    found[count - 1].function = keep_function(symbols, symbol_at(object, where));
     return count;
 }
 
-static struct answer *answer_of(struct mt_symbols *symbols, const struct object *object, uint64_t address)
+static struct answer *answer_of(struct mt_symbols *symbols, struct object *object, uint64_t address)
 {
     unsigned at = (unsigned)((address ^ ((uintptr_t)object >> 4)) * UINT64_C(0x9e3779b97f4a7c15) >> 52) % BUCKETS;
     for (struct answer *answer = symbols->answers[at]; answer; answer = answer->next)

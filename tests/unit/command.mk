@@ -2,6 +2,9 @@
 UNIT_TESTS += $(BUILD)/tests/check_report $(BUILD)/tests/check_report_files $(BUILD)/tests/check_vulkan $(BUILD)/tests/check_vulkan_objects $(BUILD)/tests/check_lifetimes
 check_report_OBJ = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out collector/command/main.c,$(COMMAND_SRC)))
 check_report_LIBS = $(COMMAND_LIBS)
+UNIT_TESTS += $(BUILD)/tests/check_tags
+check_tags_OBJ = $(check_report_OBJ)
+check_tags_LIBS = $(COMMAND_LIBS)
 check_report_files_OBJ = $(check_report_OBJ)
 check_report_files_LIBS = $(COMMAND_LIBS)
 check_lifetimes_OBJ = $(check_report_OBJ)
