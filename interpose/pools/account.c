@@ -14,8 +14,12 @@
 #define LOAD(field)             atomic_load_explicit(&(field), memory_order_relaxed)
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
-/* A bin of its own costs a part of a page: an origin must have asked for a size class so often, and for so much. */
-enum { OWN_COUNT = 48, OWN_BYTES = 12 * 1024 };
+/*
+ * A bin of its own costs a part of a page, and what its origin has in mixed
+ * slabs by then stays there: an origin must have asked for so much in all, and
+ * for so much of the size class.
+ */
+enum { OWN_BYTES = 64 * 1024, OWN_CLASS_BYTES = 4096, OWN_CLASS_COUNT = 8, NOTE_BYTES = 64 };
 
 struct mt_origin_cell mt_idle_cell;
 struct mt_bin mt_no_bins[MT_SLAB_CLASSES];
@@ -266,7 +270,16 @@ static struct mt_bin *open_bin(struct mt_theap *heap, unsigned sub, unsigned cla
     mt_theap_fill_bin(heap, bin);
     at->open[class / 64] |= UINT64_C(1) << (class % 64);
     set_cell(bin, 0, &at->counts->classes[class]);
+    mt_slab_take_over(heap, bin, at->origin);
     return bin;
+}
+
+/* Notes a block that comes from the mixed sub-heap. True when its origin has asked for much. */
+static bool is_heavy(struct mt_theap *heap, unsigned origin, uint32_t bytes)
+{
+    uint32_t noted = heap->asked[origin] + (bytes + NOTE_BYTES - 1) / NOTE_BYTES;
+    heap->asked[origin] = (uint16_t)(noted < UINT16_MAX ? noted : UINT16_MAX);
+    return noted >= OWN_BYTES / NOTE_BYTES;
 }
 
 struct mt_bin *mt_sub_bin_for(struct mt_theap *heap, unsigned origin, unsigned class)
@@ -275,8 +288,9 @@ struct mt_bin *mt_sub_bin_for(struct mt_theap *heap, unsigned origin, unsigned c
     if (own) return own;
     struct mt_origin_counts *counts = counts_of(heap, origin);
     if (!counts) return mixed;
+    if (!is_heavy(heap, origin, mixed->bytes)) return mixed;
     uint64_t count = LOAD(counts->classes[class].allocation_count);
-    if (count < OWN_COUNT || count * mixed->bytes < OWN_BYTES) return mixed;
+    if (count < OWN_CLASS_COUNT || count * mixed->bytes < OWN_CLASS_BYTES) return mixed;
     unsigned sub = heap->sub_of[origin] ? heap->sub_of[origin] : open_sub(heap, origin, counts);
     return sub ? open_bin(heap, sub, class) : mixed;
 }

@@ -71,7 +71,7 @@ static struct mt_arena_chunk *chunk_new(const struct mt_arena *arena)
     if (!span.is_zero) memset(chunk, 0, MT_ARENA_HEAD);
     chunk->span = span.chunk;
     atomic_store_explicit(&chunk->owner, arena->owner, memory_order_relaxed);
-    mt_pagemap_set(chunk, MT_SLICE_BYTES, mt_entry_make(chunk, 0, MT_ENTRY_ARENA));
+    mt_pagemap_set(chunk, MT_SLICE_BYTES, mt_entry_make(chunk, 0, false, MT_ENTRY_ARENA));
     MT_POOL_STAT_ADD(arena_chunk_count, 1);
     return chunk;
 }

@@ -187,7 +187,7 @@ static bool chunk_new(struct arena *arena, size_t bytes)
     chunk->arena = arena;
     chunk->next = arena->chunks;
     arena->chunks = chunk;
-    mt_pagemap_set(chunk->base, bytes, mt_entry_make(chunk, 0, MT_ENTRY_MID));
+    mt_pagemap_set(chunk->base, bytes, mt_entry_make(chunk, 0, false, MT_ENTRY_MID));
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, bytes);
     return true;
 }
@@ -533,7 +533,7 @@ static void *huge_allocate(size_t bytes, size_t alignment, size_t *usable)
     }
     huge->base = base;
     atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
-    mt_pagemap_set(base, 1, mt_entry_make(huge, 0, MT_ENTRY_HUGE));
+    mt_pagemap_set(base, 1, mt_entry_make(huge, 0, false, MT_ENTRY_HUGE));
     MT_POOL_STAT_ADD(huge_bytes, bytes);
     MT_POOL_STAT_ADD(huge_count, 1);
     MT_POOL_STAT_ADD(huge_allocation_count, 1);
@@ -563,12 +563,12 @@ static char *huge_move(struct huge *huge, size_t old_bytes, size_t bytes)
     }
     mt_pagemap_set(huge->base, 1, 0);
     if (!mt_os_move(huge->base, old_bytes, to, bytes)) {
-        mt_pagemap_set(huge->base, 1, mt_entry_make(huge, 0, MT_ENTRY_HUGE));
+        mt_pagemap_set(huge->base, 1, mt_entry_make(huge, 0, false, MT_ENTRY_HUGE));
         mt_os_unmap(to, bytes);
         return NULL;
     }
     huge->base = to;
-    mt_pagemap_set(to, 1, mt_entry_make(huge, 0, MT_ENTRY_HUGE));
+    mt_pagemap_set(to, 1, mt_entry_make(huge, 0, false, MT_ENTRY_HUGE));
     return to;
 }
 

@@ -6,9 +6,9 @@
  *
  * An entry is 0 for memory that is not the pools', else
  *   bits 0-10   the bin of a slab's blocks in their heap, or MT_ENTRY_MID, MT_ENTRY_HUGE, MT_ENTRY_ARENA
- *   bit 11      the slab is of the mixed sub-heap: only the slow path may free its blocks
- *   bits 12-23  the thread heap that owns the slab, 0 for MID and HUGE
- *   bits 24-63  the address of the slice's record, which is 128-byte aligned, shifted
+ *   bits 11-50  the address of the slice's record, which is 128-byte aligned, shifted
+ *   bit 51      the slab is of the mixed sub-heap: only the slow path may free its blocks
+ *   bits 52-63  the thread heap that owns the slab, 0 for MID and HUGE
  */
 #ifndef MT_POOLS_PAGEMAP_H
 #define MT_POOLS_PAGEMAP_H
@@ -27,7 +27,6 @@ enum {
     MT_ENTRY_HUGE = 0x7f1,
     MT_ENTRY_ARENA = 0x7f2,
     MT_ENTRY_BINS = 0x7ff, /* the bits of the bin */
-    MT_ENTRY_MIXED = 0x800,
     MT_ENTRY_CLASSES = 72, /* bins of one sub-heap */
     MT_ENTRY_OWNER_MAX = 0xfff,
     MT_RECORD_ALIGN = 128,
@@ -61,27 +60,27 @@ static inline unsigned mt_entry_bin(uint64_t entry)
 /* The owner with the mixed bit as its lowest: what the fast path of free() compares. */
 static inline unsigned mt_entry_mark(uint64_t entry)
 {
-    return (unsigned)(entry >> 11) & 0x1fff;
+    return (unsigned)(entry >> 51);
 }
 
 static inline bool mt_entry_is_mixed(uint64_t entry)
 {
-    return entry & MT_ENTRY_MIXED;
+    return entry >> 51 & 1;
 }
 
 static inline unsigned mt_entry_owner(uint64_t entry)
 {
-    return (unsigned)(entry >> 12) & MT_ENTRY_OWNER_MAX;
+    return (unsigned)(entry >> 52);
 }
 
 static inline void *mt_entry_record(uint64_t entry)
 {
-    return (void *)(uintptr_t)((entry >> 24) << 7);
+    return (void *)(uintptr_t)((entry >> 11 & UINT64_C(0xffffffffff)) << 7);
 }
 
-static inline uint64_t mt_entry_make(const void *record, unsigned owner, unsigned bin_or_kind)
+static inline uint64_t mt_entry_make(const void *record, unsigned owner, bool is_mixed, unsigned bin_or_kind)
 {
-    return ((uint64_t)(uintptr_t)record >> 7) << 24 | (uint64_t)owner << 12 | bin_or_kind;
+    return ((uint64_t)(uintptr_t)record >> 7) << 11 | (uint64_t)(owner * 2 + is_mixed) << 51 | bin_or_kind;
 }
 
 /* Makes sure that entries for the range can be written. False when there is no memory for them. */

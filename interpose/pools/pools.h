@@ -97,6 +97,7 @@ struct mt_theap {
     _Atomic uint32_t is_dead;
     _Atomic uint32_t use;          /* enum mt_theap_use */
     uint8_t sub_of[MT_ORIGIN_MAX]; /* 0 = none */
+    uint16_t asked[MT_ORIGIN_MAX]; /* how much each has asked of the mixed sub-heap, in steps; see account.c */
     _Alignas(64) struct mt_site sites[MT_SITE_SETS * MT_SITE_WAYS];
     struct mt_bin bins[MT_SUBS * MT_SLAB_CLASSES];
     uint64_t tidied_ns;                       /* when its idle bins were last looked for */
@@ -241,10 +242,8 @@ static inline bool mt_pools_count_freed(struct mt_theap *heap, uint64_t usable)
 /* The class of 1 to MT_SLAB_MAX bytes, or of 0. */
 static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
 {
-    if (__builtin_expect(bytes <= MT_SMALL_MAX, 1)) return heap->small_class[(bytes + 15) / 16];
-    uint64_t last = bytes - 1;
-    unsigned exponent = 63u - (unsigned)__builtin_clzll(last);
-    return (size_t)exponent * 8 + (last >> (exponent - 3)) - 56;
+    return __builtin_expect(bytes <= MT_SMALL_MAX, 1) ? heap->small_class[(bytes + 15) / 16]
+                                                      : mt_class_of_block(bytes);
 }
 
 /*
@@ -259,6 +258,7 @@ enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE, MT_POOLS_ARENA }
 static inline __attribute__((always_inline)) enum mt_pools_end
 mt_pools_allocate_untracked(struct mt_theap *heap, size_t bytes, void **block)
 {
+    if (__builtin_expect(bytes > MT_SLAB_MAX, 0)) return MT_POOLS_MISS;
     struct mt_bin *bin = &heap->bins[MT_SLAB_CLASSES + mt_pools_class(heap, bytes)];
     *block = bin->head;
     if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
@@ -270,21 +270,30 @@ mt_pools_allocate_untracked(struct mt_theap *heap, size_t bytes, void **block)
 static inline __attribute__((always_inline)) enum mt_pools_end
 mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, const void *caller, void **block)
 {
-    if (__builtin_expect(!heap || bytes > MT_SLAB_MAX, 0)) return MT_POOLS_MISS;
+    if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     if (!MT_TRACKING) return mt_pools_allocate_untracked(heap, bytes, block);
     uintptr_t key = (uintptr_t)caller + heap->scope_key;
     struct mt_site *site = mt_site_first(heap->sites, key);
-    if (__builtin_expect(atomic_load_explicit(&site->key, memory_order_relaxed) != key, 0)) return MT_POOLS_MISS;
-    struct mt_bin *bin = &site->bins[mt_pools_class(heap, bytes)];
+    if (__builtin_expect(!mt_site_is(site, key), 0)) return MT_POOLS_MISS;
+    size_t class;
+    if (__builtin_expect(bytes <= MT_SMALL_MAX, 1))
+        class = heap->small_class[(bytes + 15) / 16];
+    else if (bytes <= MT_SLAB_MAX)
+        class = mt_class_of_block(bytes);
+    else
+        return MT_POOLS_MISS;
+    struct mt_bin *bin = &site->bins[class];
     *block = bin->head;
     if (__builtin_expect(!*block, 0)) {
         *block = site;
         return site->arena ? MT_POOLS_ARENA : MT_POOLS_MISS;
     }
+    struct mt_origin_cell *cell = bin->cell;
+    uint32_t usable = bin->bytes; /* read before the stores that follow, which the compiler knows nothing of */
     bin->head = *(void **)*block;
-    MT_ADD(bin->cell->allocation_count, 1);
-    MT_ADD(bin->cell->requested_bytes, bytes);
-    return mt_pools_count_allocated(heap, bytes, bin->bytes) ? MT_POOLS_DUE : MT_POOLS_DONE;
+    MT_ADD(cell->allocation_count, 1);
+    MT_ADD(cell->requested_bytes, bytes);
+    return mt_pools_count_allocated(heap, bytes, usable) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
 /* A miss: blocks of other heaps and of mixed slabs, blocks that are not the pools', and NULL. */
@@ -296,14 +305,15 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin)
     if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0))
         return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_MISS;
     struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
+    struct mt_origin_cell *cell = bin->cell;
+    uint32_t usable = bin->bytes;
     *in_bin = bin;
     *(void **)block = bin->head;
     bin->head = block;
     if (!MT_TRACKING) return ++bin->adjust < bin->max_count ? MT_POOLS_DONE : MT_POOLS_DUE;
-    MT_ADD(bin->cell->free_count, 1);
-    if (mt_pools_count_freed(heap, bin->bytes)) return MT_POOLS_DUE;
-    return __builtin_expect(atomic_load_explicit(&bin->cell->free_count, memory_order_relaxed) >= bin->free_limit,
-                            0)
+    MT_ADD(cell->free_count, 1);
+    if (mt_pools_count_freed(heap, usable)) return MT_POOLS_DUE;
+    return __builtin_expect(atomic_load_explicit(&cell->free_count, memory_order_relaxed) >= bin->free_limit, 0)
                ? MT_POOLS_DUE
                : MT_POOLS_DONE;
 }

@@ -52,8 +52,17 @@ static inline uint32_t mt_site_scope_of(uintptr_t scope_key)
 /* The first way of a key's set: call sites a few bytes apart lie in different sets. */
 static inline struct mt_site *mt_site_first(struct mt_site *sites, uintptr_t key)
 {
-    return (struct mt_site *)(void *)((char *)sites +
-                                      ((key << 4) & ((MT_SITE_SETS - 1) * MT_SITE_WAYS * MT_SITE_BYTES)));
+    return &sites[(uint8_t)key * MT_SITE_WAYS];
+}
+
+/* What another thread may set to 0 meanwhile; a plain load, so that it can be an operand of the comparison. */
+static inline bool mt_site_is(const struct mt_site *site, uintptr_t key)
+{
+#ifdef __SANITIZE_THREAD__
+    return atomic_load_explicit(&site->key, memory_order_relaxed) == key;
+#else
+    return *(const uintptr_t *)&site->key == key;
+#endif
 }
 
 /*

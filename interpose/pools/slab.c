@@ -113,9 +113,8 @@ static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
     if (heap->slabs) heap->slabs->heap_previous = slab;
     heap->slabs = slab;
     bin_of(heap, slab)->slab_count++;
-    unsigned mixed = slab->bin < MT_SLAB_CLASSES ? MT_ENTRY_MIXED : 0;
     mt_pagemap_set(slab->start, (size_t)slab->slices * MT_SLICE_BYTES,
-                   mt_entry_make(slab, heap->id, slab->bin | mixed));
+                   mt_entry_make(slab, heap->id, slab->bin < MT_SLAB_CLASSES, slab->bin));
 }
 
 static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
@@ -165,15 +164,23 @@ static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
     return slab;
 }
 
+/* No block of the slab is live. */
+static void forget_origins(struct mt_slab *slab)
+{
+    _Atomic uint16_t *origins = atomic_load_explicit(&slab->origins, memory_order_relaxed);
+    if (!origins) return;
+    atomic_store_explicit(&slab->origins, NULL, memory_order_relaxed);
+    mt_table_drop((void *)origins, slab->capacity * sizeof *origins);
+}
+
 /* Gives back a slab of which all blocks are home. */
 static void slab_release(struct mt_theap *heap, struct mt_slab *slab)
 {
     struct mt_bin *bin = bin_of(heap, slab);
-    _Atomic uint16_t *origins = atomic_load_explicit(&slab->origins, memory_order_relaxed);
     if (slab->is_partial) partial_remove(bin, slab);
     fresh_remove(bin, slab);
     heap_remove(heap, slab);
-    if (origins) mt_table_drop((void *)origins, slab->capacity * sizeof *origins);
+    forget_origins(slab);
     MT_POOL_STAT_ADD(classes[slab->class].slab_count, -1);
     MT_POOL_STAT_ADD(classes[slab->class].reserved_bytes, -(int64_t)slab->slices * MT_SLICE_BYTES);
     mt_span_give(slab->chunk, slab->start, slab->slices);
@@ -189,6 +196,7 @@ static void slab_restart(struct mt_bin *bin, struct mt_slab *slab)
     slab->free_count = slab->cut_count = 0;
     slab->is_zero = false;
     slab->is_marked = bin->sub != 0;
+    forget_origins(slab);
 }
 
 /* A block comes home to its slab. */
@@ -398,6 +406,36 @@ void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from)
     while (from->slabs) {
         struct mt_slab *slab = from->slabs;
         move_slab(to, from, slab, home_bin(to, slab));
+    }
+}
+
+/* All blocks of the slab are home, or the origin's. */
+static bool is_of_one(const struct mt_slab *slab, unsigned origin)
+{
+    bool has_table = atomic_load_explicit(&slab->origins, memory_order_relaxed);
+    return !has_table && (!slab->is_marked || slab->origin == origin);
+}
+
+static void adopt(struct mt_theap *heap, struct mt_slab *slab, struct mt_bin *own, unsigned origin)
+{
+    if (!is_of_one(slab, origin)) return;
+    slab->origin = (uint16_t)origin;
+    slab->is_marked = true;
+    move_slab(heap, heap, slab, own);
+}
+
+void mt_slab_take_over(struct mt_theap *heap, struct mt_bin *own, unsigned origin)
+{
+    struct mt_bin *mixed = &heap->bins[own->class];
+    struct mt_slab *next;
+    mt_slab_trim_bin(heap, mixed, 0);
+    for (struct mt_slab *slab = mixed->fresh; slab; slab = next) {
+        next = slab->fresh_next;
+        adopt(heap, slab, own, origin);
+    }
+    for (struct mt_slab *slab = mixed->partial; slab; slab = next) {
+        next = slab->next;
+        adopt(heap, slab, own, origin);
     }
 }
 

@@ -55,6 +55,8 @@ void mt_slab_release_empty(struct mt_theap *heap);
  */
 unsigned mt_slab_mark(void *block, unsigned origin);
 unsigned mt_slab_origin(const struct mt_slab *slab, const void *block);
+/* Gives a bin that was just opened the mixed slabs in which all blocks are of its origin. */
+void mt_slab_take_over(struct mt_theap *heap, struct mt_bin *own, unsigned origin);
 /* Makes the slabs of a sub-heap mixed ones. */
 void mt_slab_mix(struct mt_theap *heap, unsigned sub);
 
