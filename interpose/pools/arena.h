@@ -95,9 +95,9 @@ static inline unsigned mt_arena_cell_site(uint16_t cell)
 /* What lies at an address of a chunk: 0 when no live block begins there. */
 static inline uint16_t mt_arena_look(const void *block)
 {
-    if ((uintptr_t)block & 15 || ((uintptr_t)block & (MT_SLICE_BYTES - 1)) < MT_ARENA_HEAD) return 0;
     uint16_t cell = atomic_load_explicit(mt_arena_cell_of(block), memory_order_relaxed);
-    return (cell & 128u) == ((uintptr_t)block & 16) << 3 ? cell : 0;
+    bool is_start = !(((uintptr_t)block ^ (cell & 128u) >> 3) & (MT_ARENA_LEAST - 1));
+    return is_start && (uintptr_t)block & (MT_SLICE_BYTES - MT_ARENA_HEAD) ? cell : 0;
 }
 
 /* Bytes from a block of a size class to the next one. */
@@ -132,15 +132,21 @@ static inline bool mt_arena_owns(const struct mt_arena *arena, const void *block
     return atomic_load_explicit(&mt_arena_chunk_of(block)->owner, memory_order_relaxed) == arena->owner;
 }
 
-/* Frees a block of the arena's own. */
-static inline void mt_arena_give(struct mt_arena *arena, void *block, uint32_t class_bytes)
+/* Frees a block of the arena's own. True when that was the chunk's last one and mt_arena_emptied() is to be called.
+ */
+static inline bool mt_arena_take_back(struct mt_arena *arena, void *block, uint32_t class_bytes)
 {
     struct mt_arena_chunk *chunk = mt_arena_chunk_of(block);
     atomic_store_explicit(mt_arena_cell_of(block), 0, memory_order_relaxed);
     if ((char *)block + mt_arena_stride(class_bytes) == arena->at) arena->at = block;
     /* Acquire pairs with the release in mt_arena_give_remote(): others are done with what they freed. */
-    if (--chunk->live == (uint32_t)atomic_load_explicit(&chunk->remote, memory_order_acquire))
-        mt_arena_emptied(arena, chunk);
+    return __builtin_expect(--chunk->live == (uint32_t)atomic_load_explicit(&chunk->remote, memory_order_acquire),
+                            0);
+}
+
+static inline void mt_arena_give(struct mt_arena *arena, void *block, uint32_t class_bytes)
+{
+    if (mt_arena_take_back(arena, block, class_bytes)) mt_arena_emptied(arena, mt_arena_chunk_of(block));
 }
 
 /* The same as mt_arena_take() at a multiple of an alignment (a power of two up to MT_ARENA_MAX). */

@@ -14,12 +14,6 @@
 
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
-/* What a heap has once a site of its thread was taken up; never given back. */
-struct mt_arena_heap {
-    struct mt_arena arena;
-    struct mt_origin_counts *counts[MT_ARENA_SITE_MAX]; /* NULL: not asked for yet */
-};
-
 static struct mt_core *the_core;
 
 void mt_arena_start(struct mt_core *core)
@@ -90,12 +84,6 @@ static void count_free_shared(unsigned site, unsigned class)
     FETCH_ADD(counts->classes[class].free_count, 1);
 }
 
-static inline void count_in(struct mt_origin_counts *counts, unsigned class, size_t bytes)
-{
-    MT_ADD(counts->classes[class].allocation_count, 1);
-    MT_ADD(counts->classes[class].requested_bytes, bytes);
-}
-
 /* ---- allocating ---------------------------------------------------------------------------- */
 
 /*
@@ -103,7 +91,7 @@ static inline void count_in(struct mt_origin_counts *counts, unsigned class, siz
  * is exchanged for one of the slabs that no thread owns; that one is its
  * origin's and no longer the site's.
  */
-static __attribute__((noinline, cold)) void *due(struct mt_theap *heap, void *block, size_t bytes, size_t used)
+static __attribute__((noinline, cold)) void *exchange(struct mt_theap *heap, void *block, size_t bytes, size_t used)
 {
     uint16_t cell = mt_arena_look(block);
     unsigned class = mt_arena_cell_class(cell), site = mt_arena_cell_site(cell);
@@ -123,11 +111,16 @@ static __attribute__((noinline, cold)) void *due(struct mt_theap *heap, void *bl
     return twin;
 }
 
+void *mt_arena_due(struct mt_theap *heap, void *block, size_t bytes)
+{
+    return exchange(heap, block, bytes, 0);
+}
+
 static void *counted(struct mt_theap *heap, void *block, struct mt_origin_counts *counts, unsigned class,
                      size_t bytes)
 {
-    count_in(counts, class, bytes);
-    return mt_pools_count_allocated(heap, bytes, mt_class_bytes(class)) ? due(heap, block, bytes, 0) : block;
+    mt_arena_count(counts, class, bytes);
+    return mt_pools_count_allocated(heap, bytes, mt_class_bytes(class)) ? mt_arena_due(heap, block, bytes) : block;
 }
 
 /* With another chunk where that is needed. The block is not counted yet. */
@@ -145,28 +138,18 @@ static __attribute__((noinline)) void *take_slowly(struct mt_theap *heap, unsign
     return mt_arena_take_aligned(&own->arena, alignment, class, class_bytes, site);
 }
 
-static __attribute__((noinline)) void *allocate_slowly(struct mt_theap *heap, const struct mt_site *site,
-                                                       size_t bytes)
+void *mt_arena_allocate_slowly(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
 {
     unsigned class = mt_class_of(bytes), number = site->arena;
     void *block = bytes <= MT_ARENA_MAX ? take_slowly(heap, number, 1, class) : NULL;
+    if (block) ((struct mt_site *)site)->data = counts_of(heap, number); /* the heap's own, as it is */
     if (block) return counted(heap, block, counts_of(heap, number), class, bytes);
     return mt_pools_allocate_for(heap, bytes, site->origin);
 }
 
 void *mt_arena_allocate(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
 {
-    struct mt_arena_heap *own = heap->arenas;
-    unsigned number = site->arena;
-    if (__builtin_expect(bytes > MT_ARENA_MAX || !own || !own->counts[number], 0))
-        return allocate_slowly(heap, site, bytes);
-    unsigned class = (unsigned)mt_pools_class(heap, bytes);
-    uint32_t class_bytes = heap->bins[class].bytes;
-    void *block = mt_arena_take(&own->arena, class, class_bytes, number);
-    if (__builtin_expect(!block, 0)) return allocate_slowly(heap, site, bytes);
-    count_in(own->counts[number], class, bytes);
-    if (__builtin_expect(mt_pools_count_allocated(heap, bytes, class_bytes), 0)) return due(heap, block, bytes, 0);
-    return block;
+    return mt_arena_bump(heap, site, bytes);
 }
 
 void *mt_arena_allocate_aligned(struct mt_theap *heap, const struct mt_site *site, size_t alignment, unsigned class,
@@ -186,24 +169,55 @@ static __attribute__((noinline)) void free_without_heap(void *block, uint16_t ce
     mt_arena_give_remote(block);
 }
 
-bool mt_arena_free(struct mt_theap *heap, void *block)
+/* Another thread's chunk, a thread without an arena or a heap, or no block. */
+static __attribute__((noinline)) bool free_slowly(struct mt_theap *heap, void *block)
 {
     uint16_t cell = mt_arena_look(block);
-    if (__builtin_expect(!cell, 0)) return true;
-    if (__builtin_expect(!heap, 0)) {
+    unsigned class = mt_arena_cell_class(cell);
+    if (!cell) return true;
+    if (!heap) {
         free_without_heap(block, cell);
         return true;
     }
-    unsigned class = mt_arena_cell_class(cell);
-    uint32_t class_bytes = heap->bins[class].bytes;
     count_free(heap, mt_arena_cell_site(cell), class);
-    bool is_flush_due = mt_pools_count_freed(heap, class_bytes);
-    if (__builtin_expect(heap->arenas && mt_arena_owns(&heap->arenas->arena, block), 1))
-        mt_arena_give(&heap->arenas->arena, block, class_bytes);
+    bool is_flush_due = mt_pools_count_freed(heap, mt_class_bytes(class));
+    if (heap->arenas && mt_arena_owns(&heap->arenas->arena, block))
+        mt_arena_give(&heap->arenas->arena, block, (uint32_t)mt_class_bytes(class));
     else
         mt_arena_give_remote(block);
-    if (__builtin_expect(is_flush_due, 0)) mt_account_flush(heap);
+    if (is_flush_due) mt_account_flush(heap);
     return true;
+}
+
+static __attribute__((noinline, cold)) bool flush_after_free(struct mt_theap *heap)
+{
+    mt_account_flush(heap);
+    return true;
+}
+
+static __attribute__((noinline)) bool emptied(struct mt_theap *heap, struct mt_arena_chunk *chunk,
+                                              bool is_flush_due)
+{
+    mt_arena_emptied(&heap->arenas->arena, chunk);
+    if (is_flush_due) mt_account_flush(heap);
+    return true;
+}
+
+/* Every call in it is a tail call, so that it needs no stack frame. */
+bool mt_arena_free(struct mt_theap *heap, void *block)
+{
+    struct mt_arena_heap *own = heap ? heap->arenas : NULL;
+    uint16_t cell = mt_arena_look(block);
+    if (__builtin_expect(!own || !cell || !mt_arena_owns(&own->arena, block), 0)) return free_slowly(heap, block);
+    struct mt_origin_counts *counts = own->counts[mt_arena_cell_site(cell)];
+    if (__builtin_expect(!counts, 0)) return free_slowly(heap, block);
+    unsigned class = mt_arena_cell_class(cell);
+    uint32_t class_bytes = heap->bins[class].bytes;
+    MT_ADD(counts->classes[class].free_count, 1);
+    bool is_flush_due = mt_pools_count_freed(heap, class_bytes);
+    if (mt_arena_take_back(&own->arena, block, class_bytes))
+        return emptied(heap, mt_arena_chunk_of(block), is_flush_due);
+    return __builtin_expect(is_flush_due, 0) ? flush_after_free(heap) : true;
 }
 
 size_t mt_arena_usable(const void *block)
@@ -223,12 +237,12 @@ static void *resized(struct mt_theap *heap, void *block, unsigned before, unsign
     if (mt_pools_count_freed(heap, mt_class_bytes(before))) mt_account_flush(heap);
     counts = counts_of(heap, site);
     if (counts)
-        count_in(counts, after, bytes);
+        mt_arena_count(counts, after, bytes);
     else
         MT_ADD(heap->shard->classes[after].allocation_count, 1);
     if (!mt_pools_count_allocated(heap, bytes, mt_class_bytes(after))) return block;
     bool is_own = heap->arenas && mt_arena_owns(&heap->arenas->arena, block);
-    if (is_own && counts) return due(heap, block, bytes, used);
+    if (is_own && counts) return exchange(heap, block, bytes, used);
     mt_account_flush_if_due(heap);
     return block;
 }
@@ -259,7 +273,9 @@ void *mt_arena_allocate_like(struct mt_theap *heap, const void *block, size_t by
 
 void mt_arena_forget_counts(struct mt_theap *heap)
 {
-    if (heap->arenas) memset(heap->arenas->counts, 0, sizeof heap->arenas->counts);
+    if (!heap->arenas) return;
+    memset(heap->arenas->counts, 0, sizeof heap->arenas->counts);
+    mt_sites_forget(heap);
 }
 
 void mt_arena_leave_heap(struct mt_theap *heap)

@@ -6,13 +6,46 @@
 #ifndef MT_POOLS_ARENA_SERVE_H
 #define MT_POOLS_ARENA_SERVE_H
 
+#include "arena.h"
 #include "pools.h"
+
+/* What a heap has once a site of its thread was taken up; never given back. */
+struct mt_arena_heap {
+    struct mt_arena arena;
+    struct mt_origin_counts *counts[MT_ARENA_SITE_MAX]; /* NULL: not asked for yet */
+};
 
 /* In fill_site(): makes a new site one of the arenas' if it is to be. */
 void mt_arena_fill_site(struct mt_theap *heap, struct mt_site *site, const void *caller);
 
 /* A block for a site that has an arena number; from slabs where the arena cannot. NULL when there is no memory. */
 void *mt_arena_allocate(struct mt_theap *heap, const struct mt_site *site, size_t bytes);
+void *mt_arena_allocate_slowly(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
+    __attribute__((noinline));
+/* The pools' rarer duties after an allocation. Returns the block, or another one in its place. */
+void *mt_arena_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline, cold));
+
+static inline void mt_arena_count(struct mt_origin_counts *counts, unsigned class, size_t bytes)
+{
+    MT_ADD(counts->classes[class].allocation_count, 1);
+    MT_ADD(counts->classes[class].requested_bytes, bytes);
+}
+
+/* mt_arena_allocate() to be put where it is called from. A site that has served has its counters at hand. */
+static inline __attribute__((always_inline)) void *mt_arena_bump(struct mt_theap *heap, const struct mt_site *site,
+                                                                 size_t bytes)
+{
+    struct mt_origin_counts *counts = site->data;
+    if (__builtin_expect(bytes > MT_ARENA_MAX || !counts, 0)) return mt_arena_allocate_slowly(heap, site, bytes);
+    unsigned class = (unsigned)mt_pools_class(heap, bytes);
+    uint32_t class_bytes = heap->bins[class].bytes;
+    void *block = mt_arena_take(&heap->arenas->arena, class, class_bytes, site->arena);
+    if (__builtin_expect(!block, 0)) return mt_arena_allocate_slowly(heap, site, bytes);
+    mt_arena_count(counts, class, bytes);
+    return __builtin_expect(mt_pools_count_allocated(heap, bytes, class_bytes), 0)
+               ? mt_arena_due(heap, block, bytes)
+               : block;
+}
 /* At a multiple of an alignment, a power of two that the class's size is a multiple of. NULL: ask the slabs. */
 void *mt_arena_allocate_aligned(struct mt_theap *heap, const struct mt_site *site, size_t alignment, unsigned class,
                                 size_t bytes);
