@@ -38,11 +38,11 @@ void mt_frame_text(const json_t *frame, char *text, size_t bytes)
         snprintf(text, bytes, "%s+%s", module, mt_json_get_text(frame, "offset"));
 }
 
-static const json_t *first_own_frame(const json_t *frames)
+static size_t first_own_frame(const json_t *frames)
 {
     for (size_t i = 0; i < json_array_size(frames); i++)
-        if (!mt_frame_is_library(json_array_get(frames, i))) return json_array_get(frames, i);
-    return json_array_get(frames, 0);
+        if (!mt_frame_is_library(json_array_get(frames, i))) return i;
+    return 0;
 }
 
 static const json_t *first_frame_of(const json_t *frames, const char *module)
@@ -53,20 +53,32 @@ static const json_t *first_frame_of(const json_t *frames, const char *module)
     return NULL;
 }
 
+/* Many programs have an allocator's front of their own: its caller says more. */
+static void add_caller(const json_t *first, const json_t *caller, char *text, size_t bytes)
+{
+    const char *function = mt_json_get_text(caller, "function"), *module = mt_json_get_text(first, "module");
+    bool is_same_module = !strcmp(mt_json_get_text(caller, "module"), module);
+    if (!*mt_json_get_text(first, "function") || !*function || !is_same_module) return;
+    snprintf(text, bytes, "%.120s <- %.120s (%s)", mt_json_get_text(first, "function"), function,
+             mt_base_name(module));
+}
+
 void mt_stack_headline(const json_t *stack, const char *program, char *text, size_t bytes)
 {
-    const json_t *frames = mt_json_get(stack, "frames"), *first = first_own_frame(frames);
+    const json_t *frames = mt_json_get(stack, "frames");
+    size_t at = first_own_frame(frames);
+    const json_t *first = json_array_get(frames, at), *own = first_frame_of(frames, program);
     char part[400];
     snprintf(text, bytes, "(no frames)");
     if (!first) return;
     mt_frame_text(first, text, bytes);
-    const json_t *own = first_frame_of(frames, program);
-    size_t at = strlen(text);
-    if (!own || !strcmp(mt_json_get_text(first, "module"), program) || at + 1 >= bytes) return;
+    add_caller(first, json_array_get(frames, at + 1), text, bytes);
+    size_t length = strlen(text);
+    if (!own || !strcmp(mt_json_get_text(first, "module"), program) || length + 1 >= bytes) return;
     const char *function = mt_json_get_text(own, "function");
     if (*function)
         snprintf(part, sizeof part, "%.200s", function);
     else
         mt_frame_text(own, part, sizeof part);
-    snprintf(text + at, bytes - at, " <- %s", part);
+    snprintf(text + length, bytes - length, " <- %s", part);
 }

@@ -14,8 +14,9 @@ bool mt_frame_is_library(const json_t *frame);
 /* "function (module)", "module+0x12", or an address. */
 void mt_frame_text(const json_t *frame, char *text, size_t bytes);
 /*
- * The innermost frame that is not the library's, and, where that lies in
- * another module, the innermost frame of the program itself: "a (liba.so) <- b".
+ * The innermost frame that is not the library's with its caller in the same
+ * module, and, where that is not the program, the innermost frame of the
+ * program itself: "a <- b (liba.so) <- main".
  */
 void mt_stack_headline(const json_t *stack, const char *program, char *text, size_t bytes);
 /* The last part of a path. */
