@@ -71,8 +71,10 @@ check-modes: all ## the main tests without pools, and with every stack and an ex
 	$(Q)TEST_OPTIONS=MEMTRACK_POOLS=off $(RUN_TESTS) --label "pools off" $(MODE_TESTS)
 	$(Q)TEST_OPTIONS='MEMTRACK_STACKS=all MEMTRACK_PEAK=exact' $(RUN_TESTS) --label "all stacks" $(MODE_TESTS)
 
+FULL_VULKAN_TESTS := $(patsubst %,tests/integration/full_%.sh,dsda_doom ffmpeg godot openarena)
 check-full: all ## the big games
 	$(Q)$(RUN_TESTS) -t 900 -j 1 $(FULL_TESTS)
+	$(Q)TEST_OPTIONS=MEMTRACK_VULKAN_POOL=verify $(RUN_TESTS) -t 900 -j 1 --label "device pools that check themselves" $(FULL_VULKAN_TESTS)
 
 check-exports: all ## exported symbols against the version scripts
 	$(Q)$(RUN_TESTS) tests/static/exports.sh

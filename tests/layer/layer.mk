@@ -3,11 +3,11 @@
 
 layer_test_dir := $(BUILD)/tests/layer
 LAYER_TESTS += $(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model tests/layer/lavapipe.sh \
-               tests/layer/stacking.sh tests/layer/call_log.sh tests/layer/dawn.sh tests/layer/loader.sh
+               tests/layer/stacking.sh tests/layer/call_log.sh tests/layer/dawn.sh tests/layer/loader.sh tests/layer/pictures.sh
 BENCH_PROGRAMS += $(BUILD)/tests/bench_layer
 
 # What the scripts run.
-LAYER_PROGRAMS := $(layer_test_dir)/segment_totals $(layer_test_dir)/lavapipe_client $(layer_test_dir)/libmore_features.so $(layer_test_dir)/loader_cycles
+LAYER_PROGRAMS := $(layer_test_dir)/segment_totals $(layer_test_dir)/lavapipe_client $(layer_test_dir)/libmore_features.so $(layer_test_dir)/libhold_frame.so $(layer_test_dir)/loader_cycles
 check-layer: $(LAYER_PROGRAMS)
 
 $(layer_test_dir)/%.o: tests/layer/%.c
@@ -21,7 +21,7 @@ $(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model: %: %.o $(laye
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) -lpthread -lm
 
-$(layer_test_dir)/libmore_features.so: tests/layer/more_features.c
+$(layer_test_dir)/libmore_features.so $(layer_test_dir)/libhold_frame.so: $(layer_test_dir)/lib%.so: tests/layer/%.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(BASE_CFLAGS) -fPIC -shared $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $<

@@ -50,6 +50,12 @@ def sum_problems(report):
             found.append("does not add up: " + text)
 
     cpu = report.cpu
+    for device in report.vulkan.devices:
+        held = sum(a.size_bytes for a in device.allocations if not a.imported_from)
+        tagged = sum(t.current_bytes for t in device.tags)
+        must(tagged == held, f"tags of device memory: {tagged} bytes of {held}")
+        broken = device.pools.get("violation_count") or 0, device.pools.get("stale_handle_count") or 0
+        must(broken == (0, 0), f"pools of device memory: {broken[0]} broken rules, {broken[1]} stale handles")
     must(report.schema == "memtrack-report" and report.schema_version == 1, "schema name and version")
     must(cpu.net_count == cpu.allocation_count - cpu.free_count, "net_count")
     must(cpu.current_bytes <= cpu.peak_bytes + cpu.peak_error_bytes,
