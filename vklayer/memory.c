@@ -255,6 +255,7 @@ static uint32_t forget_memory(struct mt_device *device, uint64_t handle)
         return VK_MAX_MEMORY_TYPES;
     }
     uint32_t type = node->type;
+    mt_node_fetch(device, node);
     forget_node(device, node);
     mt_handles_give_back(&device->memories, node);
     return type;
@@ -263,9 +264,8 @@ static uint32_t forget_memory(struct mt_device *device, uint64_t handle)
 /* With many live slices all that belongs to one is far away: fetched at once rather than one after the other. */
 static void fetch(const struct mt_device *device, const struct mt_slice *slice)
 {
-    const char *record = (const char *)mt_object_at(device->core, slice->node.object);
     mt_pool_fetch(slice);
-    for (unsigned line = 0; record && line < 3; line++) __builtin_prefetch(record + line * 64, 1);
+    mt_node_fetch(device, &slice->node);
 }
 
 static void free_slice(struct mt_device *device, uint64_t handle)

@@ -104,6 +104,7 @@ void mt_resource_forget(struct mt_device *device, struct mt_handle_map *map, uin
         mt_device_unknown(device);
         return;
     }
+    mt_node_fetch(device, node);
     if (node->flags & MT_NODE_IS_IMAGE) mt_past_note(device, node);
     mt_resource_unlink(device, node);
     if (node->object) mt_object_free_in(device->core, mt_process_lane(device->core), node->object);

@@ -4,18 +4,23 @@
  * straight to that driver. Prints a table in Markdown. One process, up to 8
  * threads of its own.
  *
- *   bench_layer [LAYER [MOST-LIVE-BUFFERS]]
+ *   bench_layer [LAYER [MOST-LIVE]]
+ *
+ * "Live" is the number of buffers and as many allocations that the layer holds
+ * meanwhile. Its segment lies in a folder of its own, which goes at the end;
+ * no report is written.
  */
 #include "fake_driver.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 256, MOST_THREADS = 8, REPEATS = 5, MOST_LIVE = 100000, PRESENTS = 16 };
+enum { BATCH = 256, MOST_THREADS = 8, REPEATS = 5, MOST_LIVE = 1000000, PRESENTS = 16 };
 
 struct commands {
     PFN_vkAllocateMemory AllocateMemory;
@@ -45,7 +50,7 @@ struct timing {
 
 static VkDevice device;
 static struct commands layer, driver;
-static VkDeviceMemory shared;
+static VkDeviceMemory homes[MOST_THREADS]; /* each thread binds to a memory of its own */
 
 static double now_ns(void)
 {
@@ -94,7 +99,7 @@ static void time_memory(const struct commands *to, struct timing *timing)
     timing->ns[FREE] += freed - mapped;
 }
 
-static void time_buffers(const struct commands *to, struct timing *timing)
+static void time_buffers(const struct commands *to, VkDeviceMemory home, struct timing *timing)
 {
     VkBuffer buffers[BATCH];
     VkMemoryRequirements required;
@@ -103,7 +108,7 @@ static void time_buffers(const struct commands *to, struct timing *timing)
     double created = now_ns();
     for (unsigned i = 0; i < BATCH; i++) to->GetBufferMemoryRequirements(device, buffers[i], &required);
     double asked = now_ns();
-    for (unsigned i = 0; i < BATCH; i++) to->BindBufferMemory(device, buffers[i], shared, i);
+    for (unsigned i = 0; i < BATCH; i++) to->BindBufferMemory(device, buffers[i], home, i);
     double bound = now_ns();
     for (unsigned i = 0; i < BATCH; i++) to->DestroyBuffer(device, buffers[i], NULL);
     double destroyed = now_ns();
@@ -125,7 +130,9 @@ static void time_presents(const struct commands *to, struct timing *timing)
 struct job {
     pthread_t thread;
     const struct commands *to;
+    VkDeviceMemory home;
     unsigned rounds;
+    bool presents; /* one thread of a program does */
     struct timing timing;
 };
 
@@ -134,8 +141,8 @@ static void *work(void *argument)
     struct job *job = argument;
     for (unsigned i = 0; i < job->rounds; i++) {
         time_memory(job->to, &job->timing);
-        time_buffers(job->to, &job->timing);
-        time_presents(job->to, &job->timing);
+        time_buffers(job->to, job->home, &job->timing);
+        if (job->presents) time_presents(job->to, &job->timing);
     }
     for (unsigned i = 0; i < CALLS; i++) job->timing.ns[i] /= (double)job->rounds * BATCH;
     return NULL;
@@ -149,13 +156,16 @@ static struct timing run(const struct commands *to, unsigned threads)
     memset(jobs, 0, sizeof jobs);
     for (unsigned i = 0; i < threads; i++) {
         jobs[i].to = to;
+        jobs[i].home = homes[i];
+        jobs[i].presents = i == 0;
         jobs[i].rounds = 200 / threads;
         pthread_create(&jobs[i].thread, NULL, work, &jobs[i]);
     }
     for (unsigned i = 0; i < threads; i++) {
         pthread_join(jobs[i].thread, NULL);
-        for (unsigned call = 0; call < CALLS; call++) mean.ns[call] += jobs[i].timing.ns[call] / threads;
+        for (unsigned call = 0; call < PRESENT; call++) mean.ns[call] += jobs[i].timing.ns[call] / threads;
     }
+    mean.ns[PRESENT] = jobs[0].timing.ns[PRESENT];
     return mean;
 }
 
@@ -183,7 +193,7 @@ static void print_row(const char *title, unsigned threads, const struct timing *
 
 static void print_head(void)
 {
-    printf("| live buffers | threads |");
+    printf("| live | threads |");
     for (unsigned call = 0; call < CALLS; call++) printf(" %s |", call_names[call]);
     printf("\n|---|---|");
     for (unsigned call = 0; call < CALLS; call++) printf("---|");
@@ -202,20 +212,42 @@ static void start(const char *path)
     }
     load(&layer, true);
     load(&driver, false);
-    layer.AllocateMemory(device, &memory_info, NULL, &shared);
+    for (unsigned i = 0; i < MOST_THREADS; i++) layer.AllocateMemory(device, &memory_info, NULL, &homes[i]);
 }
 
-static void make_live(VkBuffer *buffers, unsigned from, unsigned to)
+static void make_live(unsigned from, unsigned to)
 {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
     for (unsigned i = from; i < to; i++) {
-        layer.CreateBuffer(device, &buffer_info, NULL, &buffers[i]);
-        layer.BindBufferMemory(device, buffers[i], shared, i);
+        layer.AllocateMemory(device, &memory_info, NULL, &memory);
+        layer.CreateBuffer(device, &buffer_info, NULL, &buffer);
+        layer.BindBufferMemory(device, buffer, memory, 0);
     }
+}
+
+static void remove_session(void)
+{
+    char line[300];
+    snprintf(line, sizeof line, "rm -rf '%s'", getenv("MEMTRACK_SESSION"));
+    if (system(line)) fprintf(stderr, "%s is left\n", getenv("MEMTRACK_SESSION"));
+}
+
+/* The layer reads its options at the first instance. */
+static void set_environment(void)
+{
+    static char session[] = "/tmp/memtrack-bench.XXXXXX";
+    unsetenv("MEMTRACK_BUILD");
+    if (!mkdtemp(session)) exit(1);
+    setenv("MEMTRACK_SESSION", session, 1);
+    setenv("MEMTRACK_OUTPUT", session, 1);
+    setenv("MEMTRACK_COLLECTOR", "none", 1);
+    atexit(remove_session);
 }
 
 int main(int count, char **arguments)
 {
-    static const unsigned threads[] = {1, 2, 8};
+    static const unsigned threads[] = {1, 2, 4, 8};
     char path[4096];
     const char *build = getenv("MEMTRACK_BUILD");
     snprintf(path, sizeof path, "%s%s",
@@ -224,15 +256,12 @@ int main(int count, char **arguments)
                        : "build",
              count > 1 ? "" : "/libVkLayer_memtrack.so");
     unsigned most = count > 2 ? (unsigned)atoi(arguments[2]) : MOST_LIVE;
-    VkBuffer *buffers = calloc(most, sizeof *buffers);
-    if (!buffers) return 1;
-    unsetenv("MEMTRACK_BUILD");
-    setenv("MEMTRACK_COLLECTOR", "none", 0);
+    set_environment();
     start(path);
     print_head();
     for (unsigned live = 100, made = 0; live <= most; live *= 10) {
         char title[16];
-        make_live(buffers, made, live);
+        make_live(made, live);
         made = live;
         snprintf(title, sizeof title, "%u", live);
         for (unsigned i = 0; i < sizeof threads / sizeof *threads; i++) {
@@ -240,6 +269,5 @@ int main(int count, char **arguments)
             print_row(title, threads[i], &timing);
         }
     }
-    free(buffers);
     return 0;
 }

@@ -24,6 +24,7 @@ $(BUILD)/tests/bench_pool: tests/bench/bench_pool.c $(core_pic_obj) $(layer_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(BASE_CFLAGS) -Ivklayer $(CFLAGS) $(LDFLAGS) -MF $@.d -o $@ $(filter %.c %.o,$^) -lvulkan -ldl -lpthread
 
+BENCH_PROGRAMS += $(BUILD)/tests/bench_pool $(BUILD)/tests/layer/mock_icd/mock_icd.json
 .PHONY: bench-pool
 bench-pool: all $(BUILD)/tests/bench_pool $(BUILD)/tests/layer/mock_icd/mock_icd.json ## device-memory pools against the driver's own calls
 	$(Q)$(BUILD)/tests/bench_pool $(BUILD)
