@@ -229,9 +229,21 @@ static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
     return true;
 }
 
+/* Under a limit of address space the program needs it more than the statistics do. */
+static uint64_t fair_bytes(uint64_t wanted)
+{
+    enum { SHARE = 16 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur / SHARE >= wanted)
+        return wanted;
+    uint64_t fair = limit.rlim_cur / SHARE & ~(uint64_t)(PAGE - 1);
+    return fair > MINIMUM_BYTES ? fair : MINIMUM_BYTES;
+}
+
 int mt_segment_create(struct mt_core *core)
 {
     void *where = core->segment;
+    if (!where) core->mapped_bytes = fair_bytes(core->mapped_bytes);
     uint64_t start_ticks = read_start_ticks();
     int file_error = core->directory[0] ? map_file(core, where, start_ticks) : -ENOENT;
     if (!file_error && fill_fixed_part(core, start_ticks)) return 0;

@@ -213,7 +213,7 @@ static struct chunk *chunk_of(uint64_t address)
 static bool grow_arena(struct arena *arena, size_t need)
 {
     size_t exact = (need + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
-    return (exact <= chunk_bytes && chunk_new(arena, chunk_bytes)) ||
+    return (exact <= chunk_bytes && !mt_os_is_tight() && chunk_new(arena, chunk_bytes)) ||
            (exact < SMALL_CHUNK_BYTES && chunk_new(arena, SMALL_CHUNK_BYTES)) || chunk_new(arena, exact);
 }
 

@@ -5,6 +5,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -22,6 +23,16 @@ static bool is_to_fail(void)
     if (left < 0) return false;
     if (!left && atomic_load_explicit(&mt_os_fail_on, memory_order_relaxed)) return true;
     return atomic_fetch_sub_explicit(&mt_os_fail_at, 1, memory_order_relaxed) == 0;
+}
+
+bool mt_os_is_tight(void)
+{
+    static const rlim_t PLENTY = (rlim_t)16 << 30;
+    int saved = errno;
+    struct rlimit limit;
+    bool is_tight = !getrlimit(RLIMIT_AS, &limit) && limit.rlim_cur < PLENTY;
+    errno = saved;
+    return is_tight;
 }
 
 void *mt_os_map(size_t bytes)

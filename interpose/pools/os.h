@@ -32,6 +32,9 @@ bool mt_os_purge(void *at, size_t bytes);
 /* Asks for the memory behind whole pages at once, which costs less than a fault for each. May do nothing. */
 void mt_os_populate(void *at, size_t bytes);
 
+/* True where address space is limited, so that none should be taken in advance. */
+bool mt_os_is_tight(void);
+
 /* For tests: the request for memory with this number, counted from now, fails; negative = none does, every later
  * one too. */
 extern _Atomic int64_t mt_os_fail_at;

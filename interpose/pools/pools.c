@@ -15,6 +15,8 @@
 
 #include <string.h>
 
+#define MT_POOLS_COLD __attribute__((noinline, cold))
+
 enum {
     REMOTE_COUNT = 32, /* blocks of one other heap that wait before they are sent */
     REMOTE_BYTES = 16 * 1024,
@@ -198,10 +200,32 @@ void *mt_pools_due(struct mt_theap *heap, void *block, size_t bytes)
     return mt_shard_is_sample_due(heap->shard) ? exchange(heap, block, bytes, 0) : block;
 }
 
+/* Where no slab can be had, the smallest middle block will do. */
+static MT_POOLS_COLD void *allocate_spare(struct mt_theap *heap, size_t bytes, unsigned origin)
+{
+    bool is_zero;
+    size_t usable;
+    void *block = mt_mid_allocate(MT_SLAB_MAX + 1, MT_SLAB_MAX, 1, heap ? heap->id : 0, &usable, &is_zero);
+    if (!block) return NULL;
+    mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
+    if (mt_account_large_allocated(heap, origin, bytes, usable) && the_client.sampled)
+        the_client.sampled(heap->shard, block, bytes, usable);
+    return block;
+}
+
+/* Out of memory: chunks of middle blocks that are free make room for slabs. */
+static MT_POOLS_COLD void *take_small_again(struct mt_theap *heap, unsigned class, unsigned *origin)
+{
+    mt_mid_purge_all();
+    return take_small(heap, class, origin);
+}
+
 static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes, unsigned origin)
 {
     void *block = take_small(heap, class, &origin);
-    if (!block || !mt_account_allocated(heap, origin, class, bytes)) return block;
+    if (__builtin_expect(!block, 0)) block = take_small_again(heap, class, &origin);
+    if (__builtin_expect(!block, 0)) return allocate_spare(heap, bytes, origin);
+    if (!mt_account_allocated(heap, origin, class, bytes)) return block;
     return exchange(heap, block, bytes, 0);
 }
 

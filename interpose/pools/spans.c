@@ -115,7 +115,7 @@ static struct mt_span_chunk *chunk_map(unsigned slices)
 
 static bool chunk_new(unsigned slices)
 {
-    struct mt_span_chunk *chunk = chunk_map(CHUNK_SLICES);
+    struct mt_span_chunk *chunk = mt_os_is_tight() ? NULL : chunk_map(CHUNK_SLICES);
     if (!chunk) chunk = chunk_map(SMALL_CHUNK_SLICES);
     if (!chunk) chunk = chunk_map(slices);
     if (!chunk) {
