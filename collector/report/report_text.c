@@ -8,6 +8,7 @@
 #include "arena_json.h"
 #include "human.h"
 #include "json_build.h"
+#include "stack_names.h"
 #include "stacks_text.h"
 #include "summary_text.h"
 #include "views_text.h"
@@ -22,6 +23,7 @@ struct text {
     FILE *out;
     size_t rows, details; /* rows of a list; rows of lists that print several lines for each */
     const char *sort;
+    const json_t *report;
 };
 
 /* Several numbers can stand in one printf: each gets the next of a few buffers. */
@@ -218,7 +220,7 @@ static void print_categories(const struct text *text, const json_t *report)
     const json_t *categories = mt_json_get(mt_json_get(mt_json_get(report, "cpu"), "memory"), "categories");
     if (!json_array_size(categories)) return;
     title(text, "Resident memory by mapping");
-    struct text all = {text->out, 100, 100, NULL};
+    struct text all = {text->out, 100, 100, NULL, text->report};
     print_sorted(&all, categories, "rss_bytes", print_category);
 }
 
@@ -302,10 +304,26 @@ static void print_allocation(const struct text *text, const json_t *row)
             json_is_array(mt_json_get(row, "imported_from")) ? " imported" : "");
 }
 
+/* The call stack of a Vulkan object; NULL where it has none. */
+static const json_t *object_stack(const struct text *text, const json_t *row)
+{
+    const json_t *stacks = mt_json_get(mt_json_get(text->report, "vulkan"), "stacks"), *stack;
+    int64_t id = mt_json_get_i64(row, "stack");
+    size_t index;
+    json_array_foreach((json_t *)stacks, index, stack) if (id && mt_json_get_i64(stack, "id") == id) return stack;
+    return NULL;
+}
+
 static void print_leak(const struct text *text, const json_t *row)
 {
-    fprintf(text->out, "    %-9s %11s  %s  %s\n", mt_json_get_text(row, "type"), bytes_of(row, "bytes"),
-            mt_json_get_text(row, "handle"), name_or(row, "name", ""));
+    const json_t *stack = object_stack(text, row);
+    char made[400] = "";
+    if (stack)
+        mt_stack_headline(stack, mt_json_get_text(mt_json_get(text->report, "process"), "executable"), made,
+                          sizeof made);
+    fprintf(text->out, "    %-9s %11s  %s%s%s%s%.110s\n", mt_json_get_text(row, "type"), bytes_of(row, "bytes"),
+            mt_json_get_text(row, "handle"), *mt_json_get_text(row, "name") ? "  " : "", name_or(row, "name", ""),
+            *made ? "  made in " : "", made);
 }
 
 static void print_swapchain(const struct text *text, const json_t *row)
@@ -368,7 +386,7 @@ static void print_device(const struct text *text, const json_t *device)
                 : "");
     mt_vulkan_advice_print(text->out, device);
     print_sorted(text, mt_json_get(device, "heaps"), "current_bytes", print_device_heap);
-    struct text all = {text->out, 100, 100, NULL};
+    struct text all = {text->out, 100, 100, NULL, text->report};
     print_sorted(&all, mt_json_get(device, "memory_types"), "current_bytes", print_device_type);
     print_memory_sum(text, device);
     print_sorted(text, mt_json_get(device, "allocations"), "size_bytes", print_allocation);
@@ -399,29 +417,41 @@ static void print_percentiles(const struct text *text, const char *what, const j
             form(part, "p95"), form(part, "p99"), form(part, "max"));
 }
 
-static void print_kept(const struct text *text, const json_t *report, const json_t *row)
+static void print_kept(const struct text *text, const json_t *row, bool has_stacks)
 {
     fprintf(text->out, "    frame %-8s %10s  %10s allocations  %11s", count_of(row, "frame"),
             ns_of(row, "duration_ns"), count_of(row, "allocation_count"), bytes_of(row, "bytes"));
     if (mt_json_get_i64(row, "device_allocation_count"))
         fprintf(text->out, "  device memory: %s in %s, driver %s", bytes_of(row, "device_bytes"),
                 count_of(row, "device_allocation_count"), ns_of(row, "device_ns"));
-    fputc('\n', text->out);
-    mt_frame_stacks_text(text->out, report, row, 3);
+    fputs(has_stacks ? "\n" : ", see above\n", text->out);
+    if (has_stacks) mt_frame_stacks_text(text->out, text->report, row, 3);
 }
 
-static void print_kept_list(const struct text *text, const json_t *report, const json_t *list, const char *heading)
+/* True when the frame is among the first `limit` of a list. */
+static bool is_listed(const json_t *list, size_t limit, const json_t *row)
+{
+    size_t index;
+    const json_t *other;
+    json_array_foreach((json_t *)list, index,
+                       other) if (index < limit &&
+                                  mt_json_get_i64(other, "frame") == mt_json_get_i64(row, "frame")) return true;
+    return false;
+}
+
+/* What the list `printed` spelled out already is named only. */
+static void print_kept_list(const struct text *text, const json_t *list, const json_t *printed, const char *heading)
 {
     size_t index;
     const json_t *row;
     if (json_array_size(list)) fprintf(text->out, "  %s\n", heading);
     json_array_foreach((json_t *)list, index, row)
     {
-        if (index < text->details) print_kept(text, report, row);
+        if (index < text->details) print_kept(text, row, !is_listed(printed, text->details, row));
     }
 }
 
-static void print_hitches(const struct text *text, const json_t *report, const json_t *hitches)
+static void print_hitches(const struct text *text, const json_t *hitches)
 {
     const json_t *recent = mt_json_get(hitches, "recent");
     if (!mt_json_get_i64(hitches, "count")) return;
@@ -440,20 +470,20 @@ static void print_hitches(const struct text *text, const json_t *report, const j
         fprintf(text->out, ", with the driver's time for device memory %.2f",
                 mt_json_get_real(recent, "correlation_device_ns"));
     fputc('\n', text->out);
-    print_kept_list(text, report, mt_json_get(hitches, "longest"), "longest frames:");
+    print_kept_list(text, mt_json_get(hitches, "longest"), NULL, "longest frames:");
 }
 
 static void print_frames(const struct text *text, const json_t *report)
 {
-    const json_t *frames = mt_json_get(report, "frames");
+    const json_t *frames = mt_json_get(report, "frames"), *hitches = mt_json_get(frames, "hitches");
     if (!mt_json_get_i64(frames, "count")) return;
     fprintf(text->out, "\nFrames: %s (%s), %s without any allocation\n", count_of(frames, "count"),
             name_or(frames, "source", "unknown source"), count_of(frames, "zero_allocation_frames"));
     print_percentiles(text, "allocations / frame", mt_json_get(frames, "allocations_per_frame"), count_of);
     print_percentiles(text, "bytes / frame", mt_json_get(frames, "bytes_per_frame"), bytes_of);
     print_percentiles(text, "time / frame", mt_json_get(frames, "duration_ns"), ns_of);
-    print_hitches(text, report, mt_json_get(frames, "hitches"));
-    print_kept_list(text, report, mt_json_get(frames, "worst"), "most allocations:");
+    print_hitches(text, hitches);
+    print_kept_list(text, mt_json_get(frames, "worst"), mt_json_get(hitches, "longest"), "most allocations:");
 }
 
 static void print_tag_budgets(const struct text *text, const json_t *tags)
@@ -525,7 +555,7 @@ static void print_dropped(const struct text *text, const json_t *report)
 void mt_report_text(FILE *out, const json_t *report, size_t rows, const char *sort)
 {
     size_t all = rows ? rows : 10, details = rows ? rows : 5;
-    struct text text = {out, all, details, sort};
+    struct text text = {out, all, details, sort, report};
     print_process(&text, report);
     mt_summary_text(out, report);
     print_memory(&text, report);

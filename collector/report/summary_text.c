@@ -144,7 +144,7 @@ static void print_growth(FILE *out, const json_t *report)
     if (!*direction && !first) return;
     label(out, "grows");
     if (!first) {
-        fprintf(out, "no stack grew all the time; the heap is %s\n", direction);
+        fprintf(out, "no stack grew all the time; the heap as a whole is %s\n", direction);
         return;
     }
     int64_t id = mt_json_get_i64(first, "stack");
@@ -174,6 +174,22 @@ static void print_left(FILE *out, const json_t *report)
     print_shares(out, "; module", mt_json_get(cpu, "modules"), "path", live, (double)bytes);
     fputc('\n', out);
     print_top_stack(out, report, "live_bytes", (double)bytes);
+}
+
+/* Device memory that outlived its device. */
+static void print_device_leaks(FILE *out, const json_t *report)
+{
+    const json_t *devices = mt_json_get(mt_json_get(report, "vulkan"), "devices"), *device;
+    char bytes[MT_HUMAN_BYTES], count[MT_HUMAN_BYTES];
+    size_t index;
+    json_array_foreach((json_t *)devices, index, device)
+    {
+        if (!mt_json_get_i64(device, "leaked_count")) continue;
+        label(out, "device leaks");
+        fprintf(out, "%s in %s allocations were alive when %s was destroyed\n",
+                mt_human_bytes(bytes, mt_json_get_i64(device, "leaked_bytes")),
+                mt_human_count(count, mt_json_get_i64(device, "leaked_count")), mt_json_get_text(device, "name"));
+    }
 }
 
 static void print_hitches(FILE *out, const json_t *report)
@@ -206,5 +222,6 @@ void mt_summary_text(FILE *out, const json_t *report)
     print_peak(out, report);
     print_growth(out, report);
     print_left(out, report);
+    print_device_leaks(out, report);
     print_hitches(out, report);
 }
