@@ -304,40 +304,65 @@ static unsigned ask(const void *caller, const char *thread, uint32_t scope)
     return MT_TRACKING && the_client.origin ? the_client.origin(caller, thread, scope) : 0;
 }
 
+/* Another thread may be clearing keys: sites_epoch has grown then. See mt_site_of(). */
+static void set_key(struct mt_site *site, uintptr_t key)
+{
+    atomic_exchange_explicit(&site->key, key, memory_order_seq_cst);
+}
+
+static void copy_site(struct mt_site *to, const struct mt_site *from)
+{
+    set_key(to, 0); /* a signal handler must not find it half written */
+    to->bins = from->bins;
+    to->origin = from->origin;
+    to->flags = from->flags;
+    to->arena = from->arena;
+    to->spare = from->spare;
+    to->data = from->data;
+}
+
 static void swap_ways(struct mt_site *first)
 {
-    struct mt_site kept = first[0];
-    first[0] = first[1];
-    first[1] = kept;
+    uintptr_t keys[2] = {LOAD(first[0].key), LOAD(first[1].key)};
+    struct mt_site kept = {0};
+    copy_site(&kept, &first[0]);
+    copy_site(&first[0], &first[1]);
+    copy_site(&first[1], &kept);
+    set_key(&first[0], keys[1]);
+    set_key(&first[1], keys[0]);
 }
 
 static void fill_site(struct mt_theap *heap, struct mt_site *site, const void *caller, uintptr_t key)
 {
     unsigned origin = ask(caller, heap->thread, mt_site_scope_of(heap->scope_key));
     bool is_known = origin < MT_ORIGIN_MAX; /* else the next call from here asks again */
-    *site = (struct mt_site){.origin = (uint16_t)(is_known ? origin : 0), .bins = mt_no_bins};
+    copy_site(site, &(struct mt_site){.origin = (uint16_t)(is_known ? origin : 0), .bins = mt_no_bins});
     if (is_known) {
         mt_arena_fill_site(heap, site, caller);
-        atomic_store_explicit(&site->key, key, memory_order_relaxed);
+        set_key(site, key);
     }
     heap->subs[heap->sub_of[site->origin]].is_current = true;
+}
+
+/* The site comes first; what was found while all sites were to be forgotten may be old, and is looked for again. */
+static void bring_site(struct mt_theap *heap, struct mt_site *first, const void *caller, uintptr_t key)
+{
+    uint32_t epoch;
+    do {
+        epoch = atomic_load_explicit(&sites_epoch, memory_order_seq_cst);
+        if (heap->sites_epoch != epoch) mt_sites_forget(heap);
+        heap->sites_epoch = epoch;
+        if (LOAD(first->key) != key) swap_ways(first);
+        if (LOAD(first->key) != key) fill_site(heap, first, caller, key);
+        /* The exchange in set_key() and this load are in one order with the addition in mt_sites_forget_all(). */
+    } while (atomic_load_explicit(&sites_epoch, memory_order_seq_cst) != epoch);
 }
 
 struct mt_site *mt_site_of(struct mt_theap *heap, const void *caller)
 {
     uintptr_t key = (uintptr_t)caller + heap->scope_key;
     struct mt_site *first = mt_site_first(heap->sites, key);
-    uint32_t epoch = LOAD(sites_epoch);
-    if (heap->sites_epoch != epoch) {
-        mt_sites_forget(heap);
-        heap->sites_epoch = epoch;
-    }
-    if (LOAD(first->key) != key) {
-        swap_ways(first);
-        if (LOAD(first->key) != key) {
-            fill_site(heap, first, caller, key);
-        }
-    }
+    if (LOAD(first->key) != key || LOAD(sites_epoch) != heap->sites_epoch) bring_site(heap, first, caller, key);
     if (!(first->flags & MT_SITE_IS_ARENA)) first->bins = mt_sub_bins(heap, first->origin);
     return first;
 }
@@ -356,7 +381,7 @@ void mt_sites_forget(struct mt_theap *heap)
 
 void mt_sites_forget_all(void)
 {
-    FETCH_ADD(sites_epoch, 1);
+    atomic_fetch_add_explicit(&sites_epoch, 1, memory_order_seq_cst);
     for (unsigned id = 1; id <= mt_theap_count(); id++) {
         struct mt_theap *heap = mt_theap_of(id);
         if (heap) mt_sites_forget(heap);

@@ -42,8 +42,8 @@ static struct mt_shard idle_shard; /* the shard of heaps without a thread: alway
 static struct {
     struct mt_lock lock;
     struct mt_theap *dead, *last_dead;
-    _Atomic bool has_dead; /* to be asked without the lock */
-    uint32_t count;
+    _Atomic bool has_dead;  /* to be asked without the lock */
+    _Atomic uint32_t count; /* changed under the lock */
     char *area, *area_end;
     int64_t batch_bytes;
     bool has_sampler;
