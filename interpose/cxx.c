@@ -14,6 +14,7 @@
 #include "export.h"
 #include "next.h"
 #include "pooled.h"
+#include "pools/arena_serve.h"
 #include "record.h"
 
 #include <errno.h>
@@ -190,7 +191,7 @@ static __attribute__((noinline)) void *new_bumped(struct mt_theap *heap, const s
                                                   enum operator_index index, size_t bytes, uintptr_t second,
                                                   const void *caller)
 {
-    void *block = mt_arena_allocate(heap, site, bytes);
+    void *block = mt_arena_bump(heap, site, bytes);
     return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, 0, second, 0, caller);
 }
 

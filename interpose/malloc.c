@@ -9,6 +9,7 @@
 #include "export.h"
 #include "next.h"
 #include "pooled.h"
+#include "pools/arena_serve.h"
 #include "record.h"
 
 #include <errno.h>
@@ -90,7 +91,7 @@ static __attribute__((noinline)) void *malloc_counted(struct mt_shard *shard, si
 static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, const struct mt_site *site,
                                                      size_t bytes)
 {
-    return pooled(mt_arena_allocate(heap, site, bytes), bytes);
+    return pooled(mt_arena_bump(heap, site, bytes), bytes);
 }
 
 static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, const void *caller)

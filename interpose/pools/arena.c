@@ -284,7 +284,7 @@ bool mt_arena_resize(struct mt_arena *arena, void *block, uint32_t class_bytes, 
     if (stride > (size_t)(arena->end - (char *)block)) return false;
     mt_arena_cell *cell = mt_arena_cell_of(block);
     unsigned site = mt_arena_cell_site(atomic_load_explicit(cell, memory_order_relaxed));
-    atomic_store_explicit(cell, mt_arena_cell_make(block, new_class, site), memory_order_relaxed);
+    atomic_store_explicit(cell, mt_arena_cell_make(new_class, site), memory_order_relaxed);
     arena->at = (char *)block + stride;
     return true;
 }

@@ -15,7 +15,7 @@
 #include "pagemap.h"
 
 enum {
-    MT_ARENA_CELL_SHIFT = 5, /* every block begins in a cell of 32 bytes of its own */
+    MT_ARENA_CELL_SHIFT = 5, /* every block begins at the start of a cell of 32 bytes */
     MT_ARENA_LEAST = 1 << MT_ARENA_CELL_SHIFT,
     MT_ARENA_HEAD = 4096, /* of a chunk: its record and its cells */
     MT_ARENA_MAX = 8192,  /* larger blocks are not the arenas' */
@@ -60,8 +60,7 @@ struct mt_arena {
 
 /*
  * A cell is 0 where no live block begins, else
- *   bits 0-6   the size class of the block + 1
- *   bit 7      the block begins in the middle of the cell
+ *   bits 0-7   the size class of the block + 1
  *   bits 8-15  the site it was allocated at
  */
 typedef _Atomic uint16_t mt_arena_cell;
@@ -77,14 +76,14 @@ static inline mt_arena_cell *mt_arena_cell_of(const void *block)
     return &cells[((uintptr_t)block & (MT_SLICE_BYTES - 1)) >> MT_ARENA_CELL_SHIFT];
 }
 
-static inline uint16_t mt_arena_cell_make(const void *block, unsigned class, unsigned site)
+static inline uint16_t mt_arena_cell_make(unsigned class, unsigned site)
 {
-    return (uint16_t)((class + 1) | ((uintptr_t)block & 16) << 3 | site << 8);
+    return (uint16_t)((class + 1) | site << 8);
 }
 
 static inline unsigned mt_arena_cell_class(uint16_t cell)
 {
-    return (cell & 127u) - 1;
+    return (cell & 255u) - 1;
 }
 
 static inline unsigned mt_arena_cell_site(uint16_t cell)
@@ -95,15 +94,15 @@ static inline unsigned mt_arena_cell_site(uint16_t cell)
 /* What lies at an address of a chunk: 0 when no live block begins there. */
 static inline uint16_t mt_arena_look(const void *block)
 {
-    uint16_t cell = atomic_load_explicit(mt_arena_cell_of(block), memory_order_relaxed);
-    bool is_start = !(((uintptr_t)block ^ (cell & 128u) >> 3) & (MT_ARENA_LEAST - 1));
-    return is_start && (uintptr_t)block & (MT_SLICE_BYTES - MT_ARENA_HEAD) ? cell : 0;
+    bool is_start = !((uintptr_t)block & (MT_ARENA_LEAST - 1));
+    bool is_behind_head = (uintptr_t)block & (MT_SLICE_BYTES - MT_ARENA_HEAD);
+    return is_start && is_behind_head ? atomic_load_explicit(mt_arena_cell_of(block), memory_order_relaxed) : 0;
 }
 
 /* Bytes from a block of a size class to the next one. */
 static inline uint32_t mt_arena_stride(uint32_t class_bytes)
 {
-    return class_bytes < MT_ARENA_LEAST ? MT_ARENA_LEAST : class_bytes;
+    return (class_bytes + MT_ARENA_LEAST - 1) & ~(uint32_t)(MT_ARENA_LEAST - 1);
 }
 
 /* ---- blocks --------------------------------------------------------------------- */
@@ -115,7 +114,7 @@ void mt_arena_emptied(struct mt_arena *arena, struct mt_arena_chunk *chunk) __at
 /* Frees a block of another owner's chunk, which the caller has looked at. */
 void mt_arena_give_remote(void *block);
 
-/* A block of a class's size at the next multiple of 16; NULL when the chunk has no room. */
+/* A block of a class's size; NULL when the chunk has no room. */
 static inline void *mt_arena_take(struct mt_arena *arena, unsigned class, uint32_t class_bytes, unsigned site)
 {
     char *block = arena->at;
@@ -123,7 +122,7 @@ static inline void *mt_arena_take(struct mt_arena *arena, unsigned class, uint32
     if (__builtin_expect((size_t)(arena->end - block) < stride, 0)) return NULL;
     arena->at = block + stride;
     arena->current->live++;
-    atomic_store_explicit(mt_arena_cell_of(block), mt_arena_cell_make(block, class, site), memory_order_relaxed);
+    atomic_store_explicit(mt_arena_cell_of(block), mt_arena_cell_make(class, site), memory_order_relaxed);
     return block;
 }
 

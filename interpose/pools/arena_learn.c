@@ -31,13 +31,15 @@ uint16_t mt_arena_window_born(struct mt_arena_window *window, const struct mt_ar
     return window->serial;
 }
 
-void mt_arena_window_died(struct mt_arena_window *window, uint16_t serial, bool is_young)
+void mt_arena_window_died(struct mt_arena_window *window, uint16_t serial, bool is_young, uint64_t lived_bytes)
 {
     if (!serial || serial != window->serial || window->young + window->old >= window->born) return;
-    if (is_young)
-        window->young++;
-    else
+    if (!is_young) {
         window->old++;
+        return;
+    }
+    window->young++;
+    window->young_bytes += lived_bytes;
 }
 
 /* No block of the window can die young any more. */
@@ -49,13 +51,15 @@ static bool is_settled(const struct mt_arena_window *window, const struct mt_are
     return now->ns - window->full_ns >= SETTLED_NS;
 }
 
-enum mt_arena_verdict mt_arena_window_judge(struct mt_arena_window *window, unsigned percent,
+enum mt_arena_verdict mt_arena_window_judge(struct mt_arena_window *window, bool is_taken_up,
                                             const struct mt_arena_now *now)
 {
+    unsigned percent = is_taken_up ? MT_ARENA_KEEP_PERCENT : MT_ARENA_YOUNG_PERCENT;
     unsigned needed = (MT_ARENA_WINDOW * percent + 99) / 100;
+    uint64_t worth = is_taken_up ? MT_ARENA_WORTH_BYTES / MT_ARENA_WORTH_PART : MT_ARENA_WORTH_BYTES;
     bool is_lost = window->old > MT_ARENA_WINDOW - needed;
     if (!is_lost && !is_settled(window, now)) return MT_ARENA_OPEN;
-    bool dies_young = !is_lost && window->young >= needed;
+    bool dies_young = !is_lost && window->young >= needed && window->young_bytes / window->young >= worth;
     begin(window);
     return dies_young ? MT_ARENA_DIES_YOUNG : MT_ARENA_LIVES_ON;
 }

@@ -11,17 +11,25 @@
 #include <stdint.h>
 
 enum {
-    MT_ARENA_WINDOW = 64,          /* blocks of a window: with 64 of 64, 95 % certain that less than 5 % live on */
-    MT_ARENA_YOUNG_PERCENT = 99,   /* so many must die young for a site to be taken up */
-    MT_ARENA_KEEP_PERCENT = 95,    /* and so many for it to stay */
-    MT_ARENA_YOUNG_FRAMES = 1,     /* young: freed in its own frame or in the next one */
-    MT_ARENA_YOUNG_BYTES = 1 << 20 /* without frames: before its thread asked for so many bytes more */
+    MT_ARENA_WINDOW = 64,           /* blocks of a window: with 64 of 64, 95 % certain that less than 5 % live on */
+    MT_ARENA_YOUNG_PERCENT = 99,    /* so many must die young for a site to be taken up */
+    MT_ARENA_KEEP_PERCENT = 95,     /* and so many for it to stay */
+    MT_ARENA_YOUNG_FRAMES = 1,      /* young: freed in its own frame or in the next one */
+    MT_ARENA_YOUNG_BYTES = 4 << 20, /* without frames: before its thread asked for so many bytes more */
+    /*
+     * Slabs are as fast where blocks come back while the caches still hold
+     * them: on average a site's must live so long, in bytes that their thread
+     * asks for meanwhile, to be taken up, and a part of that to stay.
+     */
+    MT_ARENA_WORTH_BYTES = 256 << 10,
+    MT_ARENA_WORTH_PART = 8,
 };
 
 struct mt_arena_window {
     uint16_t serial;         /* of the window; 0 = none was begun */
     uint16_t born, young;    /* its blocks, and those that died young */
     uint16_t old;            /* and those that died later */
+    uint64_t young_bytes;    /* that their threads asked for while the young ones lived */
     uint64_t full_ns, frame; /* when its last block was made */
 };
 
@@ -34,13 +42,13 @@ enum mt_arena_verdict { MT_ARENA_OPEN, MT_ARENA_DIES_YOUNG, MT_ARENA_LIVES_ON };
 
 /* A sampled block was made. Returns the serial that it is to be remembered by, 0 when it does not count. */
 uint16_t mt_arena_window_born(struct mt_arena_window *window, const struct mt_arena_now *now);
-/* A block that was remembered by a serial is freed. */
-void mt_arena_window_died(struct mt_arena_window *window, uint16_t serial, bool is_young);
+/* A block that was remembered by a serial is freed. lived_bytes: what its thread asked for meanwhile. */
+void mt_arena_window_died(struct mt_arena_window *window, uint16_t serial, bool is_young, uint64_t lived_bytes);
 /*
- * The verdict on a window by a share of blocks, in per cent, that must have
- * died young; when it is not OPEN, the next block begins the next window.
+ * The verdict on a window, for a site that is taken up or one that is not;
+ * when it is not OPEN, the next block begins the next window.
  */
-enum mt_arena_verdict mt_arena_window_judge(struct mt_arena_window *window, unsigned percent,
+enum mt_arena_verdict mt_arena_window_judge(struct mt_arena_window *window, bool is_taken_up,
                                             const struct mt_arena_now *now);
 
 /* What is known of a freed block's life. */

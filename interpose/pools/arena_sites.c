@@ -275,8 +275,7 @@ void mt_arena_sites_look_at_clock(void)
 static void judge(struct place *place, const struct mt_arena_now *now)
 {
     bool is_in = place->state == TAKEN_UP;
-    unsigned percent = is_in ? MT_ARENA_KEEP_PERCENT : MT_ARENA_YOUNG_PERCENT;
-    enum mt_arena_verdict verdict = mt_arena_window_judge(&place->window, percent, now);
+    enum mt_arena_verdict verdict = mt_arena_window_judge(&place->window, is_in, now);
     if (verdict == MT_ARENA_DIES_YOUNG && !is_in) take_up(place);
     if (verdict == MT_ARENA_LIVES_ON && is_in) demote(place->address, now->ns);
 }
@@ -319,7 +318,7 @@ void mt_arena_sample_died(uintptr_t address, uint16_t serial, const struct mt_ar
     struct place *place = place_find(address);
     if (place) {
         count_sample(place, mt_arena_is_young(life));
-        mt_arena_window_died(&place->window, serial, mt_arena_is_young(life));
+        mt_arena_window_died(&place->window, serial, mt_arena_is_young(life), life->bytes);
         if (place->state != DEMOTED) judge(place, &now);
     }
     mt_lock_give(&sites.lock);

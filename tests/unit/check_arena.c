@@ -300,7 +300,8 @@ END_TEST
 
 /* ---- learning --------------------------------------------------------------------------- */
 
-static const struct mt_arena_life young = {.is_own_thread = true, .bytes = 1000};
+static const struct mt_arena_life young = {.is_own_thread = true, .bytes = 500000};
+static const struct mt_arena_life at_once = {.is_own_thread = true, .bytes = 1000};
 static const struct mt_arena_life old = {.is_own_thread = true, .bytes = 5 << 20};
 
 static void live_and_die(uintptr_t address, unsigned count, unsigned old_one_in)
@@ -330,6 +331,19 @@ START_TEST(a_site_is_learned_when_all_its_samples_die_young)
 }
 END_TEST
 
+START_TEST(blocks_that_die_at_once_stay_with_the_slabs)
+{
+    for (unsigned i = 0; i < 10 * MT_ARENA_WINDOW; i++)
+        mt_arena_sample_died(0x3000, mt_arena_sample_born(0x3000, 100), &at_once);
+    ck_assert_uint_eq(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
+    live_and_die(0x3000, 2 * MT_ARENA_WINDOW, 0);
+    ck_assert_uint_ne(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
+    for (unsigned i = 0; i < 2 * MT_ARENA_WINDOW; i++)
+        mt_arena_sample_died(0x3000, mt_arena_sample_born(0x3000, 100), &at_once);
+    ck_assert_uint_eq(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
+}
+END_TEST
+
 START_TEST(a_window_waits_for_blocks_that_may_still_die_young)
 {
     struct mt_arena_window window = {0};
@@ -337,13 +351,13 @@ START_TEST(a_window_waits_for_blocks_that_may_still_die_young)
     for (unsigned i = 0; i < MT_ARENA_WINDOW; i++) {
         uint16_t serial = mt_arena_window_born(&window, &now);
         ck_assert_uint_ne(serial, 0);
-        if (i) mt_arena_window_died(&window, serial, true);
+        if (i) mt_arena_window_died(&window, serial, true, 1 << 20);
     }
     ck_assert_uint_eq(mt_arena_window_born(&window, &now), 0);
     now.frame = 11;
-    ck_assert_int_eq(mt_arena_window_judge(&window, 99, &now), MT_ARENA_OPEN);
+    ck_assert_int_eq(mt_arena_window_judge(&window, false, &now), MT_ARENA_OPEN);
     now.frame = 12;
-    ck_assert_int_eq(mt_arena_window_judge(&window, 99, &now), MT_ARENA_LIVES_ON);
+    ck_assert_int_eq(mt_arena_window_judge(&window, false, &now), MT_ARENA_LIVES_ON);
     ck_assert_uint_ne(mt_arena_window_born(&window, &now), 0);
 }
 END_TEST
@@ -353,9 +367,9 @@ START_TEST(a_window_forgets_blocks_of_the_one_before)
     struct mt_arena_window window = {0};
     struct mt_arena_now now = {.ns = 1000};
     uint16_t first = mt_arena_window_born(&window, &now);
-    for (unsigned i = 0; i < 2; i++) mt_arena_window_died(&window, mt_arena_window_born(&window, &now), false);
-    ck_assert_int_eq(mt_arena_window_judge(&window, 99, &now), MT_ARENA_LIVES_ON);
-    mt_arena_window_died(&window, first, true);
+    for (unsigned i = 0; i < 2; i++) mt_arena_window_died(&window, mt_arena_window_born(&window, &now), false, 0);
+    ck_assert_int_eq(mt_arena_window_judge(&window, false, &now), MT_ARENA_LIVES_ON);
+    mt_arena_window_died(&window, first, true, 1 << 20);
     ck_assert_uint_eq(window.young, 0);
     ck_assert_uint_ne(mt_arena_window_born(&window, &now), first);
 }
@@ -475,6 +489,7 @@ int main(void)
     tcase_add_test(cases, a_site_that_keeps_few_blocks_is_accounted_and_demoted);
     tcase_add_test(cases, the_segment_shows_the_sites);
     tcase_add_test(cases, a_site_is_learned_when_all_its_samples_die_young);
+    tcase_add_test(cases, blocks_that_die_at_once_stay_with_the_slabs);
     tcase_add_test(cases, a_window_waits_for_blocks_that_may_still_die_young);
     tcase_add_test(cases, a_window_forgets_blocks_of_the_one_before);
     tcase_add_test(cases, young_is_a_frame_or_a_short_distance_on_the_own_thread);
