@@ -262,7 +262,7 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindImageMemory2KHR(VkDevice handle, uin
                   : VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
-/* ---- sparse: counted only ---------------------------------------------------------- */
+/* ---- sparse: counted, and the memory marked ---------------------------------------------------------- */
 
 static uint64_t count_sparse_binds(const VkBindSparseInfo *info)
 {
@@ -271,6 +271,32 @@ static uint64_t count_sparse_binds(const VkBindSparseInfo *info)
     for (uint32_t i = 0; i < info->imageOpaqueBindCount; i++) count += info->pImageOpaqueBinds[i].bindCount;
     for (uint32_t i = 0; i < info->imageBindCount; i++) count += info->pImageBinds[i].bindCount;
     return count;
+}
+
+static void mark_memory(struct mt_device *device, VkDeviceMemory memory)
+{
+    struct mt_node *node = memory ? mt_handles_enter(&device->memories, MT_HANDLE(memory)) : NULL;
+    if (!node) return;
+    struct mt_object *record = mt_node_object(device, node);
+    if (record && !(record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_SPARSE)) {
+        mt_object_begin(record);
+        record->attr[MT_VK_MEMORY_FLAGS] |= MT_VK_MEMORY_IS_SPARSE;
+        mt_object_end(record);
+    }
+    mt_handles_leave(&device->memories, node);
+}
+
+static void mark_sparse_memory(struct mt_device *device, const VkBindSparseInfo *info)
+{
+    for (uint32_t i = 0; i < info->bufferBindCount; i++)
+        for (uint32_t k = 0; k < info->pBufferBinds[i].bindCount; k++)
+            mark_memory(device, info->pBufferBinds[i].pBinds[k].memory);
+    for (uint32_t i = 0; i < info->imageOpaqueBindCount; i++)
+        for (uint32_t k = 0; k < info->pImageOpaqueBinds[i].bindCount; k++)
+            mark_memory(device, info->pImageOpaqueBinds[i].pBinds[k].memory);
+    for (uint32_t i = 0; i < info->imageBindCount; i++)
+        for (uint32_t k = 0; k < info->pImageBinds[i].bindCount; k++)
+            mark_memory(device, info->pImageBinds[i].pBinds[k].memory);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueueBindSparse(VkQueue queue, uint32_t count,
@@ -282,7 +308,10 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_QueueBindSparse(VkQueue queue, uint32_t 
                                    : device->next.QueueBindSparse(queue, count, infos, fence);
     if (result != VK_SUCCESS || !mt_device_is_tracked(device)) return result;
     uint64_t binds = 0;
-    for (uint32_t i = 0; i < count; i++) binds += count_sparse_binds(&infos[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        binds += count_sparse_binds(&infos[i]);
+        mark_sparse_memory(device, &infos[i]);
+    }
     mt_device_sparse(device, binds);
     return result;
 }

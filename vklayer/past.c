@@ -64,6 +64,8 @@ static void write_row(struct mt_device *device, const struct mt_object *image, c
         row->attr[MT_VK_PAST_MEMORY_FLAGS] = memory->flags;
         row->attr[MT_VK_PAST_MEMORY_TYPE] = memory->type;
         row->attr[MT_VK_PAST_MEMORY_NS] = memory->create_ns;
+        row->attr[MT_VK_PAST_END_NS] = mt_now_coarse_ns();
+        row->create_ns = image->create_ns;
         mt_object_end(row);
     }
     mt_lock_leave(&past->lock);

@@ -111,6 +111,7 @@ enum {
     MT_VK_MEMORY_OTHER_PNEXT = 1 << 11, /* a pNext structure that the layer does not know */
     MT_VK_MEMORY_IS_SLICE = 1 << 12,    /* part of a chunk; no allocation of the driver's own */
     MT_VK_MEMORY_WAS_MAPPED = 1 << 13,  /* mapped now or at any time before */
+    MT_VK_MEMORY_IS_SPARSE = 1 << 14,   /* a sparse bind has named it: where it is used is not known */
 };
 
 enum {
@@ -164,6 +165,7 @@ enum {
     MT_VK_PAST_MEMORY_FLAGS = 2, /* MT_VK_MEMORY_* of the memory it lay in */
     MT_VK_PAST_MEMORY_TYPE = 4,
     MT_VK_PAST_MEMORY_NS = 5, /* create_ns of that memory's record: tells a later one in its place */
+    MT_VK_PAST_END_NS = 6,    /* CLOCK_MONOTONIC, coarse */
 };
 
 enum {

@@ -21,13 +21,13 @@ static int larger_first(const void *a, const void *b)
 {
     const struct mt_lifetime *left = a, *right = b;
     if (left->bytes != right->bytes) return left->bytes < right->bytes ? 1 : -1;
-    if (left->first_frame != right->first_frame) return left->first_frame < right->first_frame ? -1 : 1;
-    return left->last_frame < right->last_frame ? -1 : left->last_frame > right->last_frame;
+    if (left->first != right->first) return left->first < right->first ? -1 : 1;
+    return left->last < right->last ? -1 : left->last > right->last;
 }
 
 static bool do_meet(const struct mt_lifetime *a, const struct mt_lifetime *b)
 {
-    return a->first_frame <= b->last_frame && b->first_frame <= a->last_frame;
+    return a->first <= b->last && b->first <= a->last;
 }
 
 static uint64_t align_up(uint64_t value, uint64_t alignment)
@@ -76,9 +76,9 @@ uint64_t mt_lifetimes_minimum(const struct mt_lifetime *list, size_t count)
 {
     uint64_t most = 0;
     for (size_t i = 0; i < count; i++) { /* the sum can only be highest where something begins */
-        uint64_t sum = 0, frame = list[i].first_frame;
+        uint64_t sum = 0, frame = list[i].first;
         for (size_t k = 0; k < count; k++)
-            if (list[k].first_frame <= frame && frame <= list[k].last_frame) sum += list[k].bytes;
+            if (list[k].first <= frame && frame <= list[k].last) sum += list[k].bytes;
         if (sum > most) most = sum;
     }
     return most;
@@ -134,6 +134,12 @@ static void note_attachment_only(struct type_sum *sum, const struct mt_object *i
     if (bytes > sum->only_largest) sum->only_largest = bytes;
 }
 
+/* Frames as they are counted; what happens before the first one is ended is ordered by time, and earlier. */
+static uint64_t moment(uint64_t frame, uint64_t when_ns)
+{
+    return frame ? UINT64_MAX / 2 + frame : when_ns;
+}
+
 static void add_attachment(struct type_sum *sum, const struct mt_object *record, const struct mt_object *memory,
                            uint64_t frame_now)
 {
@@ -148,8 +154,9 @@ static void add_attachment(struct type_sum *sum, const struct mt_object *record,
     sum->lifetimes[sum->count++] = (struct mt_lifetime){
         .bytes = end - record->offset,
         .alignment = record->attr[MT_VK_RESOURCE_ALIGNMENT],
-        .first_frame = record->create_frame,
-        .last_frame = is_past ? record->attr[MT_VK_PAST_LAST_FRAME] : frame_now,
+        .first = moment(record->create_frame, record->create_ns),
+        .last = is_past ? moment(record->attr[MT_VK_PAST_LAST_FRAME], record->attr[MT_VK_PAST_END_NS])
+                        : moment(frame_now, UINT64_MAX / 2),
     };
 }
 

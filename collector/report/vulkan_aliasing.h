@@ -4,7 +4,8 @@
  * know in which part of a frame an image is really used: two images that exist
  * in the same frame are taken to need their memory at the same time. The
  * estimate is therefore low where a frame's passes could share memory; an upper
- * bound for those stands beside it. One thread per document.
+ * bound for those stands beside it. Before the first frame is ended, while a
+ * game loads, the clock takes the place of frames. One thread per document.
  */
 #ifndef MT_VULKAN_ALIASING_H
 #define MT_VULKAN_ALIASING_H
@@ -13,10 +14,10 @@
 
 #include <jansson.h>
 
-/* Something that needs memory from one frame to another, both included. */
+/* Something that needs memory from one moment (a frame) to another, both included. */
 struct mt_lifetime {
     uint64_t bytes, alignment; /* alignment 0 counts as 1 */
-    uint64_t first_frame, last_frame;
+    uint64_t first, last;
     uint64_t offset; /* set by mt_lifetimes_pack() */
 };
 

@@ -176,6 +176,7 @@ static json_t *allocation_json(const struct mt_vulkan_view *device, uint32_t id,
     mt_json_set_bool(row, "capture_replay", (flags & MT_VK_MEMORY_CAPTURE_REPLAY) != 0);
     mt_json_set_bool(row, "device_mask", (flags & MT_VK_MEMORY_HAS_DEVICE_MASK) != 0);
     mt_json_set_bool(row, "zero_initialized", (flags & MT_VK_MEMORY_ZERO_INITIALIZE) != 0);
+    mt_json_set_bool(row, "sparse_bound", (flags & MT_VK_MEMORY_IS_SPARSE) != 0);
     mt_json_set_bool(row, "pooled", (flags & MT_VK_MEMORY_IS_SLICE) != 0);
     mt_json_set(row, "unknown_structure", flags & MT_VK_MEMORY_OTHER_PNEXT ? mt_json_u64(flags >> 32) : NULL);
     mt_json_set(row, "priority", priority_json(record));

@@ -91,7 +91,9 @@ struct mt_vulkan_usage mt_vulkan_usage_of(const struct mt_vulkan_view *device, u
             covered_to = end;
         }
     }
-    sum.unbound = size - sum.bound;
+    const struct mt_object *record = mt_snapshot_object(device->snapshot, memory);
+    bool is_sparse = record && (record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_SPARSE);
+    sum.unbound = is_sparse ? 0 : size - sum.bound; /* what sparse resources have of it is not known */
     sum.aliased = lengths - sum.bound;
     return sum;
 }

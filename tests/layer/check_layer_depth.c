@@ -107,6 +107,36 @@ START_TEST(that_memory_was_mapped_is_remembered)
 }
 END_TEST
 
+START_TEST(memory_of_sparse_binds_is_marked)
+{
+    VkDeviceMemory memories[4];
+    for (unsigned i = 0; i < 4; i++) memories[i] = allocate(65536, 0);
+    VkSparseMemoryBind binds[3] = {{.size = 4096, .memory = memories[0]},
+                                   {.size = 4096}, /* takes one away */
+                                   {.size = 4096, .memory = memories[1]}};
+    VkSparseImageMemoryBind part = {.memory = memories[2]};
+    VkSparseBufferMemoryBindInfo buffers = {(VkBuffer)1, 2, binds};
+    VkSparseImageOpaqueMemoryBindInfo opaque = {(VkImage)2, 1, &binds[2]};
+    VkSparseImageMemoryBindInfo images = {(VkImage)3, 1, &part};
+    VkBindSparseInfo info = {.sType = VK_STRUCTURE_TYPE_BIND_SPARSE_INFO,
+                             .bufferBindCount = 1,
+                             .pBufferBinds = &buffers,
+                             .imageOpaqueBindCount = 1,
+                             .pImageOpaqueBinds = &opaque,
+                             .imageBindCount = 1,
+                             .pImageBinds = &images};
+    fake.fail = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    DEVICE_COMMAND(device, QueueBindSparse)(fake_queue(device), 1, &info, VK_NULL_HANDLE);
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_uint_eq(RECORD(MT_VK_MEMORY, memories[i])->attr[MT_VK_MEMORY_FLAGS], 0);
+    fake.fail = VK_SUCCESS;
+    DEVICE_COMMAND(device, QueueBindSparse)(fake_queue(device), 1, &info, VK_NULL_HANDLE);
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_uint_eq(RECORD(MT_VK_MEMORY, memories[i])->attr[MT_VK_MEMORY_FLAGS],
+                          i < 3 ? MT_VK_MEMORY_IS_SPARSE : 0);
+}
+END_TEST
+
 /* ---- acceleration structures ---------------------------------------------------------------- */
 
 static VkAccelerationStructureKHR create_accel(VkBuffer buffer, uint64_t offset, uint64_t bytes)
@@ -298,6 +328,7 @@ void add_depth_tests(Suite *suite)
                                   only_attachments_that_leave_memory_behind_are_remembered,
                                   the_newest_attachments_are_remembered,
                                   that_memory_was_mapped_is_remembered,
+                                  memory_of_sparse_binds_is_marked,
                                   an_acceleration_structure_lies_in_its_buffer,
                                   a_micromap_lies_in_its_buffer,
                                   an_older_acceleration_structure_is_bound_to_memory,

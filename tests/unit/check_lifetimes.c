@@ -9,10 +9,10 @@
 
 START_TEST(what_never_meets_shares_memory)
 {
-    struct mt_lifetime list[] = {{.bytes = 100, .first_frame = 1, .last_frame = 2},
-                                 {.bytes = 60, .first_frame = 3, .last_frame = 9},
-                                 {.bytes = 40, .first_frame = 3, .last_frame = 3},
-                                 {.bytes = 10, .first_frame = 2, .last_frame = 4}};
+    struct mt_lifetime list[] = {{.bytes = 100, .first = 1, .last = 2},
+                                 {.bytes = 60, .first = 3, .last = 9},
+                                 {.bytes = 40, .first = 3, .last = 3},
+                                 {.bytes = 10, .first = 2, .last = 4}};
     ck_assert_uint_eq(mt_lifetimes_minimum(list, 4), 110);
     ck_assert_uint_eq(mt_lifetimes_pack(list, 4), 110);
 }
@@ -20,8 +20,7 @@ END_TEST
 
 START_TEST(what_meets_in_one_frame_does_not)
 {
-    struct mt_lifetime list[] = {{.bytes = 100, .first_frame = 1, .last_frame = 5},
-                                 {.bytes = 100, .first_frame = 5, .last_frame = 9}};
+    struct mt_lifetime list[] = {{.bytes = 100, .first = 1, .last = 5}, {.bytes = 100, .first = 5, .last = 9}};
     ck_assert_uint_eq(mt_lifetimes_pack(list, 2), 200);
     ck_assert_uint_eq(mt_lifetimes_pack(list, 0), 0);
 }
@@ -29,8 +28,8 @@ END_TEST
 
 START_TEST(packing_keeps_alignment)
 {
-    struct mt_lifetime list[] = {{.bytes = 100, .alignment = 64, .first_frame = 1, .last_frame = 5},
-                                 {.bytes = 50, .alignment = 64, .first_frame = 1, .last_frame = 5}};
+    struct mt_lifetime list[] = {{.bytes = 100, .alignment = 64, .first = 1, .last = 5},
+                                 {.bytes = 50, .alignment = 64, .first = 1, .last = 5}};
     ck_assert_uint_eq(mt_lifetimes_pack(list, 2), 178);
     ck_assert_uint_eq(list[1].offset, 128);
 }
@@ -44,7 +43,7 @@ static void check_packing(const struct mt_lifetime *list, size_t count, uint64_t
     for (uint64_t frame = 0; frame < 40; frame++) {
         uint64_t used[64] = {0}, sum = 0;
         for (size_t i = 0; i < count; i++) {
-            if (frame < list[i].first_frame || frame > list[i].last_frame) continue;
+            if (frame < list[i].first || frame > list[i].last) continue;
             sum += list[i].bytes;
             for (uint64_t byte = list[i].offset; byte < list[i].offset + list[i].bytes; byte++) {
                 is_clean &= byte < 64 * 64 && !(used[byte / 64 % 64] >> (byte % 64) & 1);
@@ -75,8 +74,8 @@ START_TEST(packing_against_a_model)
             uint64_t first = (uint64_t)rand() % 40;
             list[i] = (struct mt_lifetime){.bytes = 1 + (uint64_t)rand() % 100,
                                            .alignment = UINT64_C(1) << rand() % 5,
-                                           .first_frame = first,
-                                           .last_frame = first + (uint64_t)rand() % (40 - first)};
+                                           .first = first,
+                                           .last = first + (uint64_t)rand() % (40 - first)};
         }
         uint64_t minimum = mt_lifetimes_minimum(list, count);
         check_packing(list, count, mt_lifetimes_pack(list, count), minimum);

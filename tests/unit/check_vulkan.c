@@ -226,6 +226,18 @@ START_TEST(memory_with_nothing_bound_to_it)
 }
 END_TEST
 
+START_TEST(memory_of_sparse_resources_is_not_wasted)
+{
+    put_device();
+    put_memory(TYPE_LOCAL, 64 * MIB, MT_VK_MEMORY_IS_SPARSE);
+    expect_silence();
+    json_t *report = load();
+    ck_assert_int_eq(number(report, "vulkan.devices.0.memory.unbound_bytes"), 0);
+    ck_assert(json_is_true(at(report, "vulkan.devices.0.allocations.0.sparse_bound")));
+    json_decref(report);
+}
+END_TEST
+
 START_TEST(allocating_in_every_frame)
 {
     put_device();
@@ -399,6 +411,27 @@ START_TEST(attachments_that_never_met_are_worth_an_advice)
 }
 END_TEST
 
+START_TEST(before_the_first_frame_time_tells)
+{
+    put_device();
+    put_frames(50, 0);
+    uint32_t memory = put_memory(TYPE_LOCAL, 100 * KIB, 0);
+    struct mt_object *one = put_past(memory, 0, 40 * KIB, 0, 0), *two = put_past(memory, 40 * KIB, 40 * KIB, 0, 0);
+    one->create_ns = 1000;
+    one->attr[MT_VK_PAST_END_NS] = 2000;
+    two->create_ns = 2001;
+    two->attr[MT_VK_PAST_END_NS] = 3000;
+    put_image(memory, 80 * KIB, 20 * KIB, COLOR)->create_frame = 1;
+    json_t *report = load();
+    ck_assert_int_eq(number(report, ALIASING "packed_bytes"), 40 * (int64_t)KIB);
+    two->create_ns = 2000;
+    json_decref(report);
+    report = load();
+    ck_assert_int_eq(number(report, ALIASING "packed_bytes"), 80 * (int64_t)KIB);
+    json_decref(report);
+}
+END_TEST
+
 START_TEST(attachments_that_shared_their_memory_already)
 {
     put_device();
@@ -481,6 +514,7 @@ int main(void)
                                    mappable_memory_that_nobody_maps,
                                    memory_that_is_mapped_is_used,
                                    memory_with_nothing_bound_to_it,
+                                   memory_of_sparse_resources_is_not_wasted,
                                    allocating_in_every_frame,
                                    near_the_number_of_allocations,
                                    below_the_number_of_allocations,
@@ -490,6 +524,7 @@ int main(void)
                                    no_pools_where_the_driver_is_fast_or_hardly_called,
                                    advice_stays_after_its_reason_is_gone};
     const TTest *const aliasing[] = {attachments_that_never_met,
+                                     before_the_first_frame_time_tells,
                                      attachments_that_never_met_are_worth_an_advice,
                                      attachments_that_shared_their_memory_already,
                                      past_attachments_of_memory_that_is_gone_do_not_count,
