@@ -13,6 +13,7 @@
 #include "summary_text.h"
 #include "views_text.h"
 #include "vulkan_advice_text.h"
+#include "vulkan_host_text.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -388,6 +389,7 @@ static void print_device(const struct text *text, const json_t *device)
     print_sorted(text, mt_json_get(device, "heaps"), "current_bytes", print_device_heap);
     struct text all = {text->out, 100, 100, NULL, text->report};
     print_sorted(&all, mt_json_get(device, "memory_types"), "current_bytes", print_device_type);
+    mt_vulkan_memory_report_print(text->out, device);
     print_memory_sum(text, device);
     print_sorted(text, mt_json_get(device, "allocations"), "size_bytes", print_allocation);
     print_kinds(text, "buffers", mt_json_get(device, "buffers"));
@@ -406,6 +408,7 @@ static void print_devices(const struct text *text, const json_t *report)
     const json_t *device;
     json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), index, device)
         print_device(text, device);
+    mt_vulkan_host_print(text->out, mt_json_get(report, "vulkan"), text->rows);
 }
 
 /* ---- frames ------------------------------------------------------------------------------------------ */

@@ -22,6 +22,9 @@ check_report host_client \
     'all(r.command != "vkDestroyFence" for r in vulkan.host.commands)' \
     'vulkan.overhead.total_bytes > 0 and vulkan.overhead.total_bytes <= cpu.overhead_bytes'
 
+"$MEMTRACK" report "$(report_of host_client)" >"$TEST_TMP/text" || problem "no text"
+grep -q 'the driver reports 1.0 MiB of its own.*: DEVICE 1.0 MiB' "$TEST_TMP/text" || problem "the text lacks the driver's report"
+grep -Eq 'vkCreateFence +malloc: live +30.* KiB +200 calls' "$TEST_TMP/text" || problem "the text lacks a command"
 rm -rf "${OUT:?}"/*
 MEMTRACK_VULKAN_HOST=off MEMTRACK_VULKAN_MEMORY_REPORT=off tracked "$PROGRAMS/host_client"
 check_report host_client 'not vulkan.host.commands' 'vulkan.devices[0].memory_report.status == "switched off"'
