@@ -108,6 +108,26 @@ static bool shadow_take(uintptr_t address, struct mt_live_block *what)
     return true;
 }
 
+static void visit_page(uintptr_t base, const struct leaf *leaf, unsigned page,
+                       void (*visit)(void *, uintptr_t, uint32_t), void *context)
+{
+    enum { WORDS = PAGE / 8 };
+    for (unsigned i = page * WORDS; i < (page + 1) * WORDS; i++) {
+        uint64_t word = LOAD(leaf->words[i]);
+        if (word) visit(context, base + (uintptr_t)i * 16, (uint32_t)(word >> 40));
+    }
+}
+
+void mt_live_each(void (*visit)(void *context, uintptr_t address, uint32_t stack), void *context)
+{
+    for (unsigned i = 0; leaves && i < LEAF_COUNT; i++) {
+        const struct leaf *leaf = LOAD(leaves[i]);
+        if (!leaf) continue;
+        for (unsigned page = 0; page < LEAF_PAGES; page++)
+            if (LOAD(leaf->is_touched[page])) visit_page((uintptr_t)i << LEAF_BITS, leaf, page, visit, context);
+    }
+}
+
 static void shadow_clear(void)
 {
     for (unsigned i = 0; i < LEAF_COUNT; i++) {

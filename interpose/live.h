@@ -44,6 +44,8 @@ static inline bool mt_live_may_hold(const void *block)
 void mt_live_start(struct mt_core *core, enum mt_stacks_mode mode);
 /* False when there was no memory for it. */
 bool mt_live_put(struct mt_core *core, const void *block, const struct mt_live_block *what);
+/* Every block of the shadow (mode all) in the order of addresses; for a process that stands still. */
+void mt_live_each(void (*visit)(void *context, uintptr_t address, uint32_t stack), void *context);
 /* Takes a block out; false when it is not there. */
 bool mt_live_take(struct mt_core *core, const void *block, struct mt_live_block *what);
 

@@ -8,6 +8,7 @@
 
 #include "count.h"
 #include "export.h"
+#include "leaks.h"
 #include "mappings.h"
 #include "next.h"
 #include "pooled.h"
@@ -191,12 +192,14 @@ MT_EXPORT int execle(const char *path, const char *first, ...)
 static void at_exit(int status, void *unused)
 {
     (void)unused;
+    mt_leaks_at_exit();
     mt_core_mark_exit(&mt_core, status);
 }
 
 static void leave(void *_Atomic *slot, const char *name, int status)
 {
     void (*real)(int) = (void (*)(int))(uintptr_t)mt_next_find_once(slot, name);
+    mt_leaks_at_exit();
     mt_core_mark_exit(&mt_core, status);
     if (real) real(status);
     for (;;) syscall(SYS_exit_group, status);

@@ -4,6 +4,7 @@
  */
 #include "record.h"
 
+#include "own_memory.h"
 #include "pooled.h"
 #include "thread.h"
 #include "trace.h"
@@ -12,10 +13,17 @@
 
 _Atomic bool mt_record_is_on;
 
+/* The pools' link to the next free block would pass for the program's pointer to it once that is handed out. */
+static inline void unlink_for_scan(void *block)
+{
+    if (__builtin_expect(mt_own_memory_kept(), 0)) *(void **)block = NULL;
+}
+
 void *mt_record_malloc(size_t bytes, const void *caller)
 {
     void *block = mt_pools_allocate(bytes, caller);
     if (__builtin_expect(block != NULL, 1)) {
+        unlink_for_scan(block);
         mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
         return block;
     }
@@ -28,14 +36,16 @@ void *mt_record_operator(unsigned index, size_t bytes, uintptr_t second, const v
 {
     void *block = mt_pools_allocate(bytes, caller);
     if (__builtin_expect(!block, 0)) return mt_cxx_new_failed(index, bytes, second, caller);
+    unlink_for_scan(block);
     mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
     return block;
 }
 
 void *mt_record_block(void *block, size_t bytes)
 {
-    if (block)
-        mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
+    if (!block) return NULL;
+    unlink_for_scan(block);
+    mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
     return block;
 }
 

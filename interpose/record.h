@@ -31,7 +31,8 @@ void *mt_cxx_new_failed(unsigned index, size_t bytes, uintptr_t second, const vo
 void mt_record_free(void *block) __attribute__((noinline));
 /* NULL when there is no memory; the caller counts that. The block is the pools', bytes not 0. */
 void *mt_record_reallocate(void *block, size_t bytes) __attribute__((noinline));
-/* Records a block that the pools have just handed out by another way; returns it. NULL is allowed. */
+/* Records a block without content that the pools have just handed out by another way; returns it. NULL is allowed.
+ */
 void *mt_record_block(void *block, size_t bytes) __attribute__((noinline));
 
 #endif

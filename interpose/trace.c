@@ -19,7 +19,8 @@
 struct trace_thread {
     struct mt_walker *walker;
     uint64_t random_state;
-    const void *last_block; /* the newest recorded block, and the thread's allocations when it was made */
+    uintptr_t last_block; /* the newest recorded block, inverted: no pointer to it; and the thread's allocations
+                             when it was made */
     uint64_t last_count;
     char name[28];       /* that walker->thread stands for */
     uint32_t name_epoch; /* the core's epoch + 1 that it was given its number in */
@@ -111,7 +112,7 @@ static void name_thread(struct trace_thread *thread, const struct mt_shard *shar
 static void remember_last(struct trace_thread *thread, const struct mt_shard *shard, const void *block)
 {
     if (!shard) return;
-    thread->last_block = block;
+    thread->last_block = ~(uintptr_t)block;
     thread->last_count = LOAD(shard->allocation_count);
 }
 
@@ -336,7 +337,7 @@ static void settle(struct mt_shard *shard, const void *block, struct mt_live_blo
     uint64_t lived_ns = lived_since(what), frames = frames_lived(what, lived_ns);
     struct mt_stack_end end = {.lifetime_ms = lived_ns / 1000000,
                                .is_same_frame = !frames && LOAD(mt_core.segment->frames.count),
-                               .is_temporary = shard && thread->last_block == block &&
+                               .is_temporary = shard && thread->last_block == ~(uintptr_t)block &&
                                                thread->last_count == LOAD(shard->allocation_count)};
     mt_stack_note_peak(&mt_core, shard);
     count_end(what, usable_bytes, &end);

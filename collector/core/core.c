@@ -46,6 +46,7 @@ static void read_options(struct mt_core *core)
 {
     bool told = getenv("MEMTRACK_SESSION") != NULL;
     mt_options_read(&core->options, environ, told ? NULL : complain);
+    atomic_store_explicit(&mt_own_memory_is_kept, core->options.number[MT_OPT_LEAKS] != 0, memory_order_relaxed);
 }
 
 static void choose_directory(struct mt_core *core)

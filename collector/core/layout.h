@@ -373,7 +373,7 @@ enum mt_arena_site_state {
 
 /* A call site whose blocks come from arenas, or did. Row 0 is not used. */
 struct mt_arena_site {
-    _Atomic uint32_t state;        /* enum mt_arena_site_state; release after the rest */
+    _Atomic uint32_t state;                     /* enum mt_arena_site_state; release after the rest */
     uint32_t origin;                            /* of its blocks */
     uint64_t address;                           /* the return address */
     _Atomic uint64_t pinned_bytes;              /* unused in chunks that its blocks hold */
@@ -397,8 +397,8 @@ struct mt_object {
     _Alignas(64) _Atomic uint32_t seq;
     uint16_t kind;   /* 0 = free slot */
     uint16_t thread; /* that made it: row of thread_names + 1; 0 = not known */
-    uint32_t owner; /* object id of what it belongs to, 0 = none */
-    uint32_t link;  /* object id, meaning by kind (what it is bound to) */
+    uint32_t owner;  /* object id of what it belongs to, 0 = none */
+    uint32_t link;   /* object id, meaning by kind (what it is bound to) */
     uint64_t handle;
     uint64_t size_bytes;
     uint64_t offset;
@@ -428,8 +428,8 @@ enum {
     MT_STACK_DEPTH_MAX = 256,
     MT_STACK_BUCKETS = 131072,       /* of mode all */
     MT_STACK_BUCKETS_SAMPLED = 8192, /* the part of them that mode sampled uses */
-    MT_STACK_CHUNK = 64,     /* stacks in one chunk */
-    MT_STACK_CHUNKS = 32768, /* chunks in one segment: 2 Mi stacks */
+    MT_STACK_CHUNK = 64,             /* stacks in one chunk */
+    MT_STACK_CHUNKS = 32768,         /* chunks in one segment: 2 Mi stacks */
     MT_MODULE_MAX = 1024,
     MT_LIFETIME_BUCKETS = 32,
     MT_THREAD_NAMES = 256,
@@ -503,9 +503,9 @@ struct mt_module {
     _Atomic uint32_t state; /* 1 = complete; release */
     uint32_t first_generation;
     _Atomic uint32_t end_generation; /* 0 = in force; else first generation it is no longer valid in */
-    uint32_t first; /* the first row of the same file + 1: itself, or where it was loaded before */
-    uint64_t base;       /* load address: address minus base is the object's own address */
-    uint64_t start, end; /* mapped range */
+    uint32_t first;                  /* the first row of the same file + 1: itself, or where it was loaded before */
+    uint64_t base;                   /* load address: address minus base is the object's own address */
+    uint64_t start, end;             /* mapped range */
     uint32_t build_id_bytes;
     unsigned char build_id[32];
     char path[332];
@@ -539,6 +539,17 @@ enum mt_attribution_dropped {
     MT_LOST_COUNT
 };
 
+/* Live blocks at the end that the program can no longer reach; indirect: through other such blocks alone. */
+struct mt_leak {
+    uint64_t direct_bytes, direct_count, indirect_bytes, indirect_count;
+};
+
+enum mt_leaks_state {
+    MT_LEAKS_NONE = 0, /* not looked for */
+    MT_LEAKS_FAILED = 1,
+    MT_LEAKS_DONE = 2,
+};
+
 struct mt_attribution {
     _Alignas(64) _Atomic uint32_t mode; /* enum mt_stacks_mode */
     _Atomic uint32_t used_stacks;       /* ids 1 .. used_stacks have been handed out */
@@ -550,8 +561,13 @@ struct mt_attribution {
     _Atomic int64_t noted_peak_bytes;         /* the peak that epoch belongs to */
     _Alignas(64) _Atomic uint64_t frames_at;  /* bump pointer into the newest arena of frames */
     _Atomic uint64_t frames_end;
-    _Atomic uint32_t walker_count; /* numbers given to walkers, from 1 on, where every block is recorded */
-    _Atomic uint32_t bucket_pages[MT_STACK_BUCKETS / 1024 / 32];                       /* bits: pages of buckets that have memory behind them */
+    _Atomic uint32_t leaks_state; /* enum mt_leaks_state; release */
+    uint32_t leak_count;
+    uint64_t leaks;                 /* offset of leak_count rows, by the number of the stack; 0 = none */
+    struct mt_leak leaks_reachable; /* what can be reached, in the direct_ fields */
+    _Atomic uint32_t walker_count;  /* numbers given to walkers, from 1 on, where every block is recorded */
+    _Atomic uint32_t
+        bucket_pages[MT_STACK_BUCKETS / 1024 / 32];      /* bits: pages of buckets that have memory behind them */
     struct mt_thread_name thread_names[MT_THREAD_NAMES]; /* the last one is "(other)" */
     _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
     _Atomic uint64_t chunks[MT_STACK_CHUNKS];
@@ -630,11 +646,11 @@ struct mt_segment {
     struct mt_globals globals;
     _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64];  /* 1 = may be claimed */
     _Atomic uint64_t shard_ready_bits[MT_SHARD_MAX / 64]; /* 1 = has memory behind it */
-    _Atomic uint32_t shard_limit;                        /* shards below this have been claimed at least once */
-    _Atomic uint64_t lanes_taken;                        /* 1 = a thread has it */
-    _Atomic uint32_t lane_limit;                         /* lanes below this have been taken at least once */
-    _Atomic uint64_t laneless_call_ns;                   /* device_call_ns of threads without a lane */
-    _Atomic uint64_t event_count;                        /* events ever written; row = (n - 1) % MT_EVENT_MAX */
+    _Atomic uint32_t shard_limit;                         /* shards below this have been claimed at least once */
+    _Atomic uint64_t lanes_taken;                         /* 1 = a thread has it */
+    _Atomic uint32_t lane_limit;                          /* lanes below this have been taken at least once */
+    _Atomic uint64_t laneless_call_ns;                    /* device_call_ns of threads without a lane */
+    _Atomic uint64_t event_count;                         /* events ever written; row = (n - 1) % MT_EVENT_MAX */
     struct mt_tag tags[MT_TAG_MAX];
     struct mt_heap heaps[MT_HEAP_MAX];
     struct mt_pools pools;

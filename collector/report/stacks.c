@@ -31,6 +31,9 @@ static int read_head(struct mt_stacks *stacks, const struct mt_segment_file *fil
     stacks->rate_bytes = head->rate_bytes;
     stacks->peak_epoch = GET(head->peak_epoch);
     stacks->noted_peak_bytes = GET(head->noted_peak_bytes);
+    stacks->leaks_state = GET(head->leaks_state);
+    stacks->leak_count = head->leak_count;
+    stacks->leaks_reachable = head->leaks_reachable;
     for (unsigned i = 0; i < MT_LOST_COUNT; i++) stacks->lost[i] = GET(head->lost[i]);
     memcpy(stacks->thread_names, head->thread_names, sizeof stacks->thread_names);
     for (unsigned i = 0; i < MT_THREAD_NAMES; i++)
@@ -226,6 +229,15 @@ static int read_counters(struct mt_stacks *stacks, const struct mt_segment_file 
     return error;
 }
 
+static int read_leaks(struct mt_stacks *stacks, const struct mt_segment_file *file, uint64_t offset)
+{
+    if (stacks->leaks_state != MT_LEAKS_DONE) return 0;
+    if (stacks->leak_count > MT_STACK_CHUNK * MT_STACK_CHUNKS + 1) return -EINVAL;
+    stacks->leaks = calloc(stacks->leak_count + 1, sizeof *stacks->leaks);
+    if (!stacks->leaks) return -ENOMEM;
+    return read_range(file, offset, stacks->leaks, stacks->leak_count * sizeof *stacks->leaks);
+}
+
 int mt_stacks_take(struct mt_stacks *stacks, const struct mt_segment_file *file, const struct mt_shard *shards,
                    uint32_t shard_count)
 {
@@ -234,11 +246,13 @@ int mt_stacks_take(struct mt_stacks *stacks, const struct mt_segment_file *file,
     if (!head) return -ENOMEM;
     int error = read_head(stacks, file, head);
     uint32_t used = GET(head->used_stacks);
+    uint64_t leaks = head->leaks;
     free(head);
     if (!error) error = read_counters(stacks, file, shards, shard_count);
     if (!error) error = read_modules(stacks, file);
     if (!error && stacks->mode != MT_STACKS_OFF) error = read_stacks(stacks, file, used);
     if (!error && stacks->mode == MT_STACKS_ALL) error = finish_exact(stacks, file, used);
+    if (!error) error = read_leaks(stacks, file, leaks);
     if (error) mt_stacks_free(stacks);
     return error;
 }
@@ -248,6 +262,7 @@ void mt_stacks_free(struct mt_stacks *stacks)
     free(stacks->stacks);
     free(stacks->modules);
     free(stacks->frame_words);
+    free(stacks->leaks);
     memset(stacks, 0, sizeof *stacks);
 }
 

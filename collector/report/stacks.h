@@ -27,6 +27,10 @@ struct mt_stacks {
     uint64_t lifetime_time[MT_LIFETIME_BUCKETS], lifetime_frames[MT_LIFETIME_BUCKETS];
     struct mt_thread_name thread_names[MT_THREAD_NAMES];
     uint64_t *frame_words;
+    uint32_t leaks_state;  /* enum mt_leaks_state */
+    struct mt_leak *leaks; /* by id, leak_count of them; NULL where nothing was looked for */
+    uint32_t leak_count;
+    struct mt_leak leaks_reachable;
 };
 
 /* Copies them; `shards` are those of the snapshot. Returns 0 or -errno; -EINVAL when an offset lies outside the

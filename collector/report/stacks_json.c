@@ -105,6 +105,7 @@ json_t *mt_stacks_json_of_objects(const struct mt_snapshot *snapshot)
 struct row {
     const struct mt_stack_copy *stack;
     int64_t live_bytes, peak_bytes;
+    int64_t lost_bytes; /* where it was looked for what the program can reach */
     bool is_listed;
 };
 
@@ -156,6 +157,22 @@ static int by_temporary(const void *a, const void *b)
     return left < right ? 1 : left > right ? -1 : 0;
 }
 
+static const struct mt_leak *leak_of(const struct mt_stacks *stacks, uint32_t id)
+{
+    return stacks->leaks && id < stacks->leak_count ? &stacks->leaks[id] : NULL;
+}
+
+static int64_t lost_bytes(const struct mt_leak *leak)
+{
+    return leak ? (int64_t)(leak->direct_bytes + leak->indirect_bytes) : 0;
+}
+
+static int by_lost(const void *a, const void *b)
+{
+    int64_t left = ((const struct row *)a)->lost_bytes, right = ((const struct row *)b)->lost_bytes;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
 static struct rows make_rows(const struct mt_snapshot *snapshot)
 {
     const struct mt_stacks *stacks = &snapshot->stacks;
@@ -168,6 +185,7 @@ static struct rows make_rows(const struct mt_snapshot *snapshot)
         rows.row[rows.count++] = (struct row){
             .stack = &stacks->stacks[i],
             .live_bytes = mt_stack_live_bytes(record),
+            .lost_bytes = lost_bytes(leak_of(stacks, stacks->stacks[i].id)),
             .peak_bytes = mt_stack_peak_bytes(stacks, record, snapshot->cpu.peak_bytes),
             .is_listed = bsearch(&stacks->stacks[i].id, ids, id_count, sizeof *ids, mt_compare_u32) != NULL,
         };
@@ -179,7 +197,8 @@ static struct rows make_rows(const struct mt_snapshot *snapshot)
  * the list is written. */
 static void choose(struct rows *rows, size_t limit)
 {
-    int (*const orders[])(const void *, const void *) = {by_temporary, by_count, by_total, by_peak, by_live};
+    int (*const orders[])(const void *, const void *) = {by_temporary, by_count, by_total,
+                                                         by_peak,      by_lost,  by_live};
     for (unsigned k = 0; k < sizeof orders / sizeof *orders; k++) {
         if (rows->count) qsort(rows->row, rows->count, sizeof *rows->row, orders[k]);
         for (size_t i = 0; i < rows->count && i < limit; i++) rows->row[i].is_listed = true;
@@ -223,21 +242,61 @@ static json_t *list_json(const struct mt_snapshot *snapshot, const struct rows *
     return list;
 }
 
-/* What is alive when the process has ended, largest first. */
-static json_t *leaks_json(const struct rows *rows)
+/* ---- leaks ------------------------------------------------------------------------------- */
+
+static json_t *leak_json(const struct row *row, const struct mt_leak *leak)
+{
+    const struct mt_stack *record = &row->stack->record;
+    json_t *part = json_object();
+    mt_json_set_u64(part, "stack", row->stack->id);
+    mt_json_set_i64(part, "live_bytes",
+                    leak ? (int64_t)(leak->direct_bytes + leak->indirect_bytes) : row->live_bytes);
+    mt_json_set_i64(part, "live_count",
+                    leak ? (int64_t)(leak->direct_count + leak->indirect_count)
+                         : llround(mt_stack_live_count(record)));
+    mt_json_set_i64(part, "live_error_bytes", leak ? 0 : mt_stack_error_bytes(record));
+    mt_json_set(part, "indirect_bytes", leak ? json_integer((json_int_t)leak->indirect_bytes) : NULL);
+    mt_json_set(part, "indirect_count", leak ? json_integer((json_int_t)leak->indirect_count) : NULL);
+    return part;
+}
+
+/*
+ * What is alive when the process has ended, largest first; where the program's
+ * memory was looked through, without what it could still reach.
+ */
+static json_t *leaks_json(const struct mt_stacks *stacks, struct rows *rows)
 {
     json_t *list = json_array();
+    if (stacks->leaks && rows->count) qsort(rows->row, rows->count, sizeof *rows->row, by_lost);
     for (size_t i = 0; i < rows->count; i++) {
         const struct row *row = &rows->row[i];
-        if (!row->is_listed || row->live_bytes <= 0) continue;
-        json_t *part = json_object();
-        mt_json_set_u64(part, "stack", row->stack->id);
-        mt_json_set_i64(part, "live_bytes", row->live_bytes);
-        mt_json_set_i64(part, "live_count", llround(mt_stack_live_count(&row->stack->record)));
-        mt_json_set_i64(part, "live_error_bytes", mt_stack_error_bytes(&row->stack->record));
-        json_array_append_new(list, part);
+        const struct mt_leak *leak = leak_of(stacks, row->stack->id);
+        bool is_leak = leak ? leak->direct_count + leak->indirect_count > 0 : row->live_bytes > 0;
+        if (is_leak && row->is_listed) json_array_append_new(list, leak_json(row, leak));
     }
     return list;
+}
+
+/* How the list of leaks was made. */
+static json_t *leak_scan_json(const struct mt_snapshot *snapshot)
+{
+    const struct mt_stacks *stacks = &snapshot->stacks;
+    bool is_done = stacks->leaks_state == MT_LEAKS_DONE;
+    uint64_t bytes = 0, count = 0;
+    for (uint32_t i = 0; is_done && i < stacks->leak_count; i++) {
+        bytes += stacks->leaks[i].direct_bytes + stacks->leaks[i].indirect_bytes;
+        count += stacks->leaks[i].direct_count + stacks->leaks[i].indirect_count;
+    }
+    json_t *part = json_object();
+    mt_json_set(part, "mode", json_string(is_done ? "reachable" : "all"));
+    mt_json_set_bool(part, "failed", stacks->leaks_state == MT_LEAKS_FAILED);
+    mt_json_set(part, "lost_bytes", is_done ? json_integer((json_int_t)bytes) : NULL);
+    mt_json_set(part, "lost_count", is_done ? json_integer((json_int_t)count) : NULL);
+    mt_json_set(part, "reachable_bytes",
+                is_done ? json_integer((json_int_t)stacks->leaks_reachable.direct_bytes) : NULL);
+    mt_json_set(part, "reachable_count",
+                is_done ? json_integer((json_int_t)stacks->leaks_reachable.direct_count) : NULL);
+    return part;
 }
 
 /* ---- the sum ------------------------------------------------------------------------------ */
@@ -459,6 +518,7 @@ void mt_stacks_json_set(json_t *cpu, const struct mt_snapshot *snapshot, bool ha
     mt_json_set(cpu, "stack_summary", summary_json(&snapshot->stacks, &rows));
     mt_json_set(cpu, "stacks", list_json(snapshot, &rows));
     mt_json_set(cpu, "lifetimes", lifetimes_json(snapshot, &rows));
-    mt_json_set(cpu, "leaks", has_ended ? leaks_json(&rows) : json_array());
+    mt_json_set(cpu, "leaks", has_ended ? leaks_json(&snapshot->stacks, &rows) : json_array());
+    mt_json_set(cpu, "leak_scan", leak_scan_json(snapshot));
     free(rows.row);
 }

@@ -84,6 +84,8 @@ static void print_histogram(FILE *out, const json_t *buckets, const char *headin
 static void print_leaks(FILE *out, json_t *printed, const json_t *report, size_t limit)
 {
     const json_t *leaks = mt_json_get(mt_json_get(report, "cpu"), "leaks"), *leak;
+    const json_t *scan = mt_json_get(mt_json_get(report, "cpu"), "leak_scan");
+    bool is_scanned = scan && !strcmp(mt_json_get_text(scan, "mode"), "reachable");
     int64_t bytes = 0, count = 0;
     size_t index;
     char text[MT_HUMAN_BYTES], blocks[MT_HUMAN_BYTES];
@@ -93,8 +95,12 @@ static void print_leaks(FILE *out, json_t *printed, const json_t *report, size_t
         count += mt_json_get_i64(leak, "live_count");
     }
     if (!json_array_size(leaks)) return;
-    fprintf(out, "\nNever freed: %s in %s blocks from %zu stacks\n", mt_human_bytes(text, bytes),
-            mt_human_count(blocks, count), json_array_size(leaks));
+    fprintf(out, "\n%s: %s in %s blocks from %zu stacks", is_scanned ? "No longer reachable" : "Never freed",
+            mt_human_bytes(text, bytes), mt_human_count(blocks, count), json_array_size(leaks));
+    if (is_scanned)
+        fprintf(out, "; %s in use at the end could still be reached",
+                mt_human_bytes(text, mt_json_get_i64(scan, "reachable_bytes")));
+    fputc('\n', out);
     json_array_foreach((json_t *)leaks, index, leak)
     {
         const json_t *stack = index < limit ? mt_report_stack(report, mt_json_get_i64(leak, "stack")) : NULL;

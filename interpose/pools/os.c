@@ -69,6 +69,10 @@ bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes)
     int saved = errno;
     bool is_done = syscall(SYS_mremap, at, old_bytes, new_bytes, 0L, NULL) == (long)at;
     errno = saved;
+    if (is_done && mt_own_memory_kept()) {
+        mt_own_memory_remove(at, old_bytes);
+        mt_own_memory_add(at, new_bytes);
+    }
     return is_done;
 }
 
@@ -77,6 +81,7 @@ bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
     int saved = errno;
     bool is_done = syscall(SYS_mremap, from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)to;
     errno = saved;
+    if (is_done) mt_own_memory_remove(from, old_bytes);
     return is_done;
 }
 
