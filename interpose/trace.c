@@ -116,6 +116,9 @@ static void remember_last(struct trace_thread *thread, const struct mt_shard *sh
     thread->last_count = LOAD(shard->allocation_count);
 }
 
+static void add_slack(struct mt_shard *shard, uint64_t usable_bytes, const struct mt_stack_weight *weight,
+                      int64_t sign);
+
 /* Every block: `own` is the frame of the function that the walk starts in. */
 static void record_all(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
                        const uintptr_t *own, bool notes_peak)
@@ -167,6 +170,7 @@ static void record_sampled(struct mt_shard *shard, const void *block, uint64_t r
         return;
     }
     mt_stack_allocated(&mt_core, what.stack, &what.weight, what.birth_ns);
+    add_slack(shard, usable_bytes, &what.weight, 1);
     remember_last(thread, shard, block);
 }
 
@@ -286,6 +290,21 @@ static struct mt_shard_attribution *counters_of(struct mt_shard *shard)
     return offset ? (struct mt_shard_attribution *)(void *)((char *)mt_core.segment + offset) : NULL;
 }
 
+/* What the allocator gave beyond what was asked for: added when a sampled block comes, taken away when it goes. */
+static void add_slack(struct mt_shard *shard, uint64_t usable_bytes, const struct mt_stack_weight *weight,
+                      int64_t sign)
+{
+    unsigned class = mt_class_of(usable_bytes);
+    if (class >= MT_POOL_CLASSES || weight->count <= 0) return;
+    struct mt_shard_attribution *counters = counters_of(shard ? shard : &mt_core.segment->shards[0]);
+    if (!counters) return;
+    int64_t slack = weight->live_bytes - (int64_t)weight->total_bytes;
+    double blocks = (double)weight->count / MT_SCALE, one = (double)slack / blocks;
+    int64_t variance = (int64_t)((blocks * blocks - blocks) * one * one);
+    atomic_fetch_add_explicit(&counters->live_slack_bytes[class], sign * slack, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counters->live_slack_variance, sign * variance, memory_order_relaxed);
+}
+
 /* Threads without a shard of their own share shard 0. */
 static void add_lifetime(struct mt_shard *shard, uint64_t lived_ns, uint64_t frames, uint64_t count)
 {
@@ -342,6 +361,7 @@ static void settle(struct mt_shard *shard, const void *block, struct mt_live_blo
     mt_stack_note_peak(&mt_core, shard);
     count_end(what, usable_bytes, &end);
     add_lifetime(shard, lived_ns, frames, (uint64_t)what->weight.count);
+    if (!what->is_exact) add_slack(shard, usable_bytes, &what->weight, -1);
     mt_learn_died(what, shard, frames);
 }
 

@@ -116,7 +116,7 @@ struct mt_shard {
     _Atomic uint64_t failed_count;
     _Atomic uint64_t foreign_free_count;
     _Atomic uint64_t flush_count;
-    _Atomic uint64_t requested_freed_bytes; /* pools only: requested bytes of freed blocks */
+    _Atomic uint64_t reserved;
     _Atomic uint64_t asked_bytes;           /* size of the call in progress, in case it fails */
     _Atomic uint64_t attribution;           /* offset of its struct mt_shard_attribution; 0 = none */
     _Atomic uint64_t origins;               /* offset of its newest struct mt_origin_counts; 0 = none; release */
@@ -522,6 +522,12 @@ struct mt_modules {
 struct mt_shard_attribution {
     _Atomic uint64_t lifetime_time[MT_LIFETIME_BUCKETS];   /* in 1/MT_SCALE; bucket b: below 4 ms << b */
     _Atomic uint64_t lifetime_frames[MT_LIFETIME_BUCKETS]; /* in 1/MT_SCALE; 0, 1, 2-3, 4-7 ... frames */
+    /*
+     * Estimates from sampled blocks: usable minus requested bytes of the live blocks, by size class, allocated
+     * minus freed by this thread; and the variance of their sum in bytes squared.
+     */
+    _Atomic int64_t live_slack_bytes[MT_POOL_CLASSES];
+    _Atomic int64_t live_slack_variance;
 };
 
 /* A thread name that stacks are told apart by. */

@@ -40,7 +40,11 @@ static void add_counts(struct mt_origins_copy *origins, struct mt_shard *shard,
         sum->free_count += frees;
         sum->requested_bytes += GET(cell->requested_bytes);
         sum->live_bytes += (int64_t)(allocations - frees) * (int64_t)mt_class_bytes(class);
-        origins->class_requested_bytes[class] += GET(cell->requested_bytes);
+        if (!counts->site) {
+            origins->slab_classes[class].allocation_count += allocations;
+            origins->slab_classes[class].free_count += frees;
+            origins->slab_classes[class].requested_bytes += GET(cell->requested_bytes);
+        }
         add_to(&shard->classes[class].allocation_count, allocations);
         add_to(&shard->classes[class].free_count, frees);
     }
@@ -49,7 +53,7 @@ static void add_counts(struct mt_origins_copy *origins, struct mt_shard *shard,
 static int read_shard(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shard)
 {
     uint64_t offset = GET(shard->origins);
-    for (unsigned n = 0; offset && n < MT_ORIGIN_MAX; n++) { /* a damaged file may have a ring */
+    for (unsigned n = 0; offset && n < 2 * MT_ORIGIN_MAX; n++) { /* a damaged file may have a ring */
         struct mt_origin_counts counts;
         if (offset < sizeof(struct mt_segment) || offset % 64 || offset > file->file_bytes ||
             file->file_bytes - offset < sizeof counts)

@@ -9,12 +9,16 @@
 #include "origin.h"
 #include "segment_file.h"
 
+struct mt_class_sum {
+    uint64_t allocation_count, free_count, requested_bytes; /* cumulative */
+};
+
 struct mt_origins_copy {
     size_t count; /* origins 0 .. count - 1; 0 = nothing was counted by origin */
     struct mt_origin *rows;
     struct mt_origin_sum *sums;
     char (*scopes)[MT_SCOPE_BYTES];
-    uint64_t class_requested_bytes[MT_POOL_CLASSES];             /* cumulative */
+    struct mt_class_sum slab_classes[MT_POOL_CLASSES];           /* blocks that lie in slabs */
     uint64_t large_requested_bytes, large_requested_freed_bytes; /* TLSF blocks and mappings */
     uint64_t large_allocation_count, large_free_count;
     int64_t large_live_bytes;

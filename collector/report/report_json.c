@@ -8,6 +8,7 @@
 #include "arena_json.h"
 #include "frames_json.h"
 #include "json_build.h"
+#include "pools_json.h"
 #include "stacks_json.h"
 #include "tags.h"
 
@@ -319,84 +320,6 @@ static json_t *mappings_json(const struct mt_globals *globals)
     return part;
 }
 
-static json_t *pool_classes_json(const struct mt_pools *pools)
-{
-    json_t *rows = json_array();
-    for (unsigned i = 0; i < MT_POOL_CLASSES; i++) {
-        const struct mt_pool_class *class = &pools->classes[i];
-        if (!MT_GET(class->slab_count)) continue;
-        json_t *row = json_object();
-        mt_json_set_u64(row, "max_bytes", mt_class_bytes(i));
-        mt_json_set_u64(row, "slab_count", MT_GET(class->slab_count));
-        mt_json_set_u64(row, "reserved_bytes", MT_GET(class->reserved_bytes));
-        json_array_append_new(rows, row);
-    }
-    return rows;
-}
-
-static json_t *slab_json(const struct mt_pools *pools)
-{
-    json_t *part = json_object();
-    uint64_t used = MT_GET(pools->slab_used_bytes);
-    uint64_t arenas = MT_GET(pools->arena_chunk_count) * MT_ARENA_CHUNK_BYTES;
-    mt_json_set_u64(part, "reserved_bytes", MT_GET(pools->slab_reserved_bytes));
-    mt_json_set_u64(part, "used_bytes", used > arenas ? used - arenas : 0);
-    mt_json_set_u64(part, "dirty_bytes", MT_GET(pools->slab_dirty_bytes));
-    mt_json_set_u64(part, "purged_bytes", MT_GET(pools->slab_purged_bytes));
-    mt_json_set_u64(part, "purge_count", MT_GET(pools->slab_purge_count));
-    mt_json_set_u64(part, "remote_free_count", MT_GET(pools->remote_free_count));
-    mt_json_set_u64(part, "remote_batch_count", MT_GET(pools->remote_batch_count));
-    mt_json_set_u64(part, "heap_count", MT_GET(pools->heap_count));
-    mt_json_set_u64(part, "absorbed_heap_count", MT_GET(pools->absorbed_heap_count));
-    mt_json_set(part, "classes", pool_classes_json(pools));
-    return part;
-}
-
-static json_t *tlsf_json(const struct mt_pools *pools)
-{
-    json_t *part = json_object();
-    mt_json_set_u64(part, "reserved_bytes", MT_GET(pools->tlsf_reserved_bytes));
-    mt_json_set_u64(part, "used_bytes", MT_GET(pools->tlsf_used_bytes));
-    mt_json_set_u64(part, "dirty_bytes", MT_GET(pools->tlsf_dirty_bytes));
-    mt_json_set_u64(part, "chunk_count", MT_GET(pools->tlsf_chunk_count));
-    mt_json_set_u64(part, "used_count", MT_GET(pools->tlsf_used_count));
-    mt_json_set_u64(part, "free_count", MT_GET(pools->tlsf_free_count));
-    mt_json_set_u64(part, "largest_free_bytes", MT_GET(pools->tlsf_largest_free_bytes));
-    mt_json_set_u64(part, "allocation_count", MT_GET(pools->tlsf_allocation_count));
-    mt_json_set_u64(part, "resize_count", MT_GET(pools->tlsf_resize_count));
-    mt_json_set_u64(part, "purged_bytes", MT_GET(pools->tlsf_purged_bytes));
-    mt_json_set_u64(part, "purge_count", MT_GET(pools->tlsf_purge_count));
-    return part;
-}
-
-static json_t *huge_json(const struct mt_pools *pools)
-{
-    json_t *part = json_object();
-    mt_json_set_u64(part, "current_bytes", MT_GET(pools->huge_bytes));
-    mt_json_set_u64(part, "current_count", MT_GET(pools->huge_count));
-    mt_json_set_u64(part, "allocation_count", MT_GET(pools->huge_allocation_count));
-    mt_json_set_u64(part, "remap_count", MT_GET(pools->huge_remap_count));
-    return part;
-}
-
-/* Parts of pools that serve nothing are empty. */
-static json_t *pools_json(const struct mt_snapshot *snapshot)
-{
-    const struct mt_pools *pools = &snapshot->segment->pools;
-    const char *next = snapshot->segment->process.next_allocator;
-    bool on = MT_GET(pools->is_on) == 1;
-    char reason[400];
-    snprintf(reason, sizeof reason, "requests are counted and passed to %s", *next ? next : "the next allocator");
-    json_t *part = json_object();
-    mt_json_set_text(part, "mode", on ? "on" : "off");
-    mt_json_set_text(part, "reason", pools->reason[0] ? pools->reason : reason);
-    mt_json_set(part, "slab", on ? slab_json(pools) : json_object());
-    mt_json_set(part, "tlsf", on ? tlsf_json(pools) : json_object());
-    mt_json_set(part, "huge", on ? huge_json(pools) : json_object());
-    mt_json_set(part, "arena", on ? mt_arena_json(snapshot) : json_object());
-    return part;
-}
-
 void mt_seen_peak_look(struct mt_seen_peak *peak, const struct mt_snapshot *snapshot)
 {
     int64_t current = (int64_t)snapshot->segment->globals.inherited_bytes + snapshot->cpu.live_bytes;
@@ -428,7 +351,7 @@ static void set_counts(json_t *part, const struct mt_snapshot *snapshot, const s
     uint64_t raised = (uint64_t)(peak.bytes - sum->peak_bytes);
     if (error) error = error > raised + globals->batch_bytes ? error - raised : globals->batch_bytes;
     mt_json_set_i64(part, "current_bytes", current);
-    mt_json_set(part, "current_requested_bytes", NULL);
+    mt_json_set(part, "current_requested_bytes", mt_pools_requested_json(snapshot));
     mt_json_set_i64(part, "current_count", (int64_t)globals->inherited_count + net);
     mt_json_set_i64(part, "peak_bytes", peak.bytes);
     mt_json_set_u64(part, "peak_error_bytes", error);
@@ -476,7 +399,7 @@ static json_t *cpu_json(const struct mt_snapshot *snapshot, const struct mt_repo
                 threads_json(snapshot, context->end.state == MT_EXIT_RUNNING && !context->in_container));
     mt_stacks_json_set(part, snapshot, context->end.state != MT_EXIT_RUNNING);
     mt_json_set(part, "leak_suspects", mt_suspects_json(context->suspects));
-    mt_json_set(part, "pools", pools_json(snapshot));
+    mt_json_set(part, "pools", mt_pools_json(snapshot));
     return part;
 }
 

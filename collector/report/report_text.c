@@ -8,6 +8,7 @@
 #include "arena_json.h"
 #include "human.h"
 #include "json_build.h"
+#include "pools_json.h"
 #include "stack_names.h"
 #include "stacks_text.h"
 #include "summary_text.h"
@@ -242,6 +243,7 @@ static void print_pools(const struct text *text, const json_t *pools)
             bytes_of(tlsf, "largest_free_bytes"));
     fprintf(text->out, "    huge   %11s used in %s blocks\n", bytes_of(huge, "current_bytes"),
             count_of(huge, "current_count"));
+    mt_pools_text(text->out, pools, text->rows);
     mt_arena_text(text->out, mt_json_get(pools, "arena"), text->rows);
 }
 

@@ -212,6 +212,8 @@ static void add_counters(struct mt_stacks *stacks, const struct mt_shard_attribu
         stacks->lifetime_time[i] += GET(part->lifetime_time[i]);
         stacks->lifetime_frames[i] += GET(part->lifetime_frames[i]);
     }
+    for (unsigned i = 0; i < MT_POOL_CLASSES; i++) stacks->live_slack_bytes[i] += GET(part->live_slack_bytes[i]);
+    stacks->live_slack_variance += GET(part->live_slack_variance);
 }
 
 static int read_counters(struct mt_stacks *stacks, const struct mt_segment_file *file,

@@ -25,6 +25,7 @@ struct mt_stacks {
     struct mt_module *modules;
     size_t module_count;
     uint64_t lifetime_time[MT_LIFETIME_BUCKETS], lifetime_frames[MT_LIFETIME_BUCKETS];
+    int64_t live_slack_bytes[MT_POOL_CLASSES], live_slack_variance; /* estimates; see mt_shard_attribution */
     struct mt_thread_name thread_names[MT_THREAD_NAMES];
     uint64_t *frame_words;
     uint32_t leaks_state;  /* enum mt_leaks_state */

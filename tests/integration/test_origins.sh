@@ -23,4 +23,17 @@ for flags in "-O2" "-O2 -flto" "-O0"; do
     expect "exit status" "$tracked_status" 0
     "$PYTHON" "$LIB/origins.py" "$OUT" "$TEST_TMP/truth" || problem "the report differs from the truth ($flags)"
 done
+
+# What the pools give beyond what is asked for: exact for large blocks, estimated within its stated error for small ones.
+gcc -O1 -w -fno-builtin "$sources/slack.c" -o "$TEST_TMP/slack" || problem "cannot build slack"
+rm -f "$OUT"/*
+RUN_OPTIONS=(--stacks=sampled --stack-rate=64K)
+tracked "$TEST_TMP/slack"
+read -r slabs large requested < <(others_lines "$TEST_TMP/tracked.err")
+check_report slack "abs(cpu.pools.fragmentation.slab_internal_bytes - $slabs) <= 2.5 * cpu.pools.fragmentation.slab_internal_error_bytes" \
+    "0 < cpu.pools.fragmentation.slab_internal_error_bytes < $slabs / 4" \
+    "cpu.pools.fragmentation.large_internal_bytes == $large" \
+    "abs(cpu.current_requested_bytes - $requested) <= 2.5 * cpu.pools.fragmentation.slab_internal_error_bytes + 8192" \
+    "sum(c.internal_bytes for c in cpu.pools.slab.classes) == cpu.pools.fragmentation.slab_internal_bytes" \
+    "sum(c.used_bytes for c in cpu.pools.slab.classes) + sum(c.external_bytes for c in cpu.pools.slab.classes) == sum(c.reserved_bytes for c in cpu.pools.slab.classes)"
 verdict
