@@ -7,7 +7,7 @@
 #include "layer.h"
 
 /* Live at one time in one process; beyond it vkCreateInstance and vkCreateDevice fail. */
-enum { TABLE_SLOTS = 1024 };
+enum { TABLE_SLOTS = 16384 };
 
 struct table {
     _Atomic uint32_t limit; /* slots below this have been used */

@@ -8,7 +8,17 @@
 
 #include <unistd.h>
 
-enum { MEMORIES = 48, RESOURCES = 96, STEPS = 20000, COMPARE_EVERY = 500, HANDLE_VALUES = 400, SEEDS = 8 };
+enum {
+    MEMORIES = 48,
+    RESOURCES = 96,
+    SESSIONS = 24,
+    PLACES = 4,
+    ACCELS = 24,
+    STEPS = 20000,
+    COMPARE_EVERY = 500,
+    HANDLE_VALUES = 400,
+    SEEDS = 8
+};
 
 struct model_memory {
     uint64_t handle, bytes;
@@ -22,6 +32,20 @@ struct model_resource {
     int memory; /* index, -1 = none */
     bool is_bound, lost_memory;
 };
+struct model_place {
+    int memory; /* index, -1 = freed since */
+    uint64_t offset, bytes;
+};
+struct model_session {
+    uint64_t handle;
+    unsigned count;
+    struct model_place places[PLACES];
+};
+struct model_accel { /* of the older kind, which is bound to memory */
+    uint64_t handle;
+    bool is_bound;
+    struct model_place place;
+};
 struct model_row {
     int64_t current, count, peak;
     uint64_t total, failed;
@@ -29,6 +53,8 @@ struct model_row {
 
 static struct model_memory memories[MEMORIES];
 static struct model_resource resources[RESOURCES];
+static struct model_session sessions[SESSIONS];
+static struct model_accel accels[ACCELS];
 static struct model_row heaps[FAKE_HEAPS], types[FAKE_TYPES], imports;
 static const uint32_t heap_of[FAKE_TYPES] = {0, 1, 0};
 static uint64_t state;
@@ -47,8 +73,12 @@ static bool is_live(uint64_t handle, int kind)
 {
     for (unsigned i = 0; kind == 0 && i < MEMORIES; i++)
         if (memories[i].handle == handle) return true;
-    for (unsigned i = 0; kind && i < RESOURCES; i++)
+    for (unsigned i = 0; (kind == 1 || kind == 2) && i < RESOURCES; i++)
         if (resources[i].handle == handle && resources[i].is_image == (kind == 2)) return true;
+    for (unsigned i = 0; kind == 3 && i < SESSIONS; i++)
+        if (sessions[i].handle == handle) return true;
+    for (unsigned i = 0; kind == 4 && i < ACCELS; i++)
+        if (accels[i].handle == handle) return true;
     return false;
 }
 
@@ -111,6 +141,11 @@ static void drop_memory(struct model_memory *at)
         resources[i].memory = -1;
         resources[i].lost_memory = true;
     }
+    for (unsigned i = 0; i < SESSIONS; i++)
+        for (unsigned k = 0; k < sessions[i].count; k++)
+            if (sessions[i].places[k].memory == at - memories) sessions[i].places[k].memory = -1;
+    for (unsigned i = 0; i < ACCELS; i++)
+        if (accels[i].is_bound && accels[i].place.memory == at - memories) accels[i].place.memory = -1;
     if (at->is_import)
         take(&imports, at->bytes);
     else {
@@ -193,11 +228,62 @@ static void bind_resource(struct model_resource *at)
     fake.fail = VK_SUCCESS;
 }
 
+static void step_session(struct model_session *at)
+{
+    VkVideoSessionCreateInfoKHR info = {.sType = VK_STRUCTURE_TYPE_VIDEO_SESSION_CREATE_INFO_KHR};
+    VkVideoSessionKHR made;
+    int memory = (int)below(MEMORIES);
+    if (!at->handle) {
+        choose_next_handle(3);
+        ck_assert_int_eq(DEVICE_COMMAND(device, CreateVideoSessionKHR)(device, &info, NULL, &made), VK_SUCCESS);
+        at->handle = (uint64_t)made;
+    } else if (!below(3)) {
+        DEVICE_COMMAND(device, DestroyVideoSessionKHR)(device, (VkVideoSessionKHR)at->handle, NULL);
+        *at = (struct model_session){0};
+    } else if (at->count < PLACES && memories[memory].handle) {
+        struct model_place place = {memory, below(1000), 1 + below(5000)};
+        VkBindVideoSessionMemoryInfoKHR bind = {.memoryBindIndex = at->count,
+                                                .memory = (VkDeviceMemory)memories[memory].handle,
+                                                .memoryOffset = place.offset,
+                                                .memorySize = place.bytes};
+        fake.fail = below(10) ? VK_SUCCESS : VK_ERROR_OUT_OF_DEVICE_MEMORY;
+        DEVICE_COMMAND(device, BindVideoSessionMemoryKHR)(device, (VkVideoSessionKHR)at->handle, 1, &bind);
+        if (!fake.fail) at->places[at->count++] = place;
+        fake.fail = VK_SUCCESS;
+    }
+}
+
+static void step_accel(struct model_accel *at)
+{
+    VkAccelerationStructureCreateInfoNV info = {.compactedSize = 1};
+    VkAccelerationStructureNV made;
+    int memory = (int)below(MEMORIES);
+    if (!at->handle) {
+        choose_next_handle(4);
+        ck_assert_int_eq(DEVICE_COMMAND(device, CreateAccelerationStructureNV)(device, &info, NULL, &made),
+                         VK_SUCCESS);
+        at->handle = (uint64_t)made;
+    } else if (at->is_bound) {
+        DEVICE_COMMAND(device, DestroyAccelerationStructureNV)(device, (VkAccelerationStructureNV)at->handle, NULL);
+        *at = (struct model_accel){0};
+    } else if (memories[memory].handle) {
+        at->is_bound = true;
+        at->place = (struct model_place){memory, below(1000), 0};
+        VkBindAccelerationStructureMemoryInfoNV bind = {
+            .accelerationStructure = (VkAccelerationStructureNV)at->handle,
+            .memory = (VkDeviceMemory)memories[memory].handle,
+            .memoryOffset = at->place.offset};
+        DEVICE_COMMAND(device, BindAccelerationStructureMemoryNV)(device, 1, &bind);
+    }
+}
+
 static void step(void)
 {
     struct model_memory *memory = &memories[below(MEMORIES)];
     struct model_resource *resource = &resources[below(RESOURCES)];
-    switch (below(10)) {
+    switch (below(12)) {
+    case 10: step_session(&sessions[below(SESSIONS)]); break;
+    case 11: step_accel(&accels[below(ACCELS)]); break;
     case 0:
     case 1:
         if (memory->handle)
@@ -243,6 +329,10 @@ static unsigned compare_memory(const struct model_memory *memory)
     uint64_t bound = 0;
     for (unsigned i = 0; i < RESOURCES; i++)
         bound += resources[i].handle && resources[i].memory == memory - memories;
+    for (unsigned i = 0; i < SESSIONS; i++)
+        for (unsigned k = 0; k < sessions[i].count; k++) bound += sessions[i].places[k].memory == memory - memories;
+    for (unsigned i = 0; i < ACCELS; i++)
+        bound += accels[i].is_bound && accels[i].place.memory == memory - memories;
     ck_assert_ptr_nonnull(record);
     ck_assert_uint_eq(record->size_bytes, memory->bytes);
     ck_assert_uint_eq(record->attr[MT_VK_MEMORY_TYPE], memory->type);
@@ -275,9 +365,62 @@ static unsigned compare_resource(const struct model_resource *resource)
     return 1;
 }
 
+static void compare_place(const struct mt_object *record, const struct model_place *place)
+{
+    const struct mt_object *memory = view_at(segment, record->link);
+    bool is_freed = record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_MEMORY_FREED;
+    ck_assert_uint_eq(record->offset, place->offset);
+    ck_assert_int_eq(is_freed, place->memory < 0);
+    if (place->memory < 0)
+        ck_assert_ptr_null(memory);
+    else
+        ck_assert_uint_eq(memory->handle, memories[place->memory].handle);
+}
+
+/* Returns how many places it has. */
+static unsigned compare_session(const struct model_session *session)
+{
+    uint64_t bytes = 0;
+    if (!session->handle) return 0;
+    const struct mt_object *record = view_handle(segment, MT_VK_VIDEO_SESSION, session->handle), *binding;
+    ck_assert_ptr_nonnull(record);
+    for (unsigned n = 0; (binding = view_nth(segment, MT_VK_VIDEO_MEMORY, n)); n++) {
+        if (binding->handle != session->handle) continue;
+        const struct model_place *place = &session->places[binding->attr[MT_VK_VIDEO_BIND_INDEX]];
+        ck_assert_uint_eq(binding->size_bytes, place->bytes);
+        compare_place(binding, place);
+    }
+    for (unsigned k = 0; k < session->count; k++) bytes += session->places[k].bytes;
+    ck_assert_uint_eq(record->size_bytes, bytes);
+    ck_assert_uint_eq(record->attr[MT_VK_VIDEO_BINDINGS], session->count);
+    return session->count;
+}
+
+static unsigned compare_accel(const struct model_accel *accel)
+{
+    if (!accel->handle) return 0;
+    const struct mt_object *record = view_handle(segment, MT_VK_ACCEL, accel->handle);
+    ck_assert_ptr_nonnull(record);
+    ck_assert_uint_eq(record->size_bytes, fake.required_bytes);
+    if (accel->is_bound) compare_place(record, &accel->place);
+    return 1;
+}
+
+static void compare_others(void)
+{
+    unsigned places = 0, live_sessions = 0, live_accels = 0;
+    for (unsigned i = 0; i < SESSIONS; i++) places += compare_session(&sessions[i]);
+    for (unsigned i = 0; i < SESSIONS; i++) live_sessions += sessions[i].handle != 0;
+    for (unsigned i = 0; i < ACCELS; i++) live_accels += compare_accel(&accels[i]);
+    ck_assert_uint_eq(view_count(segment, MT_VK_VIDEO_MEMORY), places);
+    ck_assert_uint_eq(view_count(segment, MT_VK_VIDEO_SESSION), live_sessions);
+    ck_assert_uint_eq(view_count(segment, MT_VK_ACCEL), live_accels);
+}
+
 static void compare(void)
 {
     unsigned live_memories = 0, live_resources = 0;
+    compare_others();
     for (unsigned i = 0; i < FAKE_HEAPS; i++) compare_row(MT_HEAP_DEVICE_HEAP, i, &heaps[i]);
     for (unsigned i = 0; i < FAKE_TYPES; i++) compare_row(MT_HEAP_DEVICE_TYPE, i, &types[i]);
     compare_row(MT_HEAP_DEVICE_IMPORT, 0, &imports);
