@@ -1,8 +1,10 @@
 #!/bin/bash
 # Every export is opened by a reader that is not ours, and says what the report says.
 # timeout: 240
+NODE_DIRECTORY=${TEST_NODE_DIRECTORY:-${XDG_CACHE_HOME:-${HOME-}/.cache}/memtrack/node} # of the real home
 . "$(dirname "$0")/lib/common.sh"
 need gcc
+export NODE_PATH=$NODE_DIRECTORY/node_modules
 sources=$TEST_SOURCE/tests/fixtures/attribution
 readers=$TEST_SOURCE/tests/readers
 for plugin in first second; do
@@ -59,7 +61,7 @@ else
 fi
 
 # speedscope's own importers read its format, folded stacks, pprof and the trace.
-if command -v node >/dev/null && [ -d "$readers/node_modules/speedscope" ]; then
+if command -v node >/dev/null && [ -d "$NODE_PATH/speedscope" ]; then
     node "$readers/speedscope.js" "$TEST_TMP"/host.{speedscope,folded,pprof} >"$TEST_TMP/speed" || problem "speedscope"
     "$PYTHON" - "$TEST_TMP/speed" "$live" "$peak" "$total" "$calls" <<'P' && echo "ok speedscope" || problem "speedscope's totals"
 import json, sys
@@ -82,7 +84,7 @@ assert (sums["inuse_space/bytes"], sums["alloc_space/bytes"], sums["peak_space/b
 assert "second_plugin_allocates" in seen["names"] and any(f.endswith("/host") for f in seen["files"]), seen
 P
 else
-    echo "skip speedscope: node or tests/readers/node_modules is missing (scripts/install-deps test, with npm and a network)"
+    echo "skip speedscope: node or $NODE_PATH/speedscope is missing (scripts/install-deps test, with npm and a network)"
 fi
 if command -v protoc >/dev/null; then
     zcat "$TEST_TMP/host.pprof" | protoc --decode_raw >"$TEST_TMP/raw" && grep -q '"first_plugin_allocates"' "$TEST_TMP/raw" || problem "protoc"
@@ -100,7 +102,7 @@ if command -v vkcube >/dev/null && command -v Xvfb >/dev/null; then
     cube=$(report_of vkcube) && frames=1 && "$MEMTRACK" export --format=vma --output "$TEST_TMP/cube.vma" "$cube" || problem "vma of vkcube"
     "$MEMTRACK" export --format=chrome --output "$TEST_TMP/cube.perfetto" "$cube" || problem "chrome of vkcube"
     "$MEMTRACK" export --format=csv --output "$TEST_TMP/cube.csv" "$cube" || problem "csv of vkcube"
-    if [ -d "$readers/node_modules/speedscope" ]; then
+    if [ -d "$NODE_PATH/speedscope" ]; then
         node "$readers/speedscope.js" "$TEST_TMP/cube.perfetto" >"$TEST_TMP/speed" || problem "speedscope does not read the trace"
         grep -q 'allocations' "$TEST_TMP/speed" || problem "the trace has no frames in speedscope"
     fi

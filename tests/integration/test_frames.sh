@@ -59,27 +59,27 @@ function_of='{s.id: next((f.function for f in s.frames if f.function in ("draw_w
 per_frame='{n: {row.name.split("/")[-1]: row.count for row in frames.rates.run[n]} for n in ("threads", "modules", "tags")}'
 for stacks in all sampled; do
     rm -f "$OUT"/*
-    RUN_OPTIONS=(--stacks=$stacks --stack-rate=1K --interval=0.3)
+    RUN_OPTIONS=("--stacks=$stacks" --stack-rate=1K --interval=0.3)
     tracked "$TEST_TMP/game"
     expect "exit status" "$tracked_status" 0
     # The first swap ends loading, so the burst lies in frame 120 of the report too.
     check_report game 'frames.count == 200' 'frames.source == "glx"' 'frames.worst[0].frame == 120' \
         'frames.worst[0].allocation_count == 508' 'frames.allocations_per_frame.p50 == 8' \
-        "$function_of[frames.worst[0].stacks[0].stack] == 'stream_level'" \
+        "(${function_of})[frames.worst[0].stacks[0].stack] == 'stream_level'" \
         'frames.hitches.count >= 1' 'frames.hitches.longest[0].frame == 120 or frames.hitches.longest[0].duration_ns > 104000000' \
         'any(h.frame == 120 for h in frames.hitches.longest)' 'frames.hitches.recent.with_many_allocations >= 1' \
         'frames.hitches.threshold_ns >= 2 * frames.hitches.median_ns' \
-        "4.5 < $per_frame['threads']['physics'] < 5.5" "5 < $per_frame['threads']['game'] < 9" \
+        "4.5 < (${per_frame})['threads']['physics'] < 5.5" "5 < (${per_frame})['threads']['game'] < 9" \
         'frames.rates.run.to_frame == 200' 'frames.rates.run.from_frame < 60' \
-        "9 < $per_frame['modules']['game'] < 15 or '$stacks' == 'sampled'"
+        "9 < (${per_frame})['modules']['game'] < 15 or '$stacks' == 'sampled'"
 done
 # With all stacks the numbers of a frame are exact; what the sampler says above is near them.
 rm -f "$OUT"/*
 RUN_OPTIONS=(--stacks=all --interval=0.3)
 tracked "$TEST_TMP/game"
-check_report game "{$function_of[s.stack]: (s.count, s.bytes) for s in frames.worst[0].stacks} == {'stream_level': (500, 1000000), 'simulate': (5, 500), 'draw_world': (3, 3000)}" \
+check_report game "{(${function_of})[s.stack]: (s.count, s.bytes) for s in frames.worst[0].stacks} == {'stream_level': (500, 1000000), 'simulate': (5, 500), 'draw_world': (3, 3000)}" \
     'not frames.worst[0].stacks_estimated' 'frames.worst[0].other_count == 0' \
-    "all({$function_of[s.stack]: s.count for s in w.stacks} == {'simulate': 5, 'draw_world': 3} for w in frames.worst[1:] if 2 < w.frame != 120)"
+    "all({(${function_of})[s.stack]: s.count for s in w.stacks} == {'simulate': 5, 'draw_world': 3} for w in frames.worst[1:] if 2 < w.frame != 120)"
 report=$(report_of game)
 "$MEMTRACK" report "$report" >"$TEST_TMP/text" || problem "report"
 grep -q 'per frame .*by thread' "$TEST_TMP/text" || problem "the summary does not say who allocates per frame"

@@ -24,13 +24,13 @@ tag='{t.tag: t for t in cpu.tags}'
 stack='{s.id: s.frames for s in vulkan.stacks}'
 check_report "$TEST_TMP/memtrack.vkcube.json" \
     'sum(t.vulkan_bytes for t in cpu.tags) == vulkan.current_bytes > 0' \
-    "$tag['cube textures'].vulkan_bytes > 1024 and $tag['cube textures'].budget_state == 'over'" \
-    "$tag['cube buffers'].vulkan_bytes == sum(r.required_bytes for r in dev.resources if r.type == 'buffer' and r.binding == 'bound') > 0" \
-    "'nobody' not in $tag or $tag['nobody'].vulkan_count == 0" \
+    "(${tag})['cube textures'].vulkan_bytes > 1024 and (${tag})['cube textures'].budget_state == 'over'" \
+    "(${tag})['cube buffers'].vulkan_bytes == sum(r.required_bytes for r in dev.resources if r.type == 'buffer' and r.binding == 'bound') > 0" \
+    "'nobody' not in (${tag}) or (${tag})['nobody'].vulkan_count == 0" \
     "any(e.kind == 'budget-over' and 'cube textures' in e.text for e in r.events)" \
     'len(vulkan.stacks) >= 3' 'all(a.stack for a in dev.allocations)' \
-    "all(a.stack in $stack for a in dev.allocations) and all(x.stack in $stack for x in dev.resources if x.stack)" \
-    "all(any((f.module or '').endswith('/vkcube') for f in $stack[a.stack]) for a in dev.allocations)" \
+    "all(a.stack  in (${stack}) for a in dev.allocations) and all(x.stack  in (${stack}) for x in dev.resources if x.stack)" \
+    "all(any((f.module or '').endswith('/vkcube') for f in (${stack})[a.stack]) for a in dev.allocations)" \
     "not any('libVkLayer_memtrack' in (f.module or '') for s in vulkan.stacks for f in s.frames)"
 kill "$(child)"
 wait "$runner"

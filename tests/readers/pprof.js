@@ -1,4 +1,5 @@
-// Decodes a profile with pprof-format and prints what it holds as one JSON line. usage: node pprof.js FILE
+// Decodes a profile with pprof-format and prints what it holds as one JSON line. usage:
+// NODE_PATH=FOLDER/node_modules node pprof.js FILE
 "use strict";
 const fs = require("fs");
 const zlib = require("zlib");

@@ -1,10 +1,10 @@
 // Opens files with speedscope's own importers and prints, one JSON line a file, its profiles: name, total, unit.
-// usage: node speedscope.js FILE...
+// usage: NODE_PATH=FOLDER/node_modules node speedscope.js FILE...
 "use strict";
 const fs = require("fs");
 const path = require("path");
 const vm = require("vm");
-const release = path.join(__dirname, "node_modules", "speedscope", "dist", "release");
+const release = path.join(path.dirname(require.resolve("speedscope/package.json")), "dist", "release");
 
 function bundle(pattern) {
     return fs.readFileSync(path.join(release, fs.readdirSync(release).find((name) => pattern.test(name))), "utf8");
