@@ -5,6 +5,7 @@
  */
 #include "mid.h"
 #include "balance.h"
+#include "huge_kept.h"
 #include "lock.h"
 #include "mid_cache.h"
 #include "os.h"
@@ -298,6 +299,7 @@ size_t mt_mid_purge_some(size_t enough)
 {
     size_t bytes = 0;
     empty_caches(false);
+    mt_huge_drop_all();
     for (unsigned i = 0; i < ARENAS && bytes < enough; i++) {
         mt_lock_take(&arenas[i].lock);
         if (arenas[i].is_started) bytes += purge_locked(&arenas[i], true, enough - bytes);
@@ -520,12 +522,21 @@ static size_t whole_pages(size_t bytes)
     return (bytes + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1);
 }
 
+static char *huge_map(size_t *bytes, size_t alignment)
+{
+    char *base = alignment <= MT_OS_PAGE ? mt_huge_take(bytes) : NULL;
+    if (!base) base = mt_os_map_aligned(*bytes, alignment);
+    if (base) return base;
+    mt_huge_drop_all();
+    return mt_os_map_aligned(*bytes, alignment);
+}
+
 static void *huge_allocate(size_t bytes, size_t alignment, size_t *usable)
 {
     bytes = whole_pages(bytes);
     struct huge *huge = mt_record_new();
     if (!huge) return NULL;
-    char *base = mt_os_map_aligned(bytes, alignment);
+    char *base = huge_map(&bytes, alignment);
     if (!base || !mt_pagemap_reserve(base, 1)) {
         if (base) mt_os_unmap(base, bytes);
         mt_record_drop(huge);
@@ -549,7 +560,7 @@ static void huge_free(struct huge *huge)
     mt_record_drop(huge);
     MT_POOL_STAT_ADD(huge_bytes, -(int64_t)bytes);
     MT_POOL_STAT_ADD(huge_count, -1);
-    mt_os_unmap(base, bytes);
+    mt_huge_give(base, bytes);
 }
 
 /* Moves the pages to a range whose page map entry is certain to be had. */
@@ -667,14 +678,17 @@ void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable)
 void mt_mid_lock_all(void)
 {
     for (unsigned i = 0; i < ARENAS; i++) mt_lock_take(&arenas[i].lock);
+    mt_huge_lock();
 }
 
 void mt_mid_unlock_all(void)
 {
+    mt_huge_unlock();
     for (unsigned i = ARENAS; i-- > 0;) mt_lock_give(&arenas[i].lock);
 }
 
 void mt_mid_reset_locks(void)
 {
+    mt_huge_reset_lock();
     for (unsigned i = 0; i < ARENAS; i++) mt_lock_reset(&arenas[i].lock);
 }

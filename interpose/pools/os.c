@@ -25,13 +25,24 @@ static bool is_to_fail(void)
     return atomic_fetch_sub_explicit(&mt_os_fail_at, 1, memory_order_relaxed) == 0;
 }
 
-bool mt_os_is_tight(void)
+/* 0: not known (any more), 1: no, 2: yes. */
+static _Atomic int tightness;
+
+static bool is_limited(int resource)
 {
     static const rlim_t PLENTY = (rlim_t)16 << 30;
-    int saved = errno;
     struct rlimit limit;
-    bool is_tight = !getrlimit(RLIMIT_AS, &limit) && limit.rlim_cur < PLENTY;
+    return !getrlimit((__rlimit_resource_t)resource, &limit) && limit.rlim_cur < PLENTY;
+}
+
+bool mt_os_is_tight(void)
+{
+    int known = atomic_load_explicit(&tightness, memory_order_relaxed);
+    if (known) return known == 2;
+    int saved = errno;
+    bool is_tight = is_limited(RLIMIT_AS) || is_limited(RLIMIT_DATA);
     errno = saved;
+    atomic_store_explicit(&tightness, is_tight ? 2 : 1, memory_order_relaxed);
     return is_tight;
 }
 
@@ -41,7 +52,9 @@ void *mt_os_map(size_t bytes)
     int saved = errno;
     void *at = mt_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     errno = saved;
-    return at == MAP_FAILED ? NULL : at;
+    if (at != MAP_FAILED) return at;
+    atomic_store_explicit(&tightness, 0, memory_order_relaxed); /* a limit may have been set meanwhile */
+    return NULL;
 }
 
 void *mt_os_map_aligned(size_t bytes, size_t alignment)

@@ -13,6 +13,7 @@
 #include <check.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 /* All from one place. */
 static const char caller;
@@ -162,6 +163,28 @@ START_TEST(a_block_that_creeps_moves_seldom_and_keeps_its_content)
 }
 END_TEST
 
+START_TEST(a_huge_block_used_again_is_zero_and_costs_no_memory)
+{
+    enum { HUGE = 50 << 20 };
+    unsigned char *first = mt_pools_allocate(HUGE);
+    memset(first, 1, HUGE);
+    mt_pools_free(first);
+    ck_assert(!mt_pools_owns(first));
+    ck_assert_uint_eq(core.segment->pools.huge_bytes, 0);
+    unsigned char in_memory[HUGE / 4096];
+    ck_assert_int_eq(mincore(first, HUGE, in_memory), 0); /* still mapped, with nothing behind it */
+    for (unsigned i = 0; i < HUGE / 4096; i++) ck_assert_uint_eq(in_memory[i] & 1, 0);
+    unsigned char *second = mt_pools_allocate_zeroed(HUGE - 1000000);
+    ck_assert_ptr_eq(second, first);
+    for (unsigned i = 0; i < HUGE - 1000000; i += 1000) ck_assert_uint_eq(second[i], 0);
+    ck_assert_uint_ge(mt_pools_usable(second), HUGE - 1000000);
+    mt_pools_free(second);
+    mt_pools_trim();
+    ck_assert_int_eq(mincore(first, HUGE, in_memory), -1); /* gone */
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
 START_TEST(a_block_that_doubles_gets_no_slack)
 {
     void *block = mt_pools_allocate(64);
@@ -227,6 +250,7 @@ int main(void)
     tcase_add_test(tests, waiting_blocks_are_few_and_go_back_when_trimmed);
     tcase_add_test(tests, threads_never_share_a_middle_block);
     tcase_add_test(tests, a_block_that_creeps_moves_seldom_and_keeps_its_content);
+    tcase_add_test(tests, a_huge_block_used_again_is_zero_and_costs_no_memory);
     tcase_add_test(tests, a_block_that_doubles_gets_no_slack);
     tcase_add_test(tests, what_is_not_used_any_more_goes_back_while_the_program_runs);
     suite_add_tcase(suite, tests);
