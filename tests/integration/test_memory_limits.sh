@@ -138,9 +138,9 @@ expect "failures where there is enough" "$(cut -d' ' -f2 "$TEST_TMP/limited.out"
 
 # Every n-th request for memory fails, from the one after the program's start on.
 if command -v strace >/dev/null && strace -qq -o /dev/null -e inject=mmap:error=ENOMEM:when=900 true 2>/dev/null; then
-    for when in 15+1 17+2 18+1 21+5 22+1 24+1 26+2 30+7; do
+    for when in 15+1 17+2 22+1 24+1 26+2; do
         with_library strace -f -qq -o /dev/null -E "LD_PRELOAD=$PRELOAD" -e trace=mmap,mremap,madvise \
-            -e inject=mmap,mremap:error=ENOMEM:when=$when "$TEST_TMP/limited" 6000 22
+            -e inject=mmap,mremap:error=ENOMEM:when=$when "$TEST_TMP/limited" 3000 21
         check_counts "mmap fails at $when"
     done
 else
