@@ -313,7 +313,8 @@ static inline uint64_t find_rule(struct mt_core *core, struct mt_walker *walker,
 struct step {
     uintptr_t pc, stack, frame, low, high;
     const uintptr_t *frame_saved_at;
-    bool is_plain; /* all it read were the return address and the saved frame pointer */
+    bool is_plain;    /* all it read were the return address and the saved frame pointer */
+    bool is_doubtful; /* a frame pointer was followed to a place where no chain goes on */
 };
 
 static inline bool is_readable(const struct step *step, uintptr_t address)
@@ -329,7 +330,9 @@ NO_SANITIZE static bool step_by_chain(struct step *step)
     if (frame < step->stack || !is_readable(step, frame) || !is_readable(step, frame + sizeof(uintptr_t)))
         return false;
     const uintptr_t *words = (const uintptr_t *)frame;
-    if (words[0] && words[0] <= frame) return false;
+    /* Code that was compiled without frame pointers has anything in the register; its own rule must say how it goes
+     * on. */
+    step->is_doubtful = words[0] && words[0] <= frame;
     step->frame_saved_at = words;
     step->frame = words[0];
     step->pc = words[1];
@@ -496,6 +499,12 @@ static inline void keep_rule(struct mt_walk_frame *frame, uint64_t rule)
     frame->passes_frame = (rule >> 4 & 15) == MT_FP_SAME;
 }
 
+static bool has_rule(uint64_t rule)
+{
+    unsigned kind = (unsigned)rule & 15;
+    return kind != MT_CFA_NONE && kind != MT_CFA_UNKNOWN;
+}
+
 /* Walks until the stack's end or a frame that the last walk knows; returns how many frames of that stay. */
 static unsigned collect(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
                         struct step *step, unsigned *fresh_count, unsigned *odd_count)
@@ -506,9 +515,14 @@ static unsigned collect(struct mt_core *core, struct mt_walker *walker, struct m
     while (goes_on && n < MT_STACK_DEPTH_MAX) {
         kept = candidate ? match(walker, &candidate, step) : 0;
         if (kept) break;
+        uint64_t rule = find_rule(core, walker, shared, step->pc);
+        if (__builtin_expect(step->is_doubtful, 0)) {
+            is_cut = !has_rule(rule);
+            if (is_cut) break;
+            step->is_doubtful = false;
+        }
         struct mt_walk_frame *frame = &walker->fresh[n++];
         keep_state(frame, step);
-        uint64_t rule = find_rule(core, walker, shared, step->pc);
         keep_rule(frame, rule);
         goes_on = step_out(step, rule, &is_cut);
         if (__builtin_expect(!step->is_plain, 0)) *odd_count = n; /* the caller's state is not in its words alone */
