@@ -220,10 +220,15 @@ static void on_small_allocations(const struct facts *facts, json_t *rows)
                                      {"allocation_count", ever},
                                      {"mean_bytes", mean},
                                      {"threshold_bytes", SMALL_ALLOCATION_BYTES}};
-    ADVISE(rows, facts, "small_allocations", numbers,
-           "%" PRIu64 " of %" PRIu64 " live allocations are below 256 KiB, %" PRIu64
-           " were made so far with %s on average: take blocks of some MiB and place resources inside them",
-           facts->small.count, facts->live.count, ever, mt_human_bytes(mean_text, (int64_t)mean));
+    static const char cure[] = "take blocks of some MiB and place resources inside them";
+    if (many_live)
+        ADVISE(rows, facts, "small_allocations", numbers,
+               "%" PRIu64 " of %" PRIu64 " live allocations are below 256 KiB: %s", facts->small.count,
+               facts->live.count, cure);
+    else
+        ADVISE(rows, facts, "small_allocations", numbers,
+               "%" PRIu64 " allocations were made so far, of %s on average: %s", ever,
+               mt_human_bytes(mean_text, (int64_t)mean), cure);
 }
 
 static void on_render_targets(const struct facts *facts, json_t *rows)

@@ -7,16 +7,17 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { WIDTH = 96 };
+enum { WIDTH = 100 };
 
 /* Breaks at spaces; further lines are indented below the text. */
 static void print_wrapped(FILE *out, const char *first, const char *indent, const char *text)
 {
+    size_t room = WIDTH - strlen(first);
     fputs(first, out);
     while (*text) {
         size_t length = strlen(text);
-        if (length > WIDTH) {
-            length = WIDTH;
+        if (length > room) {
+            length = room;
             while (length && text[length] != ' ') length--;
             if (!length) length = strcspn(text, " "); /* one word longer than the line */
         }
@@ -24,6 +25,7 @@ static void print_wrapped(FILE *out, const char *first, const char *indent, cons
         text += length;
         while (*text == ' ') text++;
         if (*text) fputs(indent, out);
+        room = WIDTH - strlen(indent);
     }
 }
 
