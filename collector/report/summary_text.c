@@ -157,6 +157,36 @@ static void print_growth(FILE *out, const json_t *report)
     fputc('\n', out);
 }
 
+/* A line of its own for the stack that lost most. */
+static void print_top_leak(FILE *out, const json_t *report, double whole)
+{
+    const json_t *leak = json_array_get(mt_json_get(mt_json_get(report, "cpu"), "leaks"), 0);
+    const json_t *stack = leak ? mt_report_stack(report, mt_json_get_i64(leak, "stack")) : NULL;
+    char name[400], bytes[MT_HUMAN_BYTES];
+    if (!stack) return;
+    mt_stack_headline(stack, mt_json_get_text(mt_json_get(report, "process"), "executable"), name, sizeof name);
+    label(out, "");
+    fprintf(out, "most by one stack: %s (%d %%) in %.110s  #%" PRId64 "\n",
+            mt_human_bytes(bytes, mt_json_get_i64(leak, "live_bytes")),
+            percent((double)mt_json_get_i64(leak, "live_bytes"), whole), name, mt_json_get_i64(leak, "stack"));
+}
+
+/* Where the program's memory was looked through at its end: what nothing points to any more. False: it was not. */
+static bool print_lost(FILE *out, const json_t *report)
+{
+    const json_t *scan = mt_json_get(mt_json_get(report, "cpu"), "leak_scan");
+    char bytes[MT_HUMAN_BYTES], count[MT_HUMAN_BYTES], kept[MT_HUMAN_BYTES];
+    if (strcmp(mt_json_get_text(scan, "mode"), "reachable") || json_is_true(mt_json_get(scan, "failed")))
+        return false;
+    int64_t lost = mt_json_get_i64(scan, "lost_bytes");
+    label(out, "leaked");
+    fprintf(out, "%s in %s blocks that nothing points to any more; %s more were still in use at the end\n",
+            mt_human_bytes(bytes, lost), mt_human_count(count, mt_json_get_i64(scan, "lost_count")),
+            mt_human_bytes(kept, mt_json_get_i64(scan, "reachable_bytes")));
+    if (lost > 0) print_top_leak(out, report, (double)lost);
+    return true;
+}
+
 /* What an ended program left; games leave much to the system, so the stack matters more than the sum. */
 static void print_left(FILE *out, const json_t *report)
 {
@@ -167,7 +197,8 @@ static void print_left(FILE *out, const json_t *report)
                            ? "current_bytes"
                            : "live_bytes";
     char text[MT_HUMAN_BYTES], count[MT_HUMAN_BYTES];
-    if (strcmp(state, "exited") || bytes <= 0 || !json_array_size(leaks)) return;
+    if (strcmp(state, "exited") || bytes <= 0) return;
+    if (print_lost(out, report) || !json_array_size(leaks)) return;
     label(out, "never freed");
     fprintf(out, "%s in %s blocks", mt_human_bytes(text, bytes),
             mt_human_count(count, mt_json_get_i64(cpu, "current_count")));
