@@ -63,6 +63,8 @@ START_TEST(a_full_heap_refuses_and_records_nothing_but_that)
     ck_assert_uint_eq(heap_row(0)->failed_count, 1);
     ck_assert_uint_eq(view_count(segment, MT_VK_MEMORY), 1);
     ck_assert(view_event(segment, "simulation", "the limited heap is full"));
+    ck_assert(view_event(segment, "allocation-refused", "26214400 bytes of memory type 0 (heap 0)"));
+    ck_assert(!view_event(segment, "staging-exhausted", ""));
     second = allocate(24 * MIB, DEVICE_TYPE);
     VkDeviceMemory other = allocate(300 * MIB, STAGING_TYPE); /* another heap */
     free_memory(first);
@@ -70,6 +72,19 @@ START_TEST(a_full_heap_refuses_and_records_nothing_but_that)
     free_memory(first);
     free_memory(second);
     free_memory(other);
+    end_device();
+}
+END_TEST
+
+START_TEST(a_full_staging_heap_is_told_as_such)
+{
+    VkDeviceMemory refused;
+    start_device("", "MEMTRACK_VULKAN_HEAP_LIMIT=1:8M");
+    VkDeviceMemory memory = allocate(8 * MIB, STAGING_TYPE);
+    ck_assert(!view_event(segment, "staging-exhausted", "vkAllocateMemory"));
+    ck_assert_int_eq(try_allocate(1, STAGING_TYPE, NULL, &refused), VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    ck_assert(view_event(segment, "staging-exhausted", "1 bytes of memory type 1 (heap 1)"));
+    free_memory(memory);
     end_device();
 }
 END_TEST
@@ -216,6 +231,7 @@ Suite *simulation_suite(void)
     tcase_add_test(cases, limited_heaps_are_what_the_program_sees);
     tcase_add_test(cases, nothing_changes_without_simulation);
     tcase_add_test(cases, a_full_heap_refuses_and_records_nothing_but_that);
+    tcase_add_test(cases, a_full_staging_heap_is_told_as_such);
     tcase_add_test(cases, imports_do_not_fill_a_heap);
     tcase_add_test(cases, devices_share_a_card_and_leaks_go_with_their_device);
     tcase_add_test(cases, a_failure_below_gives_the_bytes_back);

@@ -425,6 +425,7 @@ START_TEST(empty_chunks_are_given_back_before_an_error_is)
     ck_assert_int_eq(try_allocate(100 * MIB, DEVICE_TYPE, NULL, &memory), VK_SUCCESS);
     ck_assert_uint_eq(driver->live_memory_count, 1); /* the staging chunk is gone */
     free_memory(memory);
+    ck_assert(!view_event(segment, "allocation-refused", "")); /* the program saw no error */
     end_device();
 }
 END_TEST
