@@ -16,6 +16,7 @@
 #include "pooled.h"
 #include "pools/arena_serve.h"
 #include "record.h"
+#include "through.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -128,7 +129,10 @@ static void *allocate(size_t bytes, size_t alignment, const void *caller)
         return mt_record() ? mt_record_block(found, bytes) : found;
     }
     void *block = alignment ? mt_next.memalign(alignment, bytes) : mt_next_malloc(bytes);
-    if (block) mt_count_allocated(block, bytes);
+    if (block) {
+        mt_count_allocated(block, bytes);
+        mt_through_count(bytes, caller);
+    }
     return block;
 }
 
@@ -170,8 +174,10 @@ static __attribute__((noinline)) void *new_sampled(enum operator_index index, si
     if (mt_record() && is_direct()) return mt_record_operator(index, bytes, second, caller);
     if (MT_UNLIKELY(!shard)) return new_slow(index, bytes, 0, second, 0, caller);
     mt_shard_will_allocate(shard, bytes);
+    mt_through_count(bytes, caller);
     void *block = mt_next_malloc(bytes);
     if (MT_LIKELY(block != NULL)) return mt_count_did_allocate_sampled(shard, block);
+    mt_through_undo(bytes);
     mt_shard_did_not_allocate(shard);
     return new_slow(index, bytes, 0, second, 0, caller);
 }
@@ -181,8 +187,10 @@ static __attribute__((noinline)) void *new_counted(struct mt_shard *shard, enum 
                                                    uintptr_t second, const void *caller)
 {
     mt_shard_will_allocate(shard, bytes);
+    mt_through_count(bytes, caller);
     void *block = mt_next_malloc(bytes);
     if (MT_LIKELY(block != NULL)) return mt_count_did_allocate(shard, block);
+    mt_through_undo(bytes);
     mt_shard_did_not_allocate(shard);
     return new_slow(index, bytes, 0, second, 0, caller);
 }

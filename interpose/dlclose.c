@@ -6,6 +6,7 @@
 #include "export.h"
 #include "next.h"
 #include "pools/sites.h"
+#include "through.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,5 +21,6 @@ MT_EXPORT int dlclose(void *handle)
     int result = next(handle);
     mt_trace_closing(false);
     mt_sites_forget_all();
+    mt_through_forget_all();
     return result;
 }

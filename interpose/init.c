@@ -11,6 +11,7 @@
 #include "next.h"
 #include "pooled.h"
 #include "process.h"
+#include "through.h"
 
 #include <unistd.h>
 
@@ -37,6 +38,7 @@ static void tell_segment(void)
     mt_copy_name(&mt_core, process->next_allocator, sizeof process->next_allocator, mt_next.path);
     mt_copy_name(&mt_core, process->foreign_allocator, sizeof process->foreign_allocator, mt_next.foreign);
     mt_mappings_publish();
+    atomic_store_explicit(&mt_core.left_parent, mt_through_forget_counters, memory_order_relaxed);
     atomic_store_explicit(&mt_core.change_scope, mt_thread_change_scope, memory_order_relaxed);
 }
 

@@ -11,6 +11,7 @@
 #include "pooled.h"
 #include "pools/arena_serve.h"
 #include "record.h"
+#include "through.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -35,10 +36,11 @@ static MT_COLD void *failed(void)
 }
 
 /* Counts what an allocating function returned. */
-static inline void *counted(void *block, size_t requested_bytes)
+static inline void *counted(void *block, size_t requested_bytes, const void *caller)
 {
     if (MT_UNLIKELY(!block)) return failed();
     mt_count_allocated(block, requested_bytes);
+    mt_through_count(requested_bytes, caller);
     return block;
 }
 
@@ -59,11 +61,12 @@ static __attribute__((noinline)) void *malloc_slow(size_t bytes, const void *cal
         return block || !mt_next_is_ready() ? block : mt_next_malloc(bytes);
     }
     if (mt_pooled()) return pooled(mt_pools_allocate_slow(bytes, caller), bytes);
-    return counted(mt_next_malloc(bytes), bytes);
+    return counted(mt_next_malloc(bytes), bytes, caller);
 }
 
 static MT_COLD void *malloc_failed(void)
 {
+    mt_through_undo(atomic_load_explicit(&mt_thread.shard->asked_bytes, memory_order_relaxed));
     mt_shard_did_not_allocate(mt_thread.shard);
     return failed();
 }
@@ -74,15 +77,17 @@ static __attribute__((noinline)) void *malloc_sampled(size_t bytes, const void *
     if (mt_record()) return mt_record_malloc(bytes, caller);
     if (MT_UNLIKELY(!shard)) return malloc_slow(bytes, caller);
     mt_shard_will_allocate(shard, bytes);
+    mt_through_count(bytes, caller);
     void *block = mt_next_malloc(bytes);
     if (MT_UNLIKELY(!block)) return malloc_failed();
     return mt_count_did_allocate_sampled(shard, block);
 }
 
 /* A function of its own, so that the pools' path needs no stack frame. */
-static __attribute__((noinline)) void *malloc_counted(struct mt_shard *shard, size_t bytes)
+static __attribute__((noinline)) void *malloc_counted(struct mt_shard *shard, size_t bytes, const void *caller)
 {
     mt_shard_will_allocate(shard, bytes);
+    mt_through_count(bytes, caller);
     void *block = mt_next_malloc(bytes);
     if (MT_UNLIKELY(!block)) return malloc_failed();
     return mt_count_did_allocate(shard, block);
@@ -97,7 +102,7 @@ static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, cons
 static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, const void *caller)
 {
     uintptr_t self = mt_thread.self;
-    if (MT_UNLIKELY(mt_thread_is_shard(self))) return malloc_counted(mt_thread_fast_shard(self), bytes);
+    if (MT_UNLIKELY(mt_thread_is_shard(self))) return malloc_counted(mt_thread_fast_shard(self), bytes, caller);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *block;
     switch (mt_pools_allocate_fast(heap, bytes, caller, &block)) {
@@ -121,12 +126,13 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
     if (mt_thread_is_shard(self) && !overflows) {
         struct mt_shard *shard = mt_thread_fast_shard(self);
         mt_shard_will_allocate(shard, all);
+        mt_through_count(all, MT_CALLER);
         void *block = mt_next_calloc(count, bytes);
         return MT_LIKELY(block != NULL) ? mt_count_did_allocate(shard, block) : malloc_failed();
     }
     if (MT_UNLIKELY(!mt_count_enter())) return overflows ? out_of_memory() : mt_boot_alloc(all, MINIMUM_ALIGNMENT);
     if (mt_pooled()) return overflows ? out_of_memory() : pooled(mt_pools_allocate_zeroed(all, MT_CALLER), all);
-    return counted(mt_next_calloc(count, bytes), all);
+    return counted(mt_next_calloc(count, bytes), all, MT_CALLER);
 }
 
 /* ---- free --------------------------------------------------------------------------- */
@@ -219,7 +225,7 @@ static MT_COLD void *realloc_gave_null(size_t bytes, size_t old_usable)
 
 /* The same for a block that may have a call stack: its record goes before another thread can be handed the address.
  */
-static __attribute__((noinline)) void *realloc_recorded(void *block, size_t bytes)
+static __attribute__((noinline)) void *realloc_recorded(void *block, size_t bytes, const void *caller)
 {
     struct mt_live_block record;
     size_t old_usable = mt_next_usable(block);
@@ -231,7 +237,10 @@ static __attribute__((noinline)) void *realloc_recorded(void *block, size_t byte
     }
     mt_count_freed_bytes(old_usable);
     if (has_record) mt_trace_ended(mt_thread.shard, block, &record, old_usable);
-    if (moved) mt_count_allocated(moved, bytes);
+    if (moved) {
+        mt_count_allocated(moved, bytes);
+        mt_through_count(bytes, caller);
+    }
     mt_thread_reallocated();
     return moved;
 }
@@ -251,7 +260,7 @@ static __attribute__((noinline)) void *realloc_pooled(void *block, size_t bytes)
 }
 
 /* glibc serves and the block was not mapped alone. */
-static void *realloc_counted(struct mt_shard *shard, void *block, size_t bytes)
+static void *realloc_counted(struct mt_shard *shard, void *block, size_t bytes, const void *caller)
 {
     size_t old_usable = mt_next_usable_of(mt_next_header(block));
     void *moved = mt_next_realloc(block, bytes);
@@ -259,6 +268,7 @@ static void *realloc_counted(struct mt_shard *shard, void *block, size_t bytes)
     if (mt_shard_count_freed(shard, old_usable)) mt_shard_flush(&mt_core, shard);
     MT_ADD(shard->realloc_count, 1);
     mt_shard_will_allocate(shard, bytes);
+    mt_through_count(bytes, caller);
     return mt_count_did_allocate(shard, moved);
 }
 
@@ -268,7 +278,7 @@ static void *realloc_for(void *block, size_t bytes, const void *caller)
     if (!block) return malloc_for(bytes, caller);
     uintptr_t self = mt_thread.self;
     if (mt_thread_is_shard(self) && !mt_next_is_mapped_alone(mt_next_header(block)))
-        return realloc_counted(mt_thread_fast_shard(self), block, bytes);
+        return realloc_counted(mt_thread_fast_shard(self), block, bytes, caller);
     if (mt_pools_owns(block)) return realloc_pooled(block, bytes);
     if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes, caller);
     mt_count_enter();
@@ -276,12 +286,13 @@ static void *realloc_for(void *block, size_t bytes, const void *caller)
         mt_pooled_count_foreign();
         return mt_next_realloc(block, bytes);
     }
-    if (mt_live_may_hold(block)) return realloc_recorded(block, bytes);
+    if (mt_live_may_hold(block)) return realloc_recorded(block, bytes, caller);
     size_t old_usable = mt_next_usable(block);
     void *moved = mt_next_realloc(block, bytes);
     if (MT_UNLIKELY(!moved)) return realloc_gave_null(bytes, old_usable);
     mt_count_freed_bytes(old_usable);
     mt_count_allocated(moved, bytes);
+    mt_through_count(bytes, caller);
     mt_thread_reallocated();
     return moved;
 }
@@ -326,14 +337,14 @@ MT_EXPORT void *memalign(size_t alignment, size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(alignment, bytes);
     if (mt_pooled()) return pooled_aligned(alignment, bytes, MT_CALLER);
-    return counted(mt_next.memalign(alignment, bytes), bytes);
+    return counted(mt_next.memalign(alignment, bytes), bytes, MT_CALLER);
 }
 
 MT_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(alignment, bytes);
     if (mt_pooled()) return pooled_aligned(alignment, bytes, MT_CALLER);
-    return counted(mt_next.aligned_alloc(alignment, bytes), bytes);
+    return counted(mt_next.aligned_alloc(alignment, bytes), bytes, MT_CALLER);
 }
 
 static MT_COLD int pooled_posix(void **block, size_t alignment, size_t bytes, const void *caller)
@@ -357,9 +368,10 @@ MT_EXPORT int posix_memalign(void **block, size_t alignment, size_t bytes)
     }
     if (mt_pooled()) return pooled_posix(block, alignment, bytes, MT_CALLER);
     int error = mt_next.posix_memalign(block, alignment, bytes);
-    if (!error)
+    if (!error) {
         mt_count_allocated(*block, bytes);
-    else if (error == ENOMEM)
+        mt_through_count(bytes, MT_CALLER);
+    } else if (error == ENOMEM)
         mt_thread_failed();
     return error;
 }
@@ -368,14 +380,14 @@ MT_EXPORT void *valloc(size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
     if (mt_pooled()) return pooled_aligned(PAGE_BYTES, bytes, MT_CALLER);
-    return counted(mt_next.valloc(bytes), bytes);
+    return counted(mt_next.valloc(bytes), bytes, MT_CALLER);
 }
 
 MT_EXPORT void *pvalloc(size_t bytes)
 {
     if (MT_UNLIKELY(!mt_count_enter())) return boot_aligned(4096, bytes);
     if (mt_pooled()) return pooled_aligned(PAGE_BYTES, bytes, MT_CALLER); /* whose usable size is whole pages */
-    return counted(mt_next.pvalloc(bytes), bytes);
+    return counted(mt_next.pvalloc(bytes), bytes, MT_CALLER);
 }
 
 MT_EXPORT size_t malloc_usable_size(void *block)

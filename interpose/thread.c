@@ -4,6 +4,7 @@
  * thread for itself; allocates nothing.
  */
 #include "thread.h"
+#include "through.h"
 
 #include "count.h"
 #include "export.h"
@@ -101,6 +102,7 @@ static void set_shard(struct mt_thread *thread, struct mt_shard *shard)
     bool has_stacks = mt_trace_mode() != MT_STACKS_OFF;
     struct mt_shard *by_header = mt_next.has_chunk_header && !mt_pooled() ? shard : NULL;
     thread->shard = shard;
+    mt_through_set_shard(shard);
     thread->sampled = has_stacks ? by_header : NULL;
     uintptr_t heap = mt_record() ? 0 : (uintptr_t)mt_theap_self;
     thread->self = by_header && !has_stacks ? (uintptr_t)by_header + 1 : heap;
@@ -139,7 +141,7 @@ __attribute__((cold, noinline)) bool mt_thread_enter(void)
     return ok;
 }
 
-static bool counts_shared(void)
+bool mt_thread_counts_shared(void)
 {
     return (mt_thread.state > MT_THREAD_OWN || mt_thread.is_busy) && !mt_init_passes_through() &&
            mt_core_is_on(&mt_core);
@@ -147,12 +149,12 @@ static bool counts_shared(void)
 
 void mt_thread_allocated_slow(uint64_t requested_bytes, uint64_t usable_bytes)
 {
-    if (counts_shared()) mt_shard_allocated_shared(&mt_core, requested_bytes, usable_bytes);
+    if (mt_thread_counts_shared()) mt_shard_allocated_shared(&mt_core, requested_bytes, usable_bytes);
 }
 
 void mt_thread_freed_slow(uint64_t usable_bytes)
 {
-    if (counts_shared()) mt_shard_freed_shared(&mt_core, usable_bytes);
+    if (mt_thread_counts_shared()) mt_shard_freed_shared(&mt_core, usable_bytes);
 }
 
 void mt_thread_failed(void)
@@ -160,7 +162,7 @@ void mt_thread_failed(void)
     struct mt_shard *shard = mt_thread.shard;
     if (shard)
         MT_ADD(shard->failed_count, 1);
-    else if (counts_shared())
+    else if (mt_thread_counts_shared())
         FETCH_ADD(mt_core.segment->shards[0].failed_count, 1);
 }
 
@@ -169,7 +171,7 @@ void mt_thread_reallocated(void)
     struct mt_shard *shard = mt_thread.shard;
     if (shard)
         MT_ADD(shard->realloc_count, 1);
-    else if (counts_shared())
+    else if (mt_thread_counts_shared())
         FETCH_ADD(mt_core.segment->shards[0].realloc_count, 1);
 }
 
@@ -209,6 +211,7 @@ uint32_t mt_thread_change_scope(uint32_t scope)
     uint32_t previous = mt_thread.scope;
     mt_thread.scope = (uint16_t)scope;
     mt_pools_change_scope(scope);
+    mt_through_changed();
     return previous;
 }
 
@@ -350,6 +353,7 @@ static void rename_self(const char *name)
     mt_format(mt_thread.name, sizeof mt_thread.name, "%s", name);
     if (mt_thread.shard && mt_core_is_on(&mt_core)) mt_shard_rename(&mt_core, mt_thread.shard, mt_thread.name);
     mt_pools_renamed();
+    mt_through_changed();
 }
 
 static void rename_other(pthread_t thread, const char *name)

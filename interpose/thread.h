@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct mt_through;
+
 enum mt_thread_state {
     MT_THREAD_NEW = 0, /* nothing seen of it yet, or a fork's child */
     MT_THREAD_OWN,     /* it has a shard */
@@ -24,19 +26,20 @@ enum mt_thread_state {
 };
 
 struct mt_thread {
-    uintptr_t self;           /* what the fast paths go by; see mt_thread_fast_shard() */
-    struct mt_shard *sampled; /* shard, where glibc serves and call stacks are taken; else NULL */
-    struct mt_shard *shard;   /* NULL: the thread does not count by itself, the slow path decides */
-    uint8_t state;            /* enum mt_thread_state */
-    uint8_t is_busy;          /* inside memtrack's own code: blocks come from the bootstrap pool */
-    uint8_t is_presenting;    /* inside a presentation call */
-    uint8_t rounds;           /* of thread-specific destructors */
-    uint8_t holds_mappings;   /* it has, or is about to take, the lock of the mappings */
-    uint16_t scope;           /* see mt_scope_enter() */
-    char name[16];            /* as the kernel knows it; "" = not asked yet */
-    uint32_t renames;         /* names that threads gave to others, when `name` was taken over */
-    uint32_t stack_epoch;     /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
-    uint64_t stack_bytes;     /* counted for this thread, 0 = none */
+    uintptr_t self;             /* what the fast paths go by; see mt_thread_fast_shard() */
+    struct mt_shard *sampled;   /* shard, where glibc serves and call stacks are taken; else NULL */
+    struct mt_through *through; /* its call sites where the next allocator serves; see through.h */
+    struct mt_shard *shard;     /* NULL: the thread does not count by itself, the slow path decides */
+    uint8_t state;              /* enum mt_thread_state */
+    uint8_t is_busy;            /* inside memtrack's own code: blocks come from the bootstrap pool */
+    uint8_t is_presenting;      /* inside a presentation call */
+    uint8_t rounds;             /* of thread-specific destructors */
+    uint8_t holds_mappings;     /* it has, or is about to take, the lock of the mappings */
+    uint16_t scope;             /* see mt_scope_enter() */
+    char name[16];              /* as the kernel knows it; "" = not asked yet */
+    uint32_t renames;           /* names that threads gave to others, when `name` was taken over */
+    uint32_t stack_epoch;       /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
+    uint64_t stack_bytes;       /* counted for this thread, 0 = none */
 };
 
 extern _Thread_local struct mt_thread mt_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -78,6 +81,8 @@ bool mt_thread_enter(void);
 /* Counting for a thread without a shard: in shard 0, or not at all when memtrack passes through. */
 void mt_thread_allocated_slow(uint64_t requested_bytes, uint64_t usable_bytes);
 void mt_thread_freed_slow(uint64_t usable_bytes);
+/* True when such a thread counts in shard 0. */
+bool mt_thread_counts_shared(void);
 /* Calls that failed, and calls of realloc that moved or resized a block. */
 void mt_thread_failed(void);
 void mt_thread_reallocated(void);

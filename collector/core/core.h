@@ -59,6 +59,7 @@ struct mt_core {
     uint64_t fork_live_bytes, fork_live_count;
     void *fork_origins;
     _Atomic(uint32_t (*)(uint32_t)) change_scope; /* set by the preloaded library; see mt_scope_enter() */
+    _Atomic(void (*)(void)) left_parent; /* told to a thread that finds itself in a child made by raw clone */
     struct mt_scope_name scopes[MT_SCOPE_MAX];
 };
 

@@ -176,6 +176,8 @@ static void leave_parent(struct mt_core *core, struct mt_shard *shard)
     struct mt_segment *segment = core->segment;
     unsigned index = (unsigned)(shard - segment->shards);
     mt_core_after_fork_in_child(core);
+    void (*left_parent)(void) = atomic_load_explicit(&core->left_parent, memory_order_relaxed);
+    if (left_parent) left_parent();
     if (!mt_core_ready(core) || !mt_segment_commit(core, shard, sizeof *shard)) return;
     atomic_fetch_and_explicit(&segment->shard_free_bits[index / 64], ~(UINT64_C(1) << (index % 64)),
                               memory_order_relaxed);

@@ -14,7 +14,8 @@ struct mt_class_sum {
 };
 
 struct mt_origins_copy {
-    size_t count; /* origins 0 .. count - 1; 0 = nothing was counted by origin */
+    bool knows_live; /* false where the next allocator serves: only allocations are counted then */
+    size_t count;    /* origins 0 .. count - 1; 0 = nothing was counted by origin */
     struct mt_origin *rows;
     struct mt_origin_sum *sums;
     char (*scopes)[MT_SCOPE_BYTES];

@@ -290,6 +290,7 @@ static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *
     tame_tables(snapshot);
     /* Origins name modules: those are read after them. */
     error = mt_origins_take(&snapshot->origins, file, snapshot->segment->shards, snapshot->shard_limit);
+    snapshot->origins.knows_live = MT_GET(snapshot->segment->pools.is_on) == 1;
     if (!error) error = mt_stacks_take(&snapshot->stacks, file, snapshot->segment->shards, snapshot->shard_limit);
     if (!error) error = mt_arenas_take(&snapshot->arenas, file, snapshot->segment, snapshot->shard_limit);
     return error ? error : copy_objects(snapshot, file);

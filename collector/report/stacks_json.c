@@ -373,10 +373,17 @@ struct module_sum {
     uint64_t total_bytes, total_count;
 };
 
-/* A stack counts for the module that called the allocation function. Without the live part where that is known
- * better.
- */
-static void add_to_modules(const struct mt_stacks *stacks, const struct rows *rows, bool peak_only,
+/* What the origins know of modules; the rest comes from stacks. */
+enum known { KNOWS_NOTHING, KNOWS_TOTALS, KNOWS_ALL };
+
+static enum known known_of(const struct mt_snapshot *snapshot)
+{
+    if (!snapshot->origins.count || snapshot->stacks.mode == MT_STACKS_ALL) return KNOWS_NOTHING;
+    return snapshot->origins.knows_live ? KNOWS_ALL : KNOWS_TOTALS;
+}
+
+/* A stack counts for the module that called the allocation function. */
+static void add_to_modules(const struct mt_stacks *stacks, const struct rows *rows, enum known known,
                            struct module_sum *sums)
 {
     for (size_t i = 0; i < rows->count; i++) {
@@ -385,15 +392,16 @@ static void add_to_modules(const struct mt_stacks *stacks, const struct rows *ro
                                                           stack->record.generation);
         struct module_sum *sum = &sums[module ? (size_t)(module - stacks->modules) : stacks->module_count];
         sum->peak_bytes += rows->row[i].peak_bytes;
-        if (peak_only) continue;
+        if (known == KNOWS_ALL) continue;
         sum->live_bytes += rows->row[i].live_bytes;
         sum->live_count += stack->record.at_peak_count + stack->record.since_count;
+        if (known == KNOWS_TOTALS) continue;
         sum->total_bytes += stack->record.total_bytes;
         sum->total_count += stack->record.total_count;
     }
 }
 
-/* What the pools counted by origin, exactly. */
+/* What was counted by origin, exactly. */
 static void add_origins_to_modules(const struct mt_snapshot *snapshot, struct module_sum *sums)
 {
     const struct mt_origins_copy *origins = &snapshot->origins;
@@ -403,11 +411,12 @@ static void add_origins_to_modules(const struct mt_snapshot *snapshot, struct mo
         const struct mt_origin_sum *counted = &origins->sums[i];
         struct module_sum *sum = &sums[row->module && row->module <= modules ? row->module - 1 : modules];
         int64_t live = (int64_t)(counted->allocation_count - counted->free_count) + row->inherited_count;
+        sum->total_bytes += counted->requested_bytes;
+        sum->total_count += counted->allocation_count * MT_SCALE;
+        if (!origins->knows_live) continue;
         sum->live_bytes += counted->live_bytes + row->inherited_bytes;
         sum->live_count += live * MT_SCALE;
         sum->inherited_count += row->inherited_count * MT_SCALE;
-        sum->total_bytes += counted->requested_bytes;
-        sum->total_count += counted->allocation_count * MT_SCALE;
     }
 }
 
@@ -418,7 +427,22 @@ static json_t *build_id_json(const struct mt_module *module)
     return *text ? json_string(text) : NULL;
 }
 
-static json_t *module_json(const struct mt_module *module, const struct module_sum *sum, bool is_exact)
+/* Null where neither origins nor stacks tell. */
+static void set_live(json_t *part, const struct module_sum *sum, enum known known, uint32_t mode)
+{
+    bool has_live = known == KNOWS_ALL || mode != MT_STACKS_OFF;
+    int64_t count = llround((double)sum->live_count / MT_SCALE);
+    int64_t inherited = llround((double)sum->inherited_count / MT_SCALE);
+    mt_json_set(part, "live_bytes", has_live ? json_integer(sum->live_bytes) : NULL);
+    mt_json_set(part, "live_count", has_live ? json_integer(count) : NULL);
+    mt_json_set(part, "free_count", has_live ? json_integer(scaled(sum->total_count) + inherited - count) : NULL);
+    mt_json_set(part, "peak_bytes", mode != MT_STACKS_OFF ? json_integer(sum->peak_bytes) : NULL);
+    mt_json_set_bool(part, "is_exact", known == KNOWS_ALL || mode == MT_STACKS_ALL);
+    mt_json_set_bool(part, "is_total_exact", known != KNOWS_NOTHING || mode == MT_STACKS_ALL);
+}
+
+static json_t *module_json(const struct mt_module *module, const struct module_sum *sum, enum known known,
+                           uint32_t mode)
 {
     json_t *part = json_object();
     mt_json_set(part, "path", module ? mt_json_text(module->path) : NULL);
@@ -428,33 +452,26 @@ static json_t *module_json(const struct mt_module *module, const struct module_s
     mt_json_set(part, "end", module ? mt_json_handle(module->end) : NULL);
     mt_json_set(part, "generation", module ? json_integer(module->first_generation) : NULL);
     mt_json_set_bool(part, "is_replaced", module && MT_GET(module->end_generation));
-    mt_json_set_i64(part, "live_bytes", sum->live_bytes);
-    mt_json_set_i64(part, "live_count", llround((double)sum->live_count / MT_SCALE));
-    mt_json_set_i64(part, "peak_bytes", sum->peak_bytes);
     mt_json_set_u64(part, "total_bytes", sum->total_bytes);
     mt_json_set_i64(part, "total_count", scaled(sum->total_count));
     mt_json_set_i64(part, "allocation_count", scaled(sum->total_count));
-    mt_json_set_i64(part, "free_count",
-                    scaled(sum->total_count) +
-                        llround((double)(sum->inherited_count - sum->live_count) / MT_SCALE));
-    mt_json_set_bool(part, "is_exact", is_exact);
+    set_live(part, sum, known, mode);
     return part;
 }
 
 static json_t *modules_json(const struct mt_snapshot *snapshot, const struct rows *rows)
 {
     const struct mt_stacks *stacks = &snapshot->stacks;
-    bool has_origins = snapshot->origins.count && stacks->mode != MT_STACKS_ALL;
-    bool is_exact = has_origins || stacks->mode == MT_STACKS_ALL;
+    enum known known = known_of(snapshot);
     json_t *list = json_array();
     struct module_sum *sums = calloc(stacks->module_count + 1, sizeof *sums);
     if (!sums) return list;
-    add_to_modules(stacks, rows, has_origins, sums);
-    if (has_origins) add_origins_to_modules(snapshot, sums);
+    add_to_modules(stacks, rows, known, sums);
+    if (known != KNOWS_NOTHING) add_origins_to_modules(snapshot, sums);
     for (size_t i = 0; i < stacks->module_count; i++)
-        json_array_append_new(list, module_json(&stacks->modules[i], &sums[i], is_exact));
+        json_array_append_new(list, module_json(&stacks->modules[i], &sums[i], known, stacks->mode));
     if (sums[stacks->module_count].total_count || sums[stacks->module_count].live_count)
-        json_array_append_new(list, module_json(NULL, &sums[stacks->module_count], is_exact));
+        json_array_append_new(list, module_json(NULL, &sums[stacks->module_count], known, stacks->mode));
     free(sums);
     return list;
 }

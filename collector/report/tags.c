@@ -461,7 +461,7 @@ static void add_device_memory(const struct sorter *sorter, struct table *table, 
 /* Whether tags are told by origins. With all stacks these know more, and are exact too. */
 static bool has_origins(const struct mt_snapshot *snapshot)
 {
-    return snapshot->origins.count && snapshot->stacks.mode != MT_STACKS_ALL;
+    return snapshot->origins.count && snapshot->origins.knows_live && snapshot->stacks.mode != MT_STACKS_ALL;
 }
 
 static bool prepare(struct sorter *sorter, struct table *table)

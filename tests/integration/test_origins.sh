@@ -24,6 +24,14 @@ for flags in "-O2" "-O2 -flto" "-O0"; do
     "$PYTHON" "$LIB/origins.py" "$OUT" "$TEST_TMP/truth" || problem "the report differs from the truth ($flags)"
 done
 
+# With the pools off allocations are still exact by module; what is live is estimated, and marked so.
+for stacks in sampled off; do
+    rm -f "$OUT"/*
+    RUN_OPTIONS=(--pools=off --stacks=$stacks)
+    tracked "$TEST_TMP/origins" "$TEST_TMP"/liborigin-{a,b,c}.so -- "$TEST_TMP/truth"
+    "$PYTHON" "$LIB/origins.py" --totals "$OUT" "$TEST_TMP/truth" || problem "allocations differ from the truth (pools off, stacks $stacks)"
+done
+
 # What the pools give beyond what is asked for: exact for large blocks, estimated within its stated error for small ones.
 gcc -O1 -w -fno-builtin "$sources/slack.c" -o "$TEST_TMP/slack" || problem "cannot build slack"
 rm -f "$OUT"/*
