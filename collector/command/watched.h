@@ -30,7 +30,8 @@ struct mt_watched {
     char stem[1400];
     unsigned long sequence;
     uint64_t met_ns; /* when the collector saw it first */
-    uint64_t interval_ns, next_report_ns, next_sample_ns, next_mappings_ns, next_tags_ns, next_names_ns, exec_seen_ns, dump_seen;
+    uint64_t interval_ns, next_report_ns, next_sample_ns, next_mappings_ns, next_tags_ns, next_names_ns,
+        exec_seen_ns, dump_seen;
     struct mt_proc_memory memory;
     struct mt_memory_split split; /* of the same moment */
     struct mt_seen_peak seen_peak;

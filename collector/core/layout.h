@@ -117,9 +117,9 @@ struct mt_shard {
     _Atomic uint64_t foreign_free_count;
     _Atomic uint64_t flush_count;
     _Atomic uint64_t reserved;
-    _Atomic uint64_t asked_bytes;           /* size of the call in progress, in case it fails */
-    _Atomic uint64_t attribution;           /* offset of its struct mt_shard_attribution; 0 = none */
-    _Atomic uint64_t origins;               /* offset of its newest struct mt_origin_counts; 0 = none; release */
+    _Atomic uint64_t asked_bytes; /* size of the call in progress, in case it fails */
+    _Atomic uint64_t attribution; /* offset of its struct mt_shard_attribution; 0 = none */
+    _Atomic uint64_t origins;     /* offset of its newest struct mt_origin_counts; 0 = none; release */
     struct mt_class_counter classes[MT_CLASS_COUNT];
     struct mt_tag_counter tags[MT_TAG_MAX];
 };
