@@ -150,6 +150,8 @@ static void set_usage(json_t *row, const struct mt_vulkan_usage *usage)
     mt_json_set_u64(row, "resource_count", usage->resource_count);
     mt_json_set_u64(row, "bound_bytes", usage->bound);
     mt_json_set_u64(row, "unbound_bytes", usage->unbound);
+    mt_json_set_u64(row, "unbound_range_count", usage->gap_count);
+    mt_json_set_u64(row, "largest_unbound_bytes", usage->largest_gap);
     mt_json_set_u64(row, "aliased_bytes", usage->aliased);
 }
 
@@ -512,6 +514,8 @@ static json_t *memory_sum_json(const struct mt_vulkan_view *device)
         all.resource_count += usage.resource_count;
         all.bound += usage.bound;
         all.unbound += usage.unbound;
+        all.gap_count += usage.gap_count;
+        if (usage.largest_gap > all.largest_gap) all.largest_gap = usage.largest_gap;
         all.aliased += usage.aliased;
     }
     json_t *part = json_object();

@@ -74,6 +74,20 @@ size_t mt_vulkan_first_binding(const struct mt_vulkan_view *device, uint32_t mem
 }
 
 /* The union of the bound ranges, what is left, and what is covered more than once. */
+static void add_gap(struct mt_vulkan_usage *sum, uint64_t bytes)
+{
+    if (!bytes) return;
+    sum->gap_count++;
+    if (bytes > sum->largest_gap) sum->largest_gap = bytes;
+}
+
+/* What sparse resources have of their memory is not known. */
+static bool is_sparse(const struct mt_vulkan_view *device, uint32_t memory)
+{
+    const struct mt_object *record = mt_snapshot_object(device->snapshot, memory);
+    return record && (record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_SPARSE);
+}
+
 struct mt_vulkan_usage mt_vulkan_usage_of(const struct mt_vulkan_view *device, uint32_t memory, uint64_t size)
 {
     struct mt_vulkan_usage sum = {0};
@@ -85,15 +99,16 @@ struct mt_vulkan_usage mt_vulkan_usage_of(const struct mt_vulkan_view *device, u
         sum.resource_count++;
         if (start >= end) continue;
         lengths += end - start;
+        if (start > covered_to) add_gap(&sum, start - covered_to);
         if (start < covered_to) start = covered_to;
         if (end > start) {
             sum.bound += end - start;
             covered_to = end;
         }
     }
-    const struct mt_object *record = mt_snapshot_object(device->snapshot, memory);
-    bool is_sparse = record && (record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_SPARSE);
-    sum.unbound = is_sparse ? 0 : size - sum.bound; /* what sparse resources have of it is not known */
+    add_gap(&sum, size - covered_to);
+    if (is_sparse(device, memory)) sum.gap_count = sum.largest_gap = 0;
+    sum.unbound = sum.gap_count ? size - sum.bound : 0;
     sum.aliased = lengths - sum.bound;
     return sum;
 }

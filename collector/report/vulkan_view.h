@@ -26,6 +26,7 @@ struct mt_vulkan_view {
 
 struct mt_vulkan_usage {
     uint64_t bound, unbound, aliased, resource_count;
+    uint64_t gap_count, largest_gap; /* ranges that nothing is bound to */
 };
 
 /* Collects the bindings of all devices; id and record are the caller's to set. Without memory there are none. */

@@ -143,6 +143,30 @@ START_TEST(a_tags_budget_counts_device_memory)
 }
 END_TEST
 
+/* ---- unbound ranges ------------------------------------------------------------------------- */
+
+START_TEST(ranges_that_nothing_is_bound_to)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, 10000, 0);
+    put_image(memory, 1000, 500, SAMPLED);
+    put_image(memory, 1200, 800, SAMPLED); /* to 2000 */
+    put_image(memory, 2000, 1000, SAMPLED);
+    put_image(memory, 7000, 3000, SAMPLED);
+    put_memory(TYPE_LOCAL, 5000, 0);
+    put_textures(1, 700, TYPE_LOCAL, 0);
+    json_t *report = load();
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.unbound_range_count"), 2);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.largest_unbound_bytes"), 4000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.unbound_bytes"), 5000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.1.unbound_range_count"), 1);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.2.unbound_range_count"), 0);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.memory.unbound_range_count"), 3);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.memory.largest_unbound_bytes"), 5000);
+    json_decref(report);
+}
+END_TEST
+
 /* ---- other resources ------------------------------------------------------------------------ */
 
 START_TEST(acceleration_structures_are_listed_with_their_buffer)
@@ -212,7 +236,8 @@ int main(void)
 {
     const TTest *const tags[] = {each_byte_has_one_tag, tags_by_thread, tags_by_kind,
                                  a_tags_budget_counts_device_memory};
-    const TTest *const resources[] = {acceleration_structures_are_listed_with_their_buffer,
+    const TTest *const resources[] = {ranges_that_nothing_is_bound_to,
+                                      acceleration_structures_are_listed_with_their_buffer,
                                       video_sessions_are_listed_with_their_places};
     Suite *suite = suite_create("vulkan objects");
     ADD(suite, tags);
