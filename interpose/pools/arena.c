@@ -310,6 +310,12 @@ void mt_arena_trim(struct mt_arena *arena)
     arena->at = arena->end = NULL;
 }
 
+void mt_arena_tidy(struct mt_arena *arena)
+{
+    if (arena->turn == arena->tidied) mt_arena_trim(arena);
+    arena->tidied = arena->turn;
+}
+
 /*
  * From here on every free of the chunk is a remote one and brings remote
  * nearer to 0. True when all were freed already: nobody else will come.

@@ -51,6 +51,7 @@ struct mt_arena {
     uint32_t counts[MT_ARENA_LISTS];
     uint32_t idle_count; /* empty chunks that were never needed since the last look */
     uint64_t turn, look; /* chunks begun; and the turn at which idle ones are dropped next */
+    uint64_t tidied;     /* the turn when it was last tidied */
     struct {
         struct mt_arena_chunk *first, *last;
     } lists[MT_ARENA_LISTS];
@@ -157,8 +158,9 @@ bool mt_arena_resize(struct mt_arena *arena, void *block, uint32_t class_bytes, 
 
 /* ---- giving back ------------------------------------------------------------------- */
 
-/* Gives empty chunks back to the spans. */
+/* Gives empty chunks back to the spans: all, or all of an arena that has begun none since it was last asked. */
 void mt_arena_trim(struct mt_arena *arena);
+void mt_arena_tidy(struct mt_arena *arena);
 /* The thread ends: chunks with live blocks are left to whoever frees the last one. */
 void mt_arena_leave(struct mt_arena *arena);
 

@@ -287,3 +287,8 @@ void mt_arena_trim_heap(struct mt_theap *heap)
 {
     if (heap->arenas) mt_arena_trim(&heap->arenas->arena);
 }
+
+void mt_arena_tidy_heap(struct mt_theap *heap)
+{
+    if (heap->arenas) mt_arena_tidy(&heap->arenas->arena);
+}

@@ -69,7 +69,8 @@ void mt_arena_start(struct mt_core *core);
 void mt_arena_forget_counts(struct mt_theap *heap);
 /* The thread ends. */
 void mt_arena_leave_heap(struct mt_theap *heap);
-/* Gives empty chunks back. */
+/* Give empty chunks back, as mt_arena_trim() and mt_arena_tidy() do. */
 void mt_arena_trim_heap(struct mt_theap *heap);
+void mt_arena_tidy_heap(struct mt_theap *heap);
 
 #endif

@@ -18,7 +18,14 @@
 
 enum { ARENA_AUTO, ARENA_RULES, ARENA_OFF }; /* the choices of MEMTRACK_ARENA */
 
-enum { SETS = 128, WAYS = 4, BACK_OFF_MOST = 6, TRIES = 1000 };
+enum {
+    SETS = 128,
+    WAYS = 4,
+    BACK_OFF_MOST = 6,
+    TRIES = 1000,
+    ALL_PINNED =
+        16, /* times the limit of one site: more than that in all, and a part of it is too much for a site */
+};
 
 /* A demoted site stays away so long, and twice as long each time. */
 static const uint64_t BACK_OFF_NS = UINT64_C(30000000000);
@@ -246,11 +253,18 @@ uint32_t mt_arena_site_origin(unsigned site)
     return rows[site].origin;
 }
 
+static bool pins_too_much(unsigned site)
+{
+    uint64_t pinned = LOAD(rows[site].pinned_bytes), all = LOAD(mt_pools_stats.arena_pinned_bytes);
+    return pinned > sites.pin_limit ||
+           (all > ALL_PINNED * sites.pin_limit && pinned > sites.pin_limit / ALL_PINNED);
+}
+
 void mt_arena_site_pinned(unsigned site, int64_t bytes)
 {
     MT_POOL_STAT_ADD(arena_pinned_bytes, bytes);
     BOTH(site, atomic_fetch_add_explicit(&row->pinned_bytes, (uint64_t)bytes, memory_order_relaxed));
-    if (bytes < 0 || LOAD(rows[site].pinned_bytes) <= sites.pin_limit || !lock_politely()) return;
+    if (bytes < 0 || !pins_too_much(site) || !lock_politely()) return;
     demote(rows[site].address, mt_now_coarse_ns());
     mt_lock_give(&sites.lock);
 }

@@ -270,6 +270,7 @@ void mt_theap_tidy(struct mt_theap *heap)
     heap->tidied_ns = now;
     if (is_first) return;
     mt_slab_trim_idle(heap);
+    mt_arena_tidy_heap(heap);
     for (unsigned i = 0; i < TIDY_HEAPS && mt_theap_absorb(heap); i++) {
     }
     mt_span_look();
