@@ -391,8 +391,8 @@ struct mt_view_table mt_view_make(const json_t *report, enum mt_view view, int k
     {
         if (table.rows) fill(&table, &source, row);
     }
-    /* Heaps stay beside their types unless a key is asked for. */
-    if (table.count && (view != MT_VIEW_HEAP || key >= 0))
+    /* Heaps stay beside their types unless another key is asked for. */
+    if (table.count && (view != MT_VIEW_HEAP || table.key != mt_view_key(view, NULL)))
         qsort_r(table.rows, table.count, sizeof *table.rows, larger_first, &table.key);
     json_decref(rows); /* the rows themselves belong to the report */
     return table;
