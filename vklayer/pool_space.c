@@ -45,7 +45,7 @@ static bool grow_records(struct mt_pool *pool)
     } else {
         mt_tlsf_init(&pool->tlsf, pool->owner->granule_bytes, records, capacity);
     }
-    pool->records = records;
+    __atomic_store_n(&pool->records, records, __ATOMIC_RELAXED); /* mt_pool_fetch() looks without the lock */
     pool->records_bytes = bytes;
     return true;
 }
@@ -226,7 +226,7 @@ void mt_space_rest(struct mt_pool *pool, struct mt_slice *slice, uint64_t stamp)
     if (pool->resting)
         pool->resting_last->next = slice;
     else
-        pool->resting = slice;
+        __atomic_store_n(&pool->resting, slice, __ATOMIC_RELAXED); /* mt_pool_fetch() looks without the lock */
     pool->resting_last = slice;
     pool->resting_bytes += rounded;
     pool->stats[MT_VK_POOL_LIVE]--;
@@ -268,7 +268,7 @@ struct mt_chunk *mt_space_expire(struct mt_pool *pool, uint64_t stamp)
         bool is_early = !has_rested(pool, slice, stamp);
         if (is_early && pool->resting_bytes <= pool->resting_most) break;
         pool->times[MT_VK_POOL_SHORT_RESTS] += is_early;
-        pool->resting = slice->next;
+        __atomic_store_n(&pool->resting, slice->next, __ATOMIC_RELAXED);
         give_back(pool, slice, stamp, &released);
     }
     return released;
