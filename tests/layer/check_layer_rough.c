@@ -47,13 +47,13 @@ static void lose_memory_commands(void)
 
 static void lose_creations(void)
 {
-    VkBuffer made_buffer;
-    VkImage made_image;
-    VkSwapchainKHR made_swapchain;
-    VkAccelerationStructureKHR accel;
-    VkAccelerationStructureNV accel_nv;
-    VkMicromapEXT micromap;
-    VkVideoSessionKHR session;
+    VkBuffer made_buffer = VK_NULL_HANDLE;
+    VkImage made_image = VK_NULL_HANDLE;
+    VkSwapchainKHR made_swapchain = VK_NULL_HANDLE;
+    VkAccelerationStructureKHR accel = VK_NULL_HANDLE;
+    VkAccelerationStructureNV accel_nv = VK_NULL_HANDLE;
+    VkMicromapEXT micromap = VK_NULL_HANDLE;
+    VkVideoSessionKHR session = VK_NULL_HANDLE;
     LOST(CreateBuffer, &(VkBufferCreateInfo){.size = 10}, NULL, &made_buffer);
     LOST(CreateImage, &(VkImageCreateInfo){.mipLevels = 1}, NULL, &made_image);
     LOST(CreateSwapchainKHR, &(VkSwapchainCreateInfoKHR){.minImageCount = 2}, NULL, &made_swapchain);
@@ -280,7 +280,7 @@ START_TEST(everything_alive_at_the_end)
 {
     enum { MANY = 2000 };
     for (unsigned i = 0; i < MANY; i++) {
-        VkVideoSessionKHR session;
+        VkVideoSessionKHR session = VK_NULL_HANDLE;
         VkVideoSessionCreateInfoKHR info = {.flags = 0};
         void *data;
         memory = allocate(4096, i % FAKE_TYPES);
@@ -316,7 +316,7 @@ static void *work(void *argument)
 {
     for (unsigned i = 0; i < ROUNDS; i++) {
         VkDeviceMemory own = allocate(8192, 0), used = i % 2 ? own : shared[i / 2 % 4];
-        VkVideoSessionKHR session;
+        VkVideoSessionKHR session = VK_NULL_HANDLE;
         VkAccelerationStructureNV accel;
         VkVideoSessionCreateInfoKHR session_info = {.flags = 0};
         VkAccelerationStructureCreateInfoNV accel_info = {.compactedSize = 10};

@@ -139,7 +139,7 @@ START_TEST(staging_memory_that_comes_and_goes)
     SET(segment->heaps[3].peak_bytes, 8 * (int64_t)MIB + 1);
     expect_silence();
     SET(segment->heaps[3].peak_bytes, (int64_t)MIB);
-    SET(segment->heaps[3].flags, LOCAL_FLAGS); /* not for staging */
+    segment->heaps[3].flags = LOCAL_FLAGS; /* not for staging */
     expect_silence();
 }
 END_TEST
