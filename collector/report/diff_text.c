@@ -175,6 +175,17 @@ static void set_total(json_t *totals, const char *name, const json_t *before, co
     mt_json_set(totals, name, row);
 }
 
+/* The medians of what a frame costs. */
+static void set_frame_totals(json_t *totals, const json_t *before, const json_t *after)
+{
+    static const char *const medians[][2] = {{"frame_allocations", "allocations_per_frame"},
+                                           {"frame_bytes", "bytes_per_frame"},
+                                           {"frame_ns", "duration_ns"}};
+    const json_t *first = mt_json_get(before, "frames"), *second = mt_json_get(after, "frames");
+    for (size_t i = 0; i < sizeof medians / sizeof *medians; i++)
+        set_total(totals, medians[i][0], mt_json_get(first, medians[i][1]), mt_json_get(second, medians[i][1]), "p50");
+}
+
 json_t *mt_diff_json(const json_t *before, const json_t *after, const char *by)
 {
     static const char *const totals[] = {"current_bytes", "current_count",    "peak_bytes",
@@ -182,6 +193,7 @@ json_t *mt_diff_json(const json_t *before, const json_t *after, const char *by)
     json_t *diff = json_object(), *part = json_object();
     for (size_t i = 0; i < sizeof totals / sizeof *totals; i++)
         set_total(part, totals[i], mt_json_get(before, "cpu"), mt_json_get(after, "cpu"), totals[i]);
+    set_frame_totals(part, before, after);
     mt_json_set(diff, "totals", part);
     for (size_t i = 0; i < LISTS; i++) {
         if (by && strcmp(by, lists[i].name)) continue;
@@ -209,26 +221,43 @@ static const char *signed_count(char buffer[MT_HUMAN_BYTES + 1], int64_t count)
     return count > 0 ? (mt_human_count(buffer + 1, count), buffer) : mt_human_count(buffer, count);
 }
 
+enum total_form { TOTAL_BYTES, TOTAL_COUNT, TOTAL_NS };
+
+static const char *total_text(enum total_form form, int64_t value, bool has_sign, char buffer[MT_HUMAN_BYTES + 1])
+{
+    if (form == TOTAL_BYTES) return has_sign ? signed_bytes(buffer, value) : mt_human_bytes(buffer, value);
+    if (form == TOTAL_COUNT) return has_sign ? signed_count(buffer, value) : mt_human_count(buffer, value);
+    bool is_negative = value < 0;
+    buffer[0] = is_negative ? '-' : '+';
+    if (!has_sign || !value) return mt_human_ns(buffer, value);
+    mt_human_ns(buffer + 1, is_negative ? -value : value);
+    return buffer;
+}
+
+/* Rows of programs without frames are left out. */
 static void print_totals(const json_t *totals)
 {
     static const struct {
         const char *key, *name;
-        bool is_bytes;
-    } rows[] = {{"current_bytes", "heap", true},
-                {"current_count", "blocks", false},
-                {"peak_bytes", "heap at its peak", true},
-                {"total_bytes", "allocated in all", true},
-                {"allocation_count", "allocations", false},
-                {"rss_bytes", "resident (RSS)", true}};
+        enum total_form form;
+        bool is_optional;
+    } rows[] = {{"current_bytes", "heap", TOTAL_BYTES, false},
+                {"current_count", "blocks", TOTAL_COUNT, false},
+                {"peak_bytes", "heap at its peak", TOTAL_BYTES, false},
+                {"total_bytes", "allocated in all", TOTAL_BYTES, false},
+                {"allocation_count", "allocations", TOTAL_COUNT, false},
+                {"rss_bytes", "resident (RSS)", TOTAL_BYTES, false},
+                {"frame_allocations", "allocations / frame", TOTAL_COUNT, true},
+                {"frame_bytes", "bytes / frame", TOTAL_BYTES, true},
+                {"frame_ns", "time / frame", TOTAL_NS, true}};
     printf("%-20s %14s %14s %14s\n", "", "before", "after", "change");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char before[MT_HUMAN_BYTES], after[MT_HUMAN_BYTES], change[MT_HUMAN_BYTES + 1];
+        char before[MT_HUMAN_BYTES + 1], after[MT_HUMAN_BYTES + 1], change[MT_HUMAN_BYTES + 1];
         const json_t *row = mt_json_get(totals, rows[i].key);
         int64_t a = mt_json_get_i64(row, "before"), b = mt_json_get_i64(row, "after");
-        printf("%-20s %14s %14s %14s\n", rows[i].name,
-               rows[i].is_bytes ? mt_human_bytes(before, a) : mt_human_count(before, a),
-               rows[i].is_bytes ? mt_human_bytes(after, b) : mt_human_count(after, b),
-               rows[i].is_bytes ? signed_bytes(change, b - a) : signed_count(change, b - a));
+        if (rows[i].is_optional && !a && !b) continue;
+        printf("%-20s %14s %14s %14s\n", rows[i].name, total_text(rows[i].form, a, false, before),
+               total_text(rows[i].form, b, false, after), total_text(rows[i].form, b - a, true, change));
     }
 }
 

@@ -92,6 +92,7 @@ grep -q 'allocate <- stream_level (game)' "$TEST_TMP/frame" || problem "--by fra
 for view in tag module thread stack size; do
     "$MEMTRACK" report "$report" --by $view >"$TEST_TMP/view" && [ "$(wc -l <"$TEST_TMP/view")" -ge 3 ] || problem "--by $view"
 done
+"$MEMTRACK" diff "$report" "$report" | grep -q '^allocations / frame  *8  *8  *0$' || problem "diff does not compare frames"
 "$MEMTRACK" report "$report" --by heap | grep -q 'no rows' || problem "--by heap of a program without devices"
 for bad in "--by colour" "--by size --sort peak" "--sort colour" "--top 0"; do
     status=0
