@@ -13,6 +13,16 @@
 
 _Atomic bool mt_record_is_on;
 
+/* mt_pools_usable(), from the lines that the pools' own path has just used or is about to. */
+static inline size_t usable_of(const void *block)
+{
+    const struct mt_theap *heap = mt_theap_self;
+    uint64_t entry = mt_pagemap_entry(block);
+    if (__builtin_expect(heap && mt_entry_mark(entry) == heap->mark, 1))
+        return heap->bins[mt_entry_bin(entry)].bytes;
+    return mt_pools_usable(block);
+}
+
 /* The pools' link to the next free block would pass for the program's pointer to it once that is handed out. */
 static inline void unlink_for_scan(void *block)
 {
@@ -24,7 +34,7 @@ void *mt_record_malloc(size_t bytes, const void *caller)
     void *block = mt_pools_allocate(bytes, caller);
     if (__builtin_expect(block != NULL, 1)) {
         unlink_for_scan(block);
-        mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
+        mt_trace_record(mt_thread.shard, block, bytes, usable_of(block), __builtin_frame_address(0), true);
         return block;
     }
     mt_thread_failed();
@@ -37,7 +47,7 @@ void *mt_record_operator(unsigned index, size_t bytes, uintptr_t second, const v
     void *block = mt_pools_allocate(bytes, caller);
     if (__builtin_expect(!block, 0)) return mt_cxx_new_failed(index, bytes, second, caller);
     unlink_for_scan(block);
-    mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
+    mt_trace_record(mt_thread.shard, block, bytes, usable_of(block), __builtin_frame_address(0), true);
     return block;
 }
 
@@ -45,13 +55,13 @@ void *mt_record_block(void *block, size_t bytes)
 {
     if (!block) return NULL;
     unlink_for_scan(block);
-    mt_trace_record(mt_thread.shard, block, bytes, mt_pools_usable(block), __builtin_frame_address(0), true);
+    mt_trace_record(mt_thread.shard, block, bytes, usable_of(block), __builtin_frame_address(0), true);
     return block;
 }
 
 void mt_record_free(void *block)
 {
-    mt_trace_freed(mt_thread.shard, block, mt_pools_usable(block));
+    mt_trace_freed(mt_thread.shard, block, usable_of(block));
     mt_pools_free(block);
 }
 

@@ -29,22 +29,24 @@ enum {
     MAX_BRANCHES = 24, /* on the way to one walk */
 };
 
-/* One word that a walk went by: its lower half, and where it is above the place where the walk began. */
-struct word {
-    uint32_t low, offset;
-};
-
 /* A walk, or (record NULL) a branch by the word at the offset `highest`. */
 struct entry {
     uintptr_t key;
     struct mt_stack *record;
     uintptr_t pc, frame;
-    uint64_t upper;   /* what the words' upper halves add up to, see add_upper() */
     uint32_t highest; /* offset of the highest word it reads */
     uint16_t word_count;
     bool needs_frame; /* the walk depends on the frame pointer it began with */
-    struct word words[];
+    /* The words that a walk went by; behind them, where they are: bytes above the place where the walk began. */
+    uintptr_t values[];
 };
+
+enum { WORD_BYTES = sizeof(uintptr_t) + sizeof(uint32_t) };
+
+static inline uint32_t *offsets_of(const struct entry *entry)
+{
+    return (uint32_t *)(uintptr_t)(entry->values + entry->word_count);
+}
 
 struct mt_walk_cache {
     struct mt_walk_validity valid;
@@ -111,22 +113,12 @@ NO_SANITIZE static inline uintptr_t word_at(const char *base, uintptr_t offset)
     return *(const uintptr_t *)(const void *)(base + offset);
 }
 
-/* Upper halves are few different ones; their sum, each times an odd number of its own, tells them apart. */
-static inline uint64_t add_upper(uint64_t sum, uintptr_t value, uint32_t at)
-{
-    return sum + (value >> 32) * (2 * (uint64_t)at + UINT64_C(0x9e3779b97f4a7c15));
-}
-
 NO_SANITIZE static inline bool holds(const struct entry *entry, const char *base)
 {
-    uint32_t changed = 0;
-    uint64_t upper = 0;
-    for (uint32_t i = 0; i < entry->word_count; i++) {
-        uintptr_t value = word_at(base, entry->words[i].offset);
-        changed |= (uint32_t)value ^ entry->words[i].low;
-        upper = add_upper(upper, value, i);
-    }
-    return !changed && upper == entry->upper;
+    const uint32_t *offsets = offsets_of(entry);
+    uintptr_t changed = 0;
+    for (uint32_t i = 0; i < entry->word_count; i++) changed |= word_at(base, offsets[i]) ^ entry->values[i];
+    return !changed;
 }
 
 static inline bool begins_at(const struct entry *entry, const uintptr_t *own)
@@ -151,7 +143,7 @@ NO_SANITIZE struct mt_stack *mt_walk_cache_find(struct mt_core *core, struct mt_
         const struct entry *entry = look_up(cache, start->key);
         if (!entry || entry->highest > room) return NULL;
         if (entry->record) return begins_at(entry, own) && holds(entry, base) ? entry->record : NULL;
-        start->key = mix(start->key, (uint32_t)word_at(base, entry->highest));
+        start->key = mix(start->key, word_at(base, entry->highest));
     }
     return NULL;
 }
@@ -168,7 +160,7 @@ static void forget(struct mt_walk_cache *cache)
 /* Room for an entry; NULL when all is used, and then everything is forgotten. */
 static struct entry *take(struct mt_core *core, struct mt_walk_cache *cache, size_t words)
 {
-    size_t bytes = sizeof(struct entry) + words * sizeof(struct word);
+    size_t bytes = (sizeof(struct entry) + words * WORD_BYTES + 7) & ~(size_t)7;
     if (cache->piece_count && cache->at + bytes > PIECE_BYTES) {
         cache->piece++;
         cache->at = 0;
@@ -187,29 +179,40 @@ static struct entry *take(struct mt_core *core, struct mt_walk_cache *cache, siz
     return entry;
 }
 
-static void add_word(struct entry *entry, uintptr_t base, uintptr_t at, uintptr_t value)
+static bool has_saved_frame(const struct mt_walk_frame *frame)
 {
-    struct word word = {(uint32_t)value, (uint32_t)(at - base)};
-    entry->upper = add_upper(entry->upper, value, entry->word_count);
-    entry->words[entry->word_count++] = word;
-    if (word.offset > entry->highest) entry->highest = word.offset;
+    return frame->needs_frame && frame->frame_saved_at;
+}
+
+static unsigned count_words(const struct mt_walker *walker)
+{
+    unsigned count = walker->count - 1;
+    for (unsigned i = 0; i + 1 < walker->count; i++) count += has_saved_frame(&walker->frames[i]);
+    return count;
+}
+
+static void set_word(struct entry *entry, unsigned at, uintptr_t offset, uintptr_t value)
+{
+    entry->values[at] = value;
+    offsets_of(entry)[at] = (uint32_t)offset;
+    if (offset > entry->highest) entry->highest = (uint32_t)offset;
 }
 
 /* All that the walker compares before it builds on a walk; see is_unchanged() in walk.c. */
-static void fill(struct entry *entry, const struct mt_walker *walker)
+static void fill(struct entry *entry, const struct mt_walker *walker, unsigned word_count)
 {
     const struct mt_walk_frame *inner = &walker->frames[walker->count - 1];
     entry->pc = inner->pc;
     entry->frame = inner->frame;
     entry->needs_frame = inner->needs_frame;
-    entry->word_count = 0;
+    entry->word_count = (uint16_t)word_count;
     entry->highest = 0;
-    entry->upper = 0;
+    unsigned at = 0;
     for (unsigned i = walker->count - 1; i-- > 0;) {
         const struct mt_walk_frame *frame = &walker->frames[i];
-        add_word(entry, inner->stack, frame->stack - sizeof frame->pc, frame->pc);
-        if (frame->needs_frame && frame->frame_saved_at)
-            add_word(entry, inner->stack, (uintptr_t)frame->frame_saved_at, frame->frame);
+        set_word(entry, at++, frame->stack - sizeof frame->pc - inner->stack, frame->pc);
+        if (has_saved_frame(frame))
+            set_word(entry, at++, (uintptr_t)frame->frame_saved_at - inner->stack, frame->frame);
     }
 }
 
@@ -232,8 +235,8 @@ static int difference(const struct entry *a, const struct entry *b)
     uint32_t count = a->word_count < b->word_count ? a->word_count : b->word_count;
     if (a->pc != b->pc) return -1;
     for (uint32_t i = 0; i < count; i++) {
-        if (a->words[i].offset != b->words[i].offset) return -1;
-        if (a->words[i].low != b->words[i].low) return (int)i;
+        if (offsets_of(a)[i] != offsets_of(b)[i]) return -1;
+        if (a->values[i] != b->values[i]) return (int)i;
     }
     return -1;
 }
@@ -245,9 +248,9 @@ static void part(struct mt_core *core, struct mt_walk_cache *cache, struct entry
     struct entry *branch = at >= 0 ? take(core, cache, 0) : NULL;
     if (at >= 0 && !branch) return;
     if (branch) {
-        *branch = (struct entry){.key = entry->key, .highest = entry->words[at].offset};
-        old->key = mix(branch->key, old->words[at].low);
-        entry->key = mix(branch->key, entry->words[at].low);
+        *branch = (struct entry){.key = entry->key, .highest = offsets_of(entry)[at]};
+        old->key = mix(branch->key, old->values[at]);
+        entry->key = mix(branch->key, entry->values[at]);
         enter(cache, branch);
         enter(cache, old);
     }
@@ -289,10 +292,10 @@ void mt_walk_cache_add(struct mt_core *core, struct mt_walker *walker, const str
     if (walker->frames[0].stack - walker->frames[walker->count - 1].stack > UINT32_MAX) return;
     struct mt_walk_cache *cache = ready(core, walker, start);
     if (!cache || !comes_again(cache, start->key)) return;
-    struct entry *entry = take(core, cache, 2 * walker->count);
+    unsigned word_count = count_words(walker);
+    struct entry *entry = take(core, cache, word_count);
     if (!entry) return;
-    fill(entry, walker);
-    cache->at -= (uint32_t)((2 * walker->count - entry->word_count) * sizeof entry->words[0]);
+    fill(entry, walker, word_count);
     entry->key = start->key;
     entry->record = record;
     struct entry *old = look_up(cache, entry->key);
