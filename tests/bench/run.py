@@ -246,12 +246,12 @@ class Bench:
         ranges = [f"**{max(c) / min(c):.1f}**" if c else "-" for c in columns.values()]
         lines.append("| **highest / lowest** | " + " | ".join(ranges) + " |")
         note(lines[-1])
-        self.sections.append((heading, text, lines))
+        self.sections.append((heading, text.format(rounds), lines))
 
     def scale(self):
         rounds = min(3, self.options.rounds)
-        common = "Least nanoseconds of the thread's own processor time for one malloc and one free, of " \
-                 f"{rounds} interleaved runs of five repeats; each block's first byte is written. "
+        common = "Least nanoseconds of the thread's own processor time for one malloc and one free, of {} " \
+                 "interleaved runs of five repeats; each block's first byte is written. "
         sizes = [8, 64, 256, 1024, 4096, 16384, 32768, 65536, 1 << 18, 1 << 20, 1 << 22, 32 << 20, 64 << 20, 1 << 30]
         self.scale_table("Sizes", common + "A few hundred blocks of one size (fewer of the large ones), replaced in turn.",
                          "size", [(size, human(size)) for size in sizes], rounds)
@@ -431,7 +431,8 @@ def main():
     parser.add_argument("--write", metavar="FILE", help="put the tables into this document")
     options = parser.parse_args()
     options.build = os.path.abspath(options.build)
-    options.said = ([f"--rounds {options.rounds}"] if options.rounds != 7 else []) + (["--no-peers"] if options.no_peers else [])
+    options.said = ([f"--rounds {options.rounds}"] if options.rounds != 7 else []) + (["--no-peers"] if options.no_peers else []) + \
+        ([f"--most-live {options.most_live}"] if options.most_live != 10 ** 7 else [])
     with tempfile.TemporaryDirectory(prefix="memtrack-bench.") as folder:
         bench = Bench(options, folder)
         for section in SECTIONS[options.target] if not options.only else sum(SECTIONS.values(), ()):
