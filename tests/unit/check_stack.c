@@ -2,6 +2,7 @@
 #include "core_support.h"
 #include "shard.h"
 #include "stack.h"
+#include "stack_own.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -183,6 +184,106 @@ START_TEST(many_threads_lose_nothing)
 }
 END_TEST
 
+/* ---- records of one's own -------------------------------------------------------- */
+
+enum { OWNERS = 4, OWN_BLOCKS = 20000 };
+
+struct own_job {
+    uint32_t stack;
+    uint32_t made[OWN_BLOCKS]; /* records that the blocks were counted in */
+    struct own_job *other;     /* whose blocks this one frees */
+    pthread_barrier_t *all;
+};
+
+static void *count_apart(void *argument)
+{
+    struct own_job *job = argument;
+    struct mt_walker *walker = mt_walker_take(&core);
+    struct mt_stack_end end = {.lifetime_ms = 1};
+    for (unsigned i = 0; i < OWN_BLOCKS; i++) {
+        struct mt_stack *own = mt_stack_own_of(&core, walker, job->stack);
+        mt_stack_own_allocated(&core, own, 100, 90, i);
+        job->made[i] = own->id;
+    }
+    pthread_barrier_wait(job->all);
+    for (unsigned i = 0; i < OWN_BLOCKS / 2; i++)
+        mt_stack_own_freed(&core, mt_stack_own_of(&core, walker, job->other->made[i]), 100, &end);
+    mt_walker_give_back(&core, walker);
+    return NULL;
+}
+
+struct own_sum {
+    int64_t live_bytes, live_count;
+    uint64_t total_bytes, total_count, lifetime_ms;
+    unsigned records;
+};
+
+static struct own_sum sum_of(uint32_t id)
+{
+    struct own_sum sum = {0};
+    for (uint32_t i = 1; i <= core.segment->attribution.used_stacks; i++) {
+        const struct mt_stack *record = mt_stack_at(&core, i);
+        if (i != id && record->twin_of != id) continue;
+        sum.records++;
+        sum.live_bytes += record->at_peak_bytes + record->since_bytes;
+        sum.live_count += record->at_peak_count + record->since_count;
+        sum.total_bytes += record->total_bytes;
+        sum.total_count += record->total_count;
+        sum.lifetime_ms += record->lifetime_ms;
+    }
+    return sum;
+}
+
+START_TEST(threads_count_apart_and_add_up)
+{
+    static struct own_job jobs[OWNERS];
+    uint64_t frames[] = {4, 5, 6};
+    uint32_t id = intern(frames, 3);
+    pthread_t threads[OWNERS];
+    pthread_barrier_t all;
+    pthread_barrier_init(&all, NULL, OWNERS);
+    for (unsigned i = 0; i < OWNERS; i++) {
+        jobs[i] = (struct own_job){.stack = id, .other = &jobs[(i + 1) % OWNERS], .all = &all};
+        pthread_create(&threads[i], NULL, count_apart, &jobs[i]);
+    }
+    for (unsigned i = 0; i < OWNERS; i++) pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&all);
+    mt_stack_nobody_freed(&core, jobs[1].made[OWN_BLOCKS - 1], 100, &(struct mt_stack_end){0});
+    struct own_sum sum = sum_of(id);
+    ck_assert_int_eq(sum.live_count, (OWNERS * OWN_BLOCKS / 2 - 1) * MT_SCALE);
+    ck_assert_int_eq(sum.live_bytes, (OWNERS * OWN_BLOCKS / 2 - 1) * 100);
+    ck_assert_uint_eq(sum.total_count, (uint64_t)OWNERS * OWN_BLOCKS * MT_SCALE);
+    ck_assert_uint_eq(sum.total_bytes, (uint64_t)OWNERS * OWN_BLOCKS * 90);
+    ck_assert_uint_eq(sum.lifetime_ms, (uint64_t)OWNERS * OWN_BLOCKS / 2 * MT_SCALE);
+    const struct mt_stack *nobody = mt_stack_at(&core, mt_stack_at(&core, id)->twins);
+    ck_assert_uint_eq(nobody->owner, MT_STACK_OF_NOBODY);
+    /* The first thread may have been done before there was another: what it holds has not been handed over then. */
+    int64_t one = (int64_t)OWN_BLOCKS * 100, slack = OWNERS * (MT_STACK_HAND_OVER + 100);
+    ck_assert_int_le(nobody->max_bytes, OWNERS * one);
+    ck_assert_int_ge(nobody->max_bytes, (OWNERS - 1) * one - slack);
+    ck_assert_uint_le(sum.records, OWNERS + 1 + OWNERS); /* twins of nobody that lost the race stay empty */
+}
+END_TEST
+
+START_TEST(one_thread_counts_in_the_stack_itself)
+{
+    uint64_t frames[] = {7, 8};
+    uint32_t id = intern(frames, 2);
+    struct mt_walker *walker = mt_walker_take(&core);
+    struct mt_stack *own = mt_stack_own_of(&core, walker, id);
+    ck_assert_ptr_eq(own, mt_stack_at(&core, id));
+    for (int i = 0; i < 3; i++) mt_stack_own_allocated(&core, own, 1000, 900, 1);
+    mt_stack_own_freed(&core, own, 1000, &(struct mt_stack_end){.is_temporary = true});
+    mt_stack_own_allocated(&core, own, 500, 500, 2);
+    ck_assert_int_eq(own->max_bytes, 3000);
+    ck_assert_int_eq(own->max_count, 3 * MT_SCALE);
+    ck_assert_int_eq(own->at_peak_bytes + own->since_bytes, 2500);
+    ck_assert_uint_eq(own->temporary_count, MT_SCALE);
+    ck_assert_uint_eq(own->twins, 0);
+    mt_walker_give_back(&core, walker);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("stack");
@@ -195,6 +296,8 @@ int main(void)
     tcase_add_test(tests, counters_follow_blocks);
     tcase_add_test(tests, peak_is_shared_out_exactly);
     tcase_add_test(tests, many_threads_lose_nothing);
+    tcase_add_test(tests, one_thread_counts_in_the_stack_itself);
+    tcase_add_test(tests, threads_count_apart_and_add_up);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
