@@ -13,7 +13,7 @@ for flags in "-O2" "-O0" "-O2 -fno-omit-frame-pointer"; do
     gcc -g -w $flags -o "$TEST_TMP/lost" "$sources/lost.c" -lpthread || problem "cannot build lost"
     for pools in on off; do
         rm -f "$OUT"/*
-        RUN_OPTIONS=(--stacks=all --leaks=reachable --pools=$pools)
+        RUN_OPTIONS=(--stacks=all --leaks=reachable "--pools=$pools")
         tracked "$TEST_TMP/lost"
         expect "exit status" "$tracked_status" 0
         check_report lost "$lost == $wanted" 'cpu.leak_scan.mode == "reachable" and not cpu.leak_scan.failed' \

@@ -15,7 +15,7 @@ for flags in "-O2" "-O2 -fno-omit-frame-pointer" "-O0"; do
     for pools in on off; do
         for threads in 1 4; do
             rm -f "$OUT"/*
-            RUN_OPTIONS=(--stacks=all --pools=$pools)
+            RUN_OPTIONS=(--stacks=all "--pools=$pools")
             tracked "$TEST_TMP/paths" 20 $threads
             others=$((20 * (threads - 1)))
             check_report paths "sorted(set($ways)) == sorted({20, $others} - {0})" \
