@@ -32,7 +32,7 @@ fuzz-tlsf: ## fuzz the TLSF engine (clang)
 
 .SECONDARY: $(pools_obj)
 
-pools_bench := $(BUILD)/tests/bench_patterns $(BUILD)/tests/bench_launch $(BUILD)/tests/bench_scale
+pools_bench := $(BUILD)/tests/bench_patterns $(BUILD)/tests/bench_bursts $(BUILD)/tests/bench_launch $(BUILD)/tests/bench_scale
 BENCH_PROGRAMS += $(pools_bench) $(BUILD)/tests/bench_containers
 $(pools_bench): $(BUILD)/tests/%: tests/bench/%.c
 	@mkdir -p $(@D)
