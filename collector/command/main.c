@@ -45,7 +45,8 @@ static const struct subcommand subcommands[] = {
      "  FILE               a JSON report, or the segment of a running or ended program\n"
      "  --by VIEW          one view: tag, module, thread, stack, size, heap or frame\n"
      "  --sort KEY         sort lists that have it by live, peak, total, count, frame (allocations per frame),\n"
-     "                     frees, temporary, blocks, size, budget, usage, time, device, device-total, device-time\n"
+     "                     recent (per frame since the last report), frees, temporary, blocks, size,\n"
+     "                     budget, usage, time, device, device-total, device-time\n"
      "  --top N            rows of each list (default 10, 20 of one view)\n"
      "  --json             print the JSON document, or the view's rows, instead of text\n"},
     {"top", mt_command_top, "[PID] [--by VIEW] [--sort KEY] [--interval S] [--batch] [-n N] [--top N]",

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum form { BYTES, COUNT, NS, PER_FRAME, PER_SECOND };
+enum form { BYTES, COUNT, NS, PER_FRAME, PER_RECENT_FRAME, PER_SECOND };
 
-/* members: names of the row's number, the first that is there; PER_FRAME and PER_SECOND are looked up by name. */
+/* members: names of the row's number, the first that is there; the PER_ forms are looked up by name. */
 struct column {
     const char *key, *title, *members[2];
     enum form form;
@@ -43,9 +43,9 @@ struct view {
         "count", "allocations", {"allocation_count", "total_count"}, COUNT                                         \
     }
 #define RATE_COLUMNS                                                                                               \
-    {"rate", "alloc/s", {NULL}, PER_SECOND},                                                                       \
+    {"rate", "alloc/s", {NULL}, PER_SECOND}, {"frame", "alloc/frame", {NULL}, PER_FRAME},                          \
     {                                                                                                              \
-        "frame", "alloc/frame", {NULL}, PER_FRAME                                                                  \
+        "recent", "/frame now", {NULL}, PER_RECENT_FRAME                                                           \
     }
 
 static const struct view views[MT_VIEW_COUNT] = {
@@ -182,7 +182,7 @@ struct source {
     const char *program;
     enum mt_view view;
     const struct mt_view_before *before;
-    const json_t *rates;
+    const json_t *rates, *recent; /* lists of frames.rates: of the run and of the last window */
 };
 
 static void name_tag(const json_t *row, char *name, size_t bytes)
@@ -260,7 +260,6 @@ static double count_of(enum mt_view view, const json_t *row)
     return column < 0 ? NAN : member_of(row, &views[view].columns[column]);
 }
 
-/* Rates go by name, threads may share one: the one that allocates most has the rate of all. */
 static bool has_larger_namesake(const struct source *source, const json_t *row)
 {
     const json_t *threads = mt_json_get(mt_json_get(source->report, "cpu"), "threads"), *other;
@@ -283,27 +282,43 @@ static double growth_of(const struct source *source, const struct mt_view_row *r
     return more > 0 ? more : 0;
 }
 
-static double per_frame(const struct source *source, const struct mt_view_row *row)
+/* A report's own rate. Threads of one name share it: the one that allocates most has it. */
+static double reported_rate(const struct source *source, const struct mt_view_row *row, const json_t *rates)
 {
     const char *key = source->view == MT_VIEW_TAG ? "tag" : source->view == MT_VIEW_MODULE ? "path" : "name";
-    const json_t *rate;
-    size_t index;
-    if (source->before)
-        return source->before->counts && source->before->frames > 0
-                   ? growth_of(source, row) / source->before->frames
-                   : NAN;
-    if (!json_array_size(source->rates)) return NAN;
+    const char *name = mt_json_get_text(row->row, key);
+    if (source->before || !json_array_size(rates)) return NAN;
     if (source->view == MT_VIEW_THREAD && has_larger_namesake(source, row->row)) return NAN;
-    json_array_foreach((json_t *)source->rates, index,
-                       rate) if (!strcmp(mt_json_get_text(rate, "name"),
-                                         mt_json_get_text(row->row, key))) return mt_json_get_real(rate, "count");
+    for (size_t i = 0; i < json_array_size(rates); i++)
+        if (!strcmp(mt_json_get_text(json_array_get(rates, i), "name"), name))
+            return mt_json_get_real(json_array_get(rates, i), "count");
     return 0;
+}
+
+static double per_frame(const struct source *source, const struct mt_view_row *row)
+{
+    if (!source->before) return reported_rate(source, row, source->rates);
+    return source->before->counts && source->before->frames > 0 ? growth_of(source, row) / source->before->frames
+                                                                : NAN;
 }
 
 static double per_second(const struct source *source, const struct mt_view_row *row)
 {
     if (!source->before || !source->before->counts || !(source->before->seconds > 0)) return NAN;
     return growth_of(source, row) / source->before->seconds;
+}
+
+static double number_of(const struct source *source, const struct mt_view_row *row, const struct column *column)
+{
+    switch (column->form) {
+    case PER_FRAME: return per_frame(source, row);
+    case PER_RECENT_FRAME: return reported_rate(source, row, source->recent);
+    case PER_SECOND: return per_second(source, row);
+    case BYTES:
+    case COUNT:
+    case NS: break;
+    }
+    return member_of(row->row, column);
 }
 
 /* A row without any number is not worth a line; a column of nothing but zeros is none worth its width. */
@@ -315,9 +330,7 @@ static void fill(struct mt_view_table *table, const struct source *source, const
     name_row(source, row, filled->name, sizeof filled->name);
     for (size_t i = 0; i < mt_view_key_count(source->view); i++) {
         const struct column *column = &views[source->view].columns[i];
-        filled->numbers[i] = column->form == PER_FRAME    ? per_frame(source, filled)
-                             : column->form == PER_SECOND ? per_second(source, filled)
-                                                          : member_of(row, column);
+        filled->numbers[i] = number_of(source, filled, column);
         if (!isnan(filled->numbers[i]) && filled->numbers[i] != 0) shown |= 1u << i;
     }
     table->shown |= shown;
@@ -380,9 +393,14 @@ static int larger_first(const void *a, const void *b, void *key)
 struct mt_view_table mt_view_make(const json_t *report, enum mt_view view, int key,
                                   const struct mt_view_before *before)
 {
-    const json_t *run = mt_json_get(mt_json_get(mt_json_get(report, "frames"), "rates"), "run");
-    struct source source = {report, mt_json_get_text(mt_json_get(report, "process"), "executable"), view, before,
-                            views[view].rates ? mt_json_get(run, views[view].rates) : NULL};
+    const json_t *rates = mt_json_get(mt_json_get(report, "frames"), "rates");
+    const char *list = views[view].rates;
+    struct source source = {report,
+                            mt_json_get_text(mt_json_get(report, "process"), "executable"),
+                            view,
+                            before,
+                            list ? mt_json_get(mt_json_get(rates, "run"), list) : NULL,
+                            list ? mt_json_get(mt_json_get(rates, "window"), list) : NULL};
     struct mt_view_table table = {.view = view, .key = key >= 0 ? key : mt_view_key(view, NULL)};
     json_t *rows = rows_of(report, view), *row;
     size_t index;
@@ -418,7 +436,8 @@ json_t *mt_view_counts(const struct mt_view_table *table)
 static json_t *number_json(enum form form, double value)
 {
     if (isnan(value)) return json_null();
-    return form == PER_FRAME || form == PER_SECOND ? json_real(value) : json_integer((json_int_t)value);
+    return form == PER_FRAME || form == PER_RECENT_FRAME || form == PER_SECOND ? json_real(value)
+                                                                               : json_integer((json_int_t)value);
 }
 
 json_t *mt_view_json(const json_t *report, enum mt_view view, const char *key, size_t rows)
@@ -446,7 +465,7 @@ static const char *number_text(enum form form, double value, char text[MT_HUMAN_
     if (isnan(value)) return "-";
     if (form == BYTES) return mt_human_bytes(text, (int64_t)value);
     if (form == NS) return mt_human_ns(text, (int64_t)value);
-    if (form == PER_FRAME && value < 1000) {
+    if ((form == PER_FRAME || form == PER_RECENT_FRAME) && value < 1000) {
         snprintf(text, MT_HUMAN_BYTES, "%.1f", value);
         return text;
     }
