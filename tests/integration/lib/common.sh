@@ -80,10 +80,13 @@ same_as_plain() {
     return 0
 }
 
-# report_of EXECUTABLE [INDEX]: the path of its report (a glob would also meet its timeline).
+# report_of EXECUTABLE [INDEX]: the path of its report (a glob would also meet its timeline), those of forks after
+# those of programs that were started.
 report_of() {
     local found
-    found=$(find "$OUT" -maxdepth 1 -name "memtrack.$1.*.json" | sort | sed -n "${2:-1}p")
+    found=$(find "$OUT" -maxdepth 1 -name "memtrack.$1.*.json" | sort | while read -r file; do
+        echo "$(grep -cm 1 '"is_fork": *true' "$file") $file"
+    done | sort -s -n -k 1,1 | cut -d ' ' -f 2- | sed -n "${2:-1}p")
     [ -n "$found" ] || { echo "no report of $1 in $OUT: $(ls "$OUT")" >&2; return 1; }
     printf '%s\n' "$found"
 }
