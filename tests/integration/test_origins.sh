@@ -27,7 +27,7 @@ done
 # With the pools off allocations are still exact by module; what is live is estimated, and marked so.
 for stacks in sampled off; do
     rm -f "$OUT"/*
-    RUN_OPTIONS=(--pools=off --stacks=$stacks)
+    RUN_OPTIONS=(--pools=off "--stacks=$stacks")
     tracked "$TEST_TMP/origins" "$TEST_TMP"/liborigin-{a,b,c}.so -- "$TEST_TMP/truth"
     "$PYTHON" "$LIB/origins.py" --totals "$OUT" "$TEST_TMP/truth" || problem "allocations differ from the truth (pools off, stacks $stacks)"
 done
