@@ -220,9 +220,24 @@ static MT_POOLS_COLD void *take_small_again(struct mt_theap *heap, unsigned clas
     return take_small(heap, class, origin);
 }
 
+/* As the fast path does, for an origin that is known already. NULL, with nothing done, where its bin has no block.
+ */
+static void *allocate_own(struct mt_theap *heap, unsigned class, size_t bytes, unsigned origin)
+{
+    struct mt_bin *bin = heap && MT_TRACKING ? mt_sub_bin(heap, origin, class) : NULL;
+    void *block = bin ? bin->head : NULL;
+    if (!block) return NULL;
+    bin->head = *(void **)block;
+    MT_ADD(bin->cell->allocation_count, 1);
+    MT_ADD(bin->cell->requested_bytes, bytes);
+    return mt_pools_count_allocated(heap, bytes, bin->bytes) ? mt_pools_due(heap, block, bytes) : block;
+}
+
 static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes, unsigned origin)
 {
-    void *block = take_small(heap, class, &origin);
+    void *block = allocate_own(heap, class, bytes, origin);
+    if (block) return block;
+    block = take_small(heap, class, &origin);
     if (__builtin_expect(!block, 0)) block = take_small_again(heap, class, &origin);
     if (__builtin_expect(!block, 0)) return allocate_spare(heap, bytes, origin);
     if (!mt_account_allocated(heap, origin, class, bytes)) return block;
@@ -413,6 +428,8 @@ size_t mt_pools_usable(const void *block)
 {
     uint64_t entry = mt_pagemap_entry(block);
     if (!entry) return 0;
+    struct mt_theap *heap = mt_theap_self;
+    if (heap && mt_entry_mark(entry) == heap->mark) return heap->bins[mt_entry_bin(entry)].bytes;
     unsigned class = mt_entry_class(entry);
     if (class == MT_ENTRY_ARENA) return mt_arena_usable(block);
     return class < MT_SLAB_CLASSES ? mt_class_bytes(class) : mt_mid_usable(block, entry);
@@ -504,8 +521,22 @@ static void *resize(struct mt_theap *heap, void *block, uint64_t entry, size_t u
     return result ? result : mt_mid_resize(block, entry, bytes, after);
 }
 
+/* A block of a bin that counts by itself: the bin's list stays as long as it is. */
+static void *resized_own(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
+{
+    struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
+    MT_ADD(bin->cell->free_count, 1);
+    if (mt_pools_count_freed(heap, bin->bytes)) mt_account_flush(heap);
+    MT_ADD(bin->cell->allocation_count, 1);
+    MT_ADD(bin->cell->requested_bytes, bytes);
+    if (!mt_pools_count_allocated(heap, bytes, bin->bytes)) return block;
+    mt_account_flush_if_due(heap);
+    return mt_shard_is_sample_due(heap->shard) ? exchange(heap, block, bytes, bytes) : block;
+}
+
 static void *resized_small(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
 {
+    if (heap && MT_TRACKING && mt_entry_mark(entry) == heap->mark) return resized_own(heap, block, entry, bytes);
     unsigned class = mt_entry_class(entry), origin = mt_slab_origin(mt_entry_record(entry), block);
     mt_account_freed(heap, origin, class);
     if (!mt_account_allocated(heap, origin, class, bytes)) return block;

@@ -424,10 +424,24 @@ static void adopt(struct mt_theap *heap, struct mt_slab *slab, struct mt_bin *ow
     move_slab(heap, heap, slab, own);
 }
 
+/* Turns the list of a bin around: sent home and fetched again, blocks come in the order that they had. */
+static void reverse(struct mt_bin *bin)
+{
+    void *turned = NULL;
+    for (void *block = bin->head; block;) {
+        void *next = *(void **)block;
+        *(void **)block = turned;
+        turned = block;
+        block = next;
+    }
+    bin->head = turned;
+}
+
 void mt_slab_take_over(struct mt_theap *heap, struct mt_bin *own, unsigned origin)
 {
     struct mt_bin *mixed = &heap->bins[own->class];
     struct mt_slab *next;
+    reverse(mixed);
     mt_slab_trim_bin(heap, mixed, 0);
     for (struct mt_slab *slab = mixed->fresh; slab; slab = next) {
         next = slab->fresh_next;
