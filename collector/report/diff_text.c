@@ -179,11 +179,12 @@ static void set_total(json_t *totals, const char *name, const json_t *before, co
 static void set_frame_totals(json_t *totals, const json_t *before, const json_t *after)
 {
     static const char *const medians[][2] = {{"frame_allocations", "allocations_per_frame"},
-                                           {"frame_bytes", "bytes_per_frame"},
-                                           {"frame_ns", "duration_ns"}};
+                                             {"frame_bytes", "bytes_per_frame"},
+                                             {"frame_ns", "duration_ns"}};
     const json_t *first = mt_json_get(before, "frames"), *second = mt_json_get(after, "frames");
     for (size_t i = 0; i < sizeof medians / sizeof *medians; i++)
-        set_total(totals, medians[i][0], mt_json_get(first, medians[i][1]), mt_json_get(second, medians[i][1]), "p50");
+        set_total(totals, medians[i][0], mt_json_get(first, medians[i][1]), mt_json_get(second, medians[i][1]),
+                  "p50");
 }
 
 json_t *mt_diff_json(const json_t *before, const json_t *after, const char *by)
