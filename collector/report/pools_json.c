@@ -28,12 +28,23 @@ static int64_t live_count(const struct mt_snapshot *snapshot, unsigned class)
     return (int64_t)(sum->allocation_count - sum->free_count);
 }
 
+/* Like all sums here modulo 2^64: a damaged segment may hold any numbers. */
+static int64_t live_bytes(const struct mt_snapshot *snapshot, unsigned class)
+{
+    return (int64_t)((uint64_t)live_count(snapshot, class) * mt_class_bytes(class));
+}
+
 /* At least 0 and at most what the blocks can hold; sampled arena blocks are part of it. */
 static int64_t slack_of(const struct mt_snapshot *snapshot, unsigned class)
 {
-    int64_t live = live_count(snapshot, class) * (int64_t)mt_class_bytes(class);
+    int64_t live = live_bytes(snapshot, class);
     int64_t slack = snapshot->stacks.live_slack_bytes[class];
     return slack < 0 ? 0 : slack > live ? (live > 0 ? live : 0) : slack;
+}
+
+static int64_t excess(int64_t reserved, int64_t used)
+{
+    return reserved > used ? (int64_t)((uint64_t)reserved - (uint64_t)used) : 0;
 }
 
 static json_t *class_json(const struct mt_snapshot *snapshot, unsigned class)
@@ -41,7 +52,7 @@ static json_t *class_json(const struct mt_snapshot *snapshot, unsigned class)
     const struct mt_class_sum *sum = &snapshot->origins.slab_classes[class];
     const struct mt_pool_class *slabs = &snapshot->segment->pools.classes[class];
     int64_t reserved = (int64_t)MT_GET(slabs->reserved_bytes), count = live_count(snapshot, class);
-    int64_t used = count * (int64_t)mt_class_bytes(class);
+    int64_t used = live_bytes(snapshot, class);
     bool has_inherited = snapshot->segment->globals.inherited_count != 0;
     json_t *row = json_object();
     mt_json_set_u64(row, "max_bytes", mt_class_bytes(class));
@@ -51,7 +62,7 @@ static json_t *class_json(const struct mt_snapshot *snapshot, unsigned class)
     mt_json_set_u64(row, "slab_count", MT_GET(slabs->slab_count));
     mt_json_set_i64(row, "reserved_bytes", reserved);
     mt_json_set_i64(row, "used_bytes", used);
-    mt_json_set(row, "external_bytes", has_inherited ? NULL : json_integer(reserved > used ? reserved - used : 0));
+    mt_json_set(row, "external_bytes", has_inherited ? NULL : json_integer(excess(reserved, used)));
     mt_json_set(row, "internal_bytes", knows_slack(snapshot) ? json_integer(slack_of(snapshot, class)) : NULL);
     return row;
 }
@@ -69,21 +80,20 @@ static json_t *classes_json(const struct mt_snapshot *snapshot)
 /* ---- fragmentation ------------------------------------------------------------------ */
 
 struct use {
-    int64_t slab_reserved, slab_used, slab_slack;
-    int64_t large_used, large_slack;
+    uint64_t slab_reserved, slab_used, slab_slack;
+    uint64_t large_slack;
 };
 
 static struct use use_of(const struct mt_snapshot *snapshot)
 {
     const struct mt_origins_copy *origins = &snapshot->origins;
-    struct use use = {.large_used = origins->large_live_bytes};
+    struct use use = {.large_slack = (uint64_t)origins->large_live_bytes -
+                                     (origins->large_requested_bytes - origins->large_requested_freed_bytes)};
     for (unsigned i = 0; i < MT_POOL_CLASSES; i++) {
-        use.slab_reserved += (int64_t)MT_GET(snapshot->segment->pools.classes[i].reserved_bytes);
-        use.slab_used += live_count(snapshot, i) * (int64_t)mt_class_bytes(i);
-        use.slab_slack += slack_of(snapshot, i);
+        use.slab_reserved += MT_GET(snapshot->segment->pools.classes[i].reserved_bytes);
+        use.slab_used += (uint64_t)live_bytes(snapshot, i);
+        use.slab_slack += (uint64_t)slack_of(snapshot, i);
     }
-    use.large_slack = use.large_used -
-                      (int64_t)(origins->large_requested_bytes - origins->large_requested_freed_bytes);
     return use;
 }
 
@@ -98,12 +108,12 @@ static json_t *fragmentation_json(const struct mt_snapshot *snapshot)
 {
     struct use use = use_of(snapshot);
     bool has_inherited = snapshot->segment->globals.inherited_count != 0, is_known = knows_slack(snapshot);
-    int64_t external = use.slab_reserved > use.slab_used ? use.slab_reserved - use.slab_used : 0;
+    int64_t external = excess((int64_t)use.slab_reserved, (int64_t)use.slab_used);
     json_t *part = json_object();
-    mt_json_set(part, "slab_internal_bytes", is_known ? json_integer(use.slab_slack) : NULL);
+    mt_json_set(part, "slab_internal_bytes", is_known ? json_integer((int64_t)use.slab_slack) : NULL);
     mt_json_set(part, "slab_internal_error_bytes", is_known ? json_integer(slack_error(snapshot)) : NULL);
     mt_json_set(part, "slab_external_bytes", has_inherited ? NULL : json_integer(external));
-    mt_json_set(part, "large_internal_bytes", has_inherited ? NULL : json_integer(use.large_slack));
+    mt_json_set(part, "large_internal_bytes", has_inherited ? NULL : json_integer((int64_t)use.large_slack));
     return part;
 }
 
@@ -111,7 +121,7 @@ json_t *mt_pools_requested_json(const struct mt_snapshot *snapshot)
 {
     struct use use = use_of(snapshot);
     if (!MT_GET(snapshot->segment->pools.is_on) || !knows_slack(snapshot)) return NULL;
-    return json_integer(snapshot->cpu.live_bytes - use.slab_slack - use.large_slack);
+    return json_integer((int64_t)((uint64_t)snapshot->cpu.live_bytes - use.slab_slack - use.large_slack));
 }
 
 /* ---- the pools ------------------------------------------------------------------------ */

@@ -419,7 +419,7 @@ static bool is_of_one(const struct mt_slab *slab, unsigned origin)
 static void adopt(struct mt_theap *heap, struct mt_slab *slab, struct mt_bin *own, unsigned origin)
 {
     if (!is_of_one(slab, origin)) return;
-    slab->origin = (uint16_t)origin;
+    if (!slab->is_marked) slab->origin = (uint16_t)origin; /* no block is out, so nobody asks */
     slab->is_marked = true;
     move_slab(heap, heap, slab, own);
 }
