@@ -50,19 +50,24 @@ static bool print_shares(FILE *out, const char *what, const json_t *list, const 
     return shown != 0;
 }
 
+/* What one stack has of a whole; an estimate that its error swallows is not given as a number. */
+static void print_stack_share(FILE *out, const json_t *stack, const json_t *report, int64_t value, int64_t error,
+                              double whole)
+{
+    char name[400], bytes[MT_HUMAN_BYTES], share[64] = "too few samples for a number";
+    mt_stack_headline(stack, mt_json_get_text(mt_json_get(report, "process"), "executable"), name, sizeof name);
+    if (error < value && (double)value <= whole)
+        snprintf(share, sizeof share, "%s (%d %%)", mt_human_bytes(bytes, value), percent((double)value, whole));
+    label(out, "");
+    fprintf(out, "most by one stack: %s in %.110s  #%" PRId64 "\n", share, name, mt_json_get_i64(stack, "id"));
+}
+
 /* A line of its own for the stack that has most of something. */
 static void print_top_stack(FILE *out, const json_t *report, const char *key, double whole)
 {
     size_t count;
-    char name[400], bytes[MT_HUMAN_BYTES];
     struct mt_json_row *rows = mt_json_sort_rows(mt_json_get(mt_json_get(report, "cpu"), "stacks"), key, &count);
-    if (count && rows[0].key > 0) {
-        mt_stack_headline(rows[0].row, mt_json_get_text(mt_json_get(report, "process"), "executable"), name,
-                          sizeof name);
-        label(out, "");
-        fprintf(out, "most by one stack: %s (%d %%) in %.110s  #%" PRId64 "\n", mt_human_bytes(bytes, rows[0].key),
-                percent((double)rows[0].key, whole), name, mt_json_get_i64(rows[0].row, "id"));
-    }
+    if (count && rows[0].key > 0) print_stack_share(out, rows[0].row, report, rows[0].key, 0, whole);
     free(rows);
 }
 
@@ -162,13 +167,9 @@ static void print_top_leak(FILE *out, const json_t *report, double whole)
 {
     const json_t *leak = json_array_get(mt_json_get(mt_json_get(report, "cpu"), "leaks"), 0);
     const json_t *stack = leak ? mt_report_stack(report, mt_json_get_i64(leak, "stack")) : NULL;
-    char name[400], bytes[MT_HUMAN_BYTES];
-    if (!stack) return;
-    mt_stack_headline(stack, mt_json_get_text(mt_json_get(report, "process"), "executable"), name, sizeof name);
-    label(out, "");
-    fprintf(out, "most by one stack: %s (%d %%) in %.110s  #%" PRId64 "\n",
-            mt_human_bytes(bytes, mt_json_get_i64(leak, "live_bytes")),
-            percent((double)mt_json_get_i64(leak, "live_bytes"), whole), name, mt_json_get_i64(leak, "stack"));
+    if (stack)
+        print_stack_share(out, stack, report, mt_json_get_i64(leak, "live_bytes"),
+                          mt_json_get_i64(leak, "live_error_bytes"), whole);
 }
 
 /* Where the program's memory was looked through at its end: what nothing points to any more. False: it was not. */
