@@ -27,6 +27,13 @@ static void write_line(const char *line, size_t bytes)
     if (*log_path && fd >= 0) close(fd);
 }
 
+/* A message may quote a damaged file or a path with any bytes in it: none of them may move the cursor. */
+static void keep_to_one_line(char *line, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f) line[i] = '?';
+}
+
 static void tell(const char *format, va_list arguments)
 {
     char line[4096];
@@ -34,6 +41,7 @@ static void tell(const char *format, va_list arguments)
     int length = vsnprintf(line + at, sizeof line - (size_t)at - 1, format, arguments);
     size_t end = (size_t)at + (size_t)(length < 0 ? 0 : length);
     if (end > sizeof line - 2) end = sizeof line - 2;
+    keep_to_one_line(line, end);
     line[end++] = '\n';
     write_line(line, end);
 }

@@ -255,6 +255,7 @@ static bool look(struct view *view)
     remember(view);
     view->elapsed_s = view->last_ns ? (double)(snapshot.taken_ns - view->last_ns) / 1e9 : 0;
     view->report = mt_report_json(&snapshot, &context);
+    if (view->report) mt_json_make_plain(view->report);
     view->last_ns = snapshot.taken_ns;
     mt_snapshot_free(&snapshot);
     draw(view);

@@ -141,3 +141,38 @@ struct mt_json_row *mt_json_sort_rows(const json_t *list, const char *key, size_
     if (*count) qsort(rows, *count, sizeof *rows, larger_first);
     return rows;
 }
+
+/* U+0000 to U+001F, U+007F, and U+0080 to U+009F as their two bytes. */
+static size_t control_length(const char *at, size_t left)
+{
+    unsigned char first = (unsigned char)at[0];
+    if (first < ' ' || first == 0x7f) return 1;
+    return first == 0xc2 && left > 1 && (unsigned char)at[1] < 0xa0 ? 2 : 0;
+}
+
+static void make_text_plain(json_t *text)
+{
+    size_t bytes = json_string_length(text), from = 0, to = 0;
+    const char *old = json_string_value(text);
+    while (from < bytes && !control_length(old + from, bytes - from)) from++;
+    if (from == bytes) return;
+    char *plain = malloc(bytes);
+    if (!plain) return;
+    for (from = 0; from < bytes;) {
+        size_t control = control_length(old + from, bytes - from);
+        plain[to++] = control ? '?' : old[from];
+        from += control ? control : 1;
+    }
+    json_string_setn_nocheck(text, plain, to);
+    free(plain);
+}
+
+void mt_json_make_plain(json_t *document)
+{
+    size_t index;
+    const char *key;
+    json_t *value;
+    if (json_is_string(document)) make_text_plain(document);
+    json_array_foreach(document, index, value) mt_json_make_plain(value);
+    json_object_foreach(document, key, value) mt_json_make_plain(value);
+}

@@ -36,6 +36,12 @@ double mt_json_get_real(const json_t *object, const char *key);
 const char *mt_json_get_text(const json_t *object, const char *key);
 const json_t *mt_json_get(const json_t *object, const char *key);
 
+/*
+ * Control characters in every text of a document become '?', so that printing a name cannot move a terminal's
+ * cursor nor break a line. Changes the document in place.
+ */
+void mt_json_make_plain(json_t *document);
+
 /* The rows of a list, the largest value of `key` first; key is that value. The caller frees it; NULL with count 0.
  */
 struct mt_json_row {

@@ -94,7 +94,8 @@ json_t *mt_report_load(const char *path, char *why, size_t why_bytes)
         snprintf(why, why_bytes, "not a regular file");
     else if (kind < 0)
         snprintf(why, why_bytes, "%s", strerror(-kind));
-    else
-        return kind ? load_segment(path, why, why_bytes) : load_json(path, why, why_bytes);
-    return NULL;
+    if (kind < 0) return NULL;
+    json_t *report = kind ? load_segment(path, why, why_bytes) : load_json(path, why, why_bytes);
+    if (report) mt_json_make_plain(report);
+    return report;
 }

@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
-/* The document, or NULL with one line in `why`. */
+/* The document, plain (mt_json_make_plain), or NULL with one line in `why`. */
 json_t *mt_report_load(const char *path, char *why, size_t why_bytes);
 
 #endif

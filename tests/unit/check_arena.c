@@ -10,6 +10,7 @@
 #include "core_support.h"
 #include "spans.h"
 #include "stats.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -499,9 +500,5 @@ int main(void)
     tcase_add_test(cases, patterns_match_like_a_shell);
     tcase_add_test(cases, exported_functions_are_found_by_address);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -9,6 +9,7 @@
 #include "origin.h"
 #include "pools.h"
 #include "stats.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -236,9 +237,5 @@ int main(void)
     tcase_add_test(cases, threads_swap_blocks_and_end_before_them);
     tcase_add_test(cases, a_thread_without_a_heap_frees_in_shard_0);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -2,6 +2,7 @@
 #include "core_support.h"
 #include "segment.h"
 #include "shard.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -258,10 +259,5 @@ int main(void)
     tcase_add_test(tests, the_formatter_knows_its_formats_and_its_limits);
     tcase_add_test(tests, disabled_means_off);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_NOFORK);
 }

@@ -3,6 +3,7 @@
 #include "frame_stacks.h"
 #include "shard.h"
 #include "stack.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -251,10 +252,5 @@ int main(void)
     tcase_add_test(tests, threads_allocate_while_frames_end);
     tcase_add_test(tests, the_longest_frames_are_kept_in_order);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_NOFORK);
 }

@@ -1,6 +1,7 @@
 /* Lanes: one thread's own counters, whose sums with the shared rows must be exact. */
 #include "core_support.h"
 #include "lane.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -168,9 +169,5 @@ int main(void)
     tcase_add_test(cases, more_threads_than_lanes_have_none);
     tcase_add_test(cases, ids_wander_between_lanes);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -3,6 +3,7 @@
  * and random ones against a model of bytes and frames.
  */
 #include "report/vulkan_aliasing.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -93,9 +94,5 @@ int main(void)
     tcase_add_test(packing, packing_keeps_alignment);
     tcase_add_test(packing, packing_against_a_model);
     suite_add_tcase(suite, packing);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

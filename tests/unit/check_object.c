@@ -1,5 +1,6 @@
 /* Objects, heaps, tags, histograms, events: the tables behind device memory. */
 #include "core_support.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -212,10 +213,5 @@ int main(void)
     tcase_add_test(tests, events_wrap_and_the_lost_ones_are_counted);
     tcase_add_test(tests, a_long_name_is_cut_whole_and_counted);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_NOFORK);
 }

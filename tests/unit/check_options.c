@@ -1,5 +1,6 @@
 /* Options: every type's good and bad texts, unknown names, printing. */
 #include "options.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -168,10 +169,5 @@ int main(void)
     tcase_add_test(tests, seconds_may_have_a_fraction);
     tcase_add_test(tests, printing_names_every_option_once);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_NOFORK);
 }

@@ -5,6 +5,7 @@
 #include "core_support.h"
 #include "origin.h"
 #include "shard.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -198,9 +199,5 @@ int main(void)
     tcase_add_test(tests, a_child_keeps_ids_and_what_was_live_by_origin);
     tcase_add_test(tests, a_damaged_list_of_counters_ends);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -3,60 +3,18 @@
  * exact, other threads' frees, threads that end, fork, and memory that runs out.
  * Each test runs in a process of its own.
  */
-#include "core_support.h"
 #include "mid.h"
 #include "origin.h"
 #include "os.h"
-#include "pools.h"
+#include "pools_support.h"
 #include "spans.h"
-#include "stats.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/wait.h>
-
-/* All from one place. */
-static const char caller;
-#define mt_pools_allocate(bytes)                    mt_pools_allocate(bytes, &caller)
-#define mt_pools_allocate_zeroed(bytes)             mt_pools_allocate_zeroed(bytes, &caller)
-#define mt_pools_allocate_aligned(alignment, bytes) mt_pools_allocate_aligned(alignment, bytes, &caller)
-
-static struct mt_core core;
-
-static void attach(void)
-{
-    struct mt_shard *shard = mt_shard_claim(&core, mt_gettid(), "test");
-    ck_assert(mt_pools_attach(shard, 0));
-}
-
-static void detach(void)
-{
-    struct mt_shard *shard = mt_theap_self->shard;
-    mt_pools_detach();
-    mt_shard_retire(&core, shard);
-}
-
-static void set_up(void)
-{
-    set_up_core(&core);
-    ck_assert(mt_pools_start(&core, NULL));
-    mt_pools_publish(&core);
-    attach();
-}
-
-static void tear_down(void)
-{
-    tear_down_core(&core);
-}
-
-static struct mt_shard_sum sum(void)
-{
-    struct mt_shard_sum result;
-    mt_shards_sum(core.segment, &result);
-    return result;
-}
 
 static uint64_t random_state = 1;
 
@@ -694,9 +652,5 @@ int main(void)
     tcase_add_test(tests, trimming_gives_memory_back);
     tcase_add_test(tests, idle_memory_goes_back_after_the_delay);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -3,18 +3,13 @@
  * held is used again, what is freed to them arrives, and what is live stays
  * as it is.
  */
-#include "core_support.h"
-#include "pools.h"
-#include "stats.h"
+#include "pools_support.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/wait.h>
-
-/* All from one place. */
-static const char caller;
-#define mt_pools_allocate(bytes) mt_pools_allocate(bytes, &caller)
 
 /* ThreadSanitizer ends a child of a process with threads that starts one. */
 #if defined(__SANITIZE_THREAD__)
@@ -25,14 +20,8 @@ static const char caller;
 
 enum { THREADS = 3, COUNT = 30000, BYTES = 100 };
 
-static struct mt_core core;
 static unsigned char *blocks[THREADS][COUNT];
 static pthread_barrier_t filled, done;
-
-static void attach(void)
-{
-    ck_assert(mt_pools_attach(mt_shard_claim(&core, mt_gettid(), "test"), 0));
-}
 
 static void *fills(void *number)
 {
@@ -44,19 +33,6 @@ static void *fills(void *number)
     pthread_barrier_wait(&filled);
     pthread_barrier_wait(&done);
     return NULL;
-}
-
-static void set_up(void)
-{
-    set_up_core(&core);
-    ck_assert(mt_pools_start(&core, NULL));
-    mt_pools_publish(&core);
-    attach();
-}
-
-static void tear_down(void)
-{
-    tear_down_core(&core);
 }
 
 static bool is_as_it_was(const unsigned char *block, unsigned i)
@@ -196,9 +172,5 @@ int main(void)
     tcase_add_test(tests, threads_of_the_child_take_over_too);
     tcase_add_test(tests, a_child_of_a_child_takes_over_as_well);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite, CK_FORK_GETENV);
 }

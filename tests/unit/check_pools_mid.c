@@ -2,57 +2,17 @@
  * Middle blocks that wait for their next use, and blocks that grow little by
  * little: what they promise, and that they do not pin memory.
  */
-#include "core_support.h"
 #include "heaps.h"
 #include "mid.h"
 #include "mid_cache.h"
-#include "pools.h"
+#include "pools_support.h"
 #include "spans.h"
-#include "stats.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
-
-/* All from one place. */
-static const char caller;
-#define mt_pools_allocate(bytes)        mt_pools_allocate(bytes, &caller)
-#define mt_pools_allocate_zeroed(bytes) mt_pools_allocate_zeroed(bytes, &caller)
-
-static struct mt_core core;
-
-static void attach(void)
-{
-    ck_assert(mt_pools_attach(mt_shard_claim(&core, mt_gettid(), "test"), 0));
-}
-
-static void detach(void)
-{
-    struct mt_shard *shard = mt_theap_self->shard;
-    mt_pools_detach();
-    mt_shard_retire(&core, shard);
-}
-
-static void set_up(void)
-{
-    set_up_core(&core);
-    ck_assert(mt_pools_start(&core, NULL));
-    mt_pools_publish(&core);
-    attach();
-}
-
-static void tear_down(void)
-{
-    tear_down_core(&core);
-}
-
-static struct mt_shard_sum sum(void)
-{
-    struct mt_shard_sum result;
-    mt_shards_sum(core.segment, &result);
-    return result;
-}
 
 START_TEST(a_middle_block_is_handed_out_again_at_once)
 {
@@ -254,9 +214,5 @@ int main(void)
     tcase_add_test(tests, a_block_that_doubles_gets_no_slack);
     tcase_add_test(tests, what_is_not_used_any_more_goes_back_while_the_program_runs);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -8,6 +8,7 @@
 #include "pools.h"
 #include "slab.h"
 #include "stats.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -280,9 +281,5 @@ int main(void)
     tcase_add_test(tests, threads_that_free_each_others_blocks);
     tcase_add_test(tests, a_thread_without_a_heap_counts_too);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite, CK_FORK_GETENV);
 }

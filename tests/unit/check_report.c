@@ -4,9 +4,11 @@
  */
 #include "report_support.h"
 
+#include "report/json_build.h"
 #include "report/report_text.h"
 #include "report/vulkan_names.h"
 #include "vulkan_records.h"
+#include "run_suite.h"
 
 #include <errno.h>
 
@@ -128,6 +130,21 @@ START_TEST(names_of_any_bytes_become_text)
     ck_assert_int_eq(strncmp(word(report, "cpu.threads.0.name"), "\xef\xbf\xbd", 3), 0);
     ck_assert_ptr_nonnull(strstr(word(report, "cpu.threads.0.name"), "z\xc3\xa4"));
     json_decref(report);
+}
+END_TEST
+
+START_TEST(texts_are_made_plain_for_a_terminal)
+{
+    json_t *document = json_pack("{s:[s, {s:s}], s:i}", "a", "x\x1b[2J\n\x7f", "b",
+                                 "\xc2\x9b"
+                                 "31m \xc3\xa9\xc2\xa0",
+                                 "n", 5);
+    mt_json_make_plain(document);
+    const json_t *list = json_object_get(document, "a");
+    ck_assert_str_eq(json_string_value(json_array_get(list, 0)), "x?[2J??");
+    ck_assert_str_eq(mt_json_get_text(json_array_get(list, 1), "b"), "?31m \xc3\xa9\xc2\xa0");
+    ck_assert_int_eq(mt_json_get_i64(document, "n"), 5);
+    json_decref(document);
 }
 END_TEST
 
@@ -503,6 +520,7 @@ static TCase *document_tests(void)
     tcase_add_test(tests, the_peak_is_never_below_the_current_bytes);
     tcase_add_test(tests, a_peak_that_was_seen_raises_the_recorded_one);
     tcase_add_test(tests, names_of_any_bytes_become_text);
+    tcase_add_test(tests, texts_are_made_plain_for_a_terminal);
     tcase_add_test(tests, the_end_of_a_process_is_told_apart);
     tcase_add_test(tests, events_come_in_their_order);
     tcase_add_test(tests, percentiles_are_within_a_bucket_of_the_truth);
@@ -536,9 +554,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite(), CK_FORK_GETENV);
 }

@@ -8,6 +8,7 @@
 #include "report/segment_file.h"
 #include "report/timeline.h"
 #include "report/writer.h"
+#include "run_suite.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -223,9 +224,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite(), CK_FORK_GETENV);
 }

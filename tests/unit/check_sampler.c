@@ -1,5 +1,6 @@
 /* The sampler's arithmetic against libm, its bias over many seeds, and the coverage of the error it states. */
 #include "interpose/trace.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -92,9 +93,5 @@ int main(void)
     tcase_add_test(tests, estimates_are_unbiased);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

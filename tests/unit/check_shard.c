@@ -1,6 +1,7 @@
 /* Shards: exact counts and peaks, the stated bound with threads, claims by the thousand. */
 #include "core_support.h"
 #include "shard.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -210,10 +211,5 @@ int main(void)
     tcase_add_test(tests, threads_without_a_shard_share_the_first_one);
     tcase_add_test(tests, more_thread_names_than_rows_go_under_other);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_NOFORK);
 }

@@ -3,6 +3,7 @@
 #include "shard.h"
 #include "stack.h"
 #include "stack_own.h"
+#include "run_suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -300,9 +301,5 @@ int main(void)
     tcase_add_test(tests, threads_count_apart_and_add_up);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

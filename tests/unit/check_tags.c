@@ -2,6 +2,7 @@
 #include "report_support.h"
 
 #include "report/tags.h"
+#include "run_suite.h"
 
 static char rules_path[160];
 
@@ -65,10 +66,5 @@ int main(void)
     tcase_add_loop_test(tests, each_mistake_has_its_line, 0, sizeof mistakes / sizeof *mistakes);
     tcase_add_test(tests, a_file_that_is_not_there_is_named);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_NOFORK);
 }

@@ -1,5 +1,6 @@
 /* The TLSF engine: what it promises, step by step and against a model. */
 #include "tlsf_model.h"
+#include "run_suite.h"
 
 #include <check.h>
 
@@ -205,10 +206,5 @@ int main(void)
     tcase_add_loop_test(tests, a_long_random_run_agrees_with_the_model, 0, 4);
     tcase_add_test(tests, a_million_steps_leave_no_trace);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_NOFORK);
 }

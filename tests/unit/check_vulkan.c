@@ -7,6 +7,7 @@
 
 #include "report/json_build.h"
 #include "report/vulkan_advice.h"
+#include "run_suite.h"
 
 static const json_t *advice_of(const json_t *report, const char *kind)
 {
@@ -488,14 +489,6 @@ START_TEST(without_frames_nothing_is_promised)
 }
 END_TEST
 
-static void add(Suite *suite, const char *name, const TTest *const *tests, size_t count)
-{
-    TCase *cases = with_segment(name);
-    for (size_t i = 0; i < count; i++) tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-}
-#define ADD(suite, tests) add(suite, #tests, tests, sizeof(tests) / sizeof *(tests))
-
 int main(void)
 {
     const TTest *const advice[] = {a_device_without_anything_gets_no_advice,
@@ -533,9 +526,5 @@ int main(void)
     Suite *suite = suite_create("vulkan");
     ADD(suite, advice);
     ADD(suite, aliasing);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

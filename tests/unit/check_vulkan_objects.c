@@ -3,6 +3,7 @@
  * and video sessions.
  */
 #include "vulkan_support.h"
+#include "run_suite.h"
 
 /* ---- tags ------------------------------------------------------------------------------------ */
 
@@ -224,14 +225,6 @@ START_TEST(video_sessions_are_listed_with_their_places)
 }
 END_TEST
 
-static void add(Suite *suite, const char *name, const TTest *const *tests, size_t count)
-{
-    TCase *cases = with_segment(name);
-    for (size_t i = 0; i < count; i++) tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-}
-#define ADD(suite, tests) add(suite, #tests, tests, sizeof(tests) / sizeof *(tests))
-
 int main(void)
 {
     const TTest *const tags[] = {each_byte_has_one_tag, tags_by_thread, tags_by_kind,
@@ -242,9 +235,5 @@ int main(void)
     Suite *suite = suite_create("vulkan objects");
     ADD(suite, tags);
     ADD(suite, resources);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

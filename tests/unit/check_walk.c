@@ -2,6 +2,7 @@
 #include "core_support.h"
 #include "stack.h"
 #include "walk.h"
+#include "run_suite.h"
 
 #include <alloca.h>
 #include <check.h>
@@ -272,9 +273,5 @@ int main(void)
     tcase_add_test(tests, depth_limit_is_kept);
     tcase_add_test(tests, modules_are_known);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite, CK_FORK_GETENV);
 }

@@ -113,4 +113,13 @@ static inline struct mt_object *put_buffer(uint32_t memory, uint64_t bytes)
     return buffer;
 }
 
+/* A case of its own, named as the array of its tests, each with a fresh segment. */
+static inline void add(Suite *suite, const char *name, const TTest *const *tests, size_t count)
+{
+    TCase *cases = with_segment(name);
+    for (size_t i = 0; i < count; i++) tcase_add_test(cases, tests[i]);
+    suite_add_tcase(suite, cases);
+}
+#define ADD(suite, tests) add(suite, #tests, tests, sizeof(tests) / sizeof *(tests))
+
 #endif
