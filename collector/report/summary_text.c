@@ -24,9 +24,10 @@ static void label(FILE *out, const char *text)
     fprintf(out, "  %-*s ", LABEL, text);
 }
 
+/* A part that was estimated can come out larger than the whole that was counted: it is all of it then. */
 static int percent(double part, double whole)
 {
-    return whole > 0 ? (int)lround(100 * part / whole) : 0;
+    return whole > 0 ? (int)lround(100 * fmin(part / whole, 1)) : 0;
 }
 
 static const char *shown_name(const json_t *row, const char *key)
