@@ -147,6 +147,8 @@ void mt_event(struct mt_core *core, const char *kind, const char *format, ...)
 struct mt_histogram *mt_histogram_new(struct mt_core *core, uint32_t owner, const char *name, const char *unit);
 /* Adds a value; NULL is allowed. Shared atomics: for values that do not come by the million. */
 void mt_histogram_add(struct mt_histogram *histogram, uint64_t value);
+/* The same without read-modify-writes, where the caller keeps other writers out. */
+void mt_histogram_add_alone(struct mt_histogram *histogram, uint64_t value);
 
 /* ---- heaps counted with shared atomics (device memory) ---------------------- */
 
@@ -168,6 +170,9 @@ struct mt_heap_sum {
     uint64_t peak_error_bytes; /* the most by which the peak may be off; 0 = exact */
 };
 void mt_heap_sum(const struct mt_segment *segment, unsigned row, struct mt_heap_sum *sum);
+/* Adds what a row (an index into heaps) ever counted; less to read than mt_heap_sum(). */
+void mt_heap_add_totals(const struct mt_segment *segment, unsigned row, uint64_t *allocation_count,
+                        uint64_t *total_bytes);
 /* A reading of the driver's budget; one that cannot be true (usage or budget of 2^63 and more, or budget
  * above 4 times the size) is counted as rejected instead: false. */
 bool mt_heap_budget(struct mt_core *core, unsigned heap, uint64_t budget_bytes, uint64_t usage_bytes);

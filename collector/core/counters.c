@@ -82,6 +82,15 @@ void mt_histogram_add(struct mt_histogram *histogram, uint64_t value)
     raise_u64(&histogram->max, value);
 }
 
+void mt_histogram_add_alone(struct mt_histogram *histogram, uint64_t value)
+{
+    _Atomic uint64_t *bucket = &histogram->buckets[mt_histogram_bucket(value)];
+    STORE(histogram->count, LOAD(histogram->count) + 1);
+    STORE(histogram->sum, LOAD(histogram->sum) + value);
+    STORE(*bucket, LOAD(*bucket) + 1);
+    if (value > LOAD(histogram->max)) STORE(histogram->max, value);
+}
+
 unsigned mt_heap_new(struct mt_core *core, enum mt_heap_kind kind, uint32_t owner, uint32_t index,
                      uint32_t heap_index, uint32_t flags, uint64_t size_bytes, const char *name)
 {
@@ -96,6 +105,9 @@ unsigned mt_heap_new(struct mt_core *core, enum mt_heap_kind kind, uint32_t owne
         heap->size_bytes = size_bytes;
         mt_copy_name(core, heap->name, sizeof heap->name, name);
         atomic_store_explicit(&heap->kind, kind, memory_order_release); /* readers see the row */
+        if (kind == MT_HEAP_DEVICE_HEAP)
+            atomic_fetch_or_explicit(&core->segment->device_heaps[i / 64], UINT64_C(1) << i % 64,
+                                     memory_order_relaxed);
         return i + 1;
     }
     mt_core_drop(core, MT_DROPPED_HEAPS);
@@ -113,6 +125,8 @@ void mt_heap_release(struct mt_core *core, unsigned heap)
     STORE(row->usage_bytes, 0);
     STORE(row->budget_ns, 0);
     STORE(row->budget_rejected_count, 0);
+    atomic_fetch_and_explicit(&core->segment->device_heaps[(heap - 1) / 64], ~(UINT64_C(1) << (heap - 1) % 64),
+                              memory_order_relaxed);
     atomic_store_explicit(&row->kind, MT_HEAP_UNUSED, memory_order_release);
 }
 

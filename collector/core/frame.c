@@ -60,17 +60,13 @@ static void sum_cpu(const struct mt_segment *segment, struct mt_frame *now)
     }
 }
 
+/* The rows of device heaps are few among many; a frame looks at no other. */
 static void sum_devices(const struct mt_segment *segment, struct mt_frame *now)
 {
-    for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
-        const struct mt_heap *heap = &segment->heaps[i];
-        uint32_t kind = atomic_load_explicit(&heap->kind, memory_order_acquire);
-        if (kind == MT_HEAP_UNUSED) continue;
-        if (kind != MT_HEAP_DEVICE_HEAP) continue;
-        struct mt_heap_sum sum;
-        mt_heap_sum(segment, i, &sum);
-        now->device_allocation_count += sum.allocation_count;
-        now->device_bytes += sum.total_bytes;
+    for (unsigned word = 0; word < MT_HEAP_MAX / 64; word++) {
+        for (uint64_t bits = LOAD(segment->device_heaps[word]); bits; bits &= bits - 1)
+            mt_heap_add_totals(segment, word * 64 + (unsigned)__builtin_ctzll(bits), &now->device_allocation_count,
+                               &now->device_bytes);
     }
 }
 
@@ -187,11 +183,11 @@ static void record(struct mt_core *core, const struct mt_frame *frame)
     write_row(&frames->ring[(index - 1) % MT_FRAME_RING], frame, index);
     keep_where_due(core, frame, index);
     mt_frame_stacks_begin_next(core, index);
-    if (!frame->allocation_count) FETCH_ADD(frames->zero_allocation_frames, 1);
-    mt_histogram_add(&frames->allocations, frame->allocation_count);
-    mt_histogram_add(&frames->frees, frame->free_count);
-    mt_histogram_add(&frames->bytes, frame->requested_bytes);
-    mt_histogram_add(&frames->duration, frame->duration_ns);
+    if (!frame->allocation_count) STORE(frames->zero_allocation_frames, LOAD(frames->zero_allocation_frames) + 1);
+    mt_histogram_add_alone(&frames->allocations, frame->allocation_count);
+    mt_histogram_add_alone(&frames->frees, frame->free_count);
+    mt_histogram_add_alone(&frames->bytes, frame->requested_bytes);
+    mt_histogram_add_alone(&frames->duration, frame->duration_ns);
     atomic_store_explicit(&frames->count, index, memory_order_release);
 }
 

@@ -111,6 +111,19 @@ void mt_heap_sum(const struct mt_segment *segment, unsigned row, struct mt_heap_
     if (counting > 1) sum->peak_error_bytes = counting * mt_lane_batch_bytes(segment);
 }
 
+void mt_heap_add_totals(const struct mt_segment *segment, unsigned row, uint64_t *allocation_count,
+                        uint64_t *total_bytes)
+{
+    const struct mt_heap *heap = &segment->heaps[row];
+    unsigned limit = lane_limit(segment);
+    *allocation_count += LOAD(heap->allocation_count);
+    *total_bytes += LOAD(heap->total_bytes);
+    for (unsigned i = 0; i < limit; i++) {
+        *allocation_count += LOAD(segment->lanes[i].heaps[row].allocation_count);
+        *total_bytes += LOAD(segment->lanes[i].heaps[row].total_bytes);
+    }
+}
+
 /* ---- histograms ------------------------------------------------------------------------ */
 
 /* The lane's own part of a row, made when it is first needed; NULL when there is no memory. */

@@ -658,6 +658,7 @@ struct mt_segment {
     _Atomic uint64_t laneless_call_ns;                    /* device_call_ns of threads without a lane */
     _Atomic uint64_t event_count;                         /* events ever written; row = (n - 1) % MT_EVENT_MAX */
     struct mt_tag tags[MT_TAG_MAX];
+    _Atomic uint64_t device_heaps[MT_HEAP_MAX / 64]; /* bits: rows of heaps that are MT_HEAP_DEVICE_HEAP */
     struct mt_heap heaps[MT_HEAP_MAX];
     struct mt_pools pools;
     struct mt_objects objects;
