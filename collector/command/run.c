@@ -353,7 +353,8 @@ static void tell_reports(struct mt_collector *collector, bool has_library)
     size_t left = result->stuck_count + result->unreadable_count;
     if (left > 1) mt_tell("the statistics of %zu processes stay unreported", left);
     if (!result->final_count && !left && !mt_collector_live_count(collector) && has_library)
-        mt_tell("no report: the program did not load memtrack (is it static, 32-bit or set-user-id?)");
+        mt_tell("no report: the program did not load memtrack (is it static, 32-bit, set-user-id or built with a "
+                "sanitizer?)");
 }
 
 /* What still runs in the session is collected in the background. */
