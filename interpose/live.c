@@ -139,7 +139,7 @@ static void shadow_clear(void)
 
 /* ---- the hash table of sampled blocks ---------------------------------------------------- */
 
-enum { BUCKETS = 16384, LOCKS = 64, AREA_BYTES = 65536, BATCH = 8, SPINS = 64 };
+enum { BUCKETS = 16384, LOCKS = 64, AREA_BYTES = 65536, BATCH = 2, SPINS = 64, SLICE_STEP = 37 };
 
 struct entry {
     struct entry *next;
@@ -159,9 +159,10 @@ struct table {
 
 static struct table *table;
 
+/* Blocks that lie side by side, and those at the beginnings of slabs, share a few pages of the table. */
 static unsigned bucket_of(uintptr_t address)
 {
-    return (unsigned)(((address >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 50);
+    return (unsigned)((address >> 4) + (address >> 16) * SLICE_STEP) % BUCKETS;
 }
 
 static void lock_word(_Atomic uint32_t *word)
@@ -269,8 +270,9 @@ static bool table_take(uintptr_t address, struct mt_live_block *what)
 /* In a fork's child: another thread may have held a lock, so the table is begun anew. */
 static void table_clear(void)
 {
-    memset(table, 0, sizeof *table);
-    memset((void *)mt_live_filter, 0, sizeof mt_live_filter);
+    if (madvise(table, sizeof *table, MADV_DONTNEED)) memset(table, 0, sizeof *table);
+    for (unsigned i = 0; i < MT_LIVE_FILTER; i++)
+        if (LOAD(mt_live_filter[i])) STORE(mt_live_filter[i], 0); /* pages that were never used stay so */
 }
 
 /* ---- both ------------------------------------------------------------------------------------ */

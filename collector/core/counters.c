@@ -97,6 +97,7 @@ unsigned mt_heap_new(struct mt_core *core, enum mt_heap_kind kind, uint32_t owne
     if (!mt_core_ready(core)) return 0;
     for (unsigned i = 0; i < MT_HEAP_MAX; i++) {
         struct mt_heap *heap = &core->segment->heaps[i];
+        if (!mt_segment_commit(core, heap, sizeof *heap)) return 0;
         if (!take_row(&heap->kind)) continue;
         heap->owner = owner;
         heap->index = index;

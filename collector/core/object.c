@@ -4,6 +4,7 @@
  * thread at a time, under its seq.
  */
 #include "lane.h"
+#include "segment.h"
 
 #include <sched.h>
 #include <stddef.h>
@@ -66,6 +67,7 @@ static bool ensure_chunk(struct mt_core *core, uint32_t id)
 {
     struct mt_objects *objects = &core->segment->objects;
     _Atomic uint64_t *chunk = &objects->chunks[(id - 1) / MT_OBJECT_CHUNK];
+    if (!mt_segment_commit_table(core, MT_TABLE_OBJECTS)) return false;
     while (!atomic_load_explicit(chunk, memory_order_acquire)) {
         uint32_t idle = 0;
         if (!atomic_compare_exchange_strong_explicit(&objects->growing, &idle, 1, memory_order_acquire,

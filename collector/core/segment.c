@@ -195,6 +195,8 @@ bool mt_segment_commit_table(struct mt_core *core, enum mt_table table)
     } tables[] = {
         [MT_TABLE_EVENTS] = {segment->events, sizeof segment->events},
         [MT_TABLE_ENDED_THREADS] = {segment->ended_threads, sizeof segment->ended_threads},
+        [MT_TABLE_OBJECTS] = {&segment->objects, sizeof segment->objects},
+        [MT_TABLE_ENDED_FEW] = {segment->ended_threads, MT_ENDED_FEW * sizeof segment->ended_threads[0]},
         [MT_TABLE_FRAMES] = {&segment->frames, sizeof segment->frames},
         [MT_TABLE_ORIGINS] = {&segment->origins, offsetof(struct mt_origins, rows[1])},
         [MT_TABLE_MODULES] = {&segment->attribution.modules, offsetof(struct mt_modules, rows)},
@@ -207,7 +209,11 @@ bool mt_segment_commit_table(struct mt_core *core, enum mt_table table)
 static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
 {
     struct mt_segment *segment = core->segment;
-    if (!mt_segment_commit(core, segment, offsetof(struct mt_segment, events))) return false;
+    /* Programs without Vulkan need neither heaps nor objects; the first heap and the first object bring the rest.
+     */
+    if (!mt_segment_commit(core, segment, offsetof(struct mt_segment, heaps))) return false;
+    if (!mt_segment_commit(core, &segment->pools, sizeof segment->pools + offsetof(struct mt_objects, chunks)))
+        return false;
     /* The frame number is read everywhere; a page that is only read can raise SIGBUS too. */
     if (!mt_segment_commit(core, &segment->frames, offsetof(struct mt_frames, ring))) return false;
     if (!mt_segment_commit(core, &segment->shards[0], 2 * sizeof(struct mt_shard))) return false;

@@ -30,7 +30,16 @@ int mt_segment_create(struct mt_core *core);
 bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes);
 
 /* The same for a whole table that is not part of the start; cheap once done. */
-enum mt_table { MT_TABLE_EVENTS, MT_TABLE_ENDED_THREADS, MT_TABLE_FRAMES, MT_TABLE_ORIGINS, MT_TABLE_MODULES };
+enum mt_table {
+    MT_TABLE_EVENTS,
+    MT_TABLE_ENDED_THREADS,
+    MT_TABLE_FRAMES,
+    MT_TABLE_ORIGINS,
+    MT_TABLE_MODULES,
+    MT_TABLE_OBJECTS,
+    MT_TABLE_ENDED_FEW, /* the first MT_ENDED_FEW rows of the ended threads, one page */
+};
+enum { MT_ENDED_FEW = 32 };
 bool mt_segment_commit_table(struct mt_core *core, enum mt_table table);
 
 /* Starts a collector for core->directory where none holds its lock. Never fails the caller; one line on stderr when

@@ -52,7 +52,7 @@ static bool commit(struct mt_core *core, unsigned index)
     return true;
 }
 
-static void set_limits(struct mt_core *core, struct mt_shard *shard, int64_t live)
+static inline void set_limits(struct mt_core *core, struct mt_shard *shard, int64_t live)
 {
     int64_t batch = (int64_t)core->segment->globals.batch_bytes;
     STORE(shard->flushed_bytes, live);
@@ -104,14 +104,13 @@ static uint64_t name_key(const char *name)
     return hash | 1;
 }
 
-/* The row of a name; the last row, "(other)", when the table is full; NULL when there is no memory for it. */
-static struct mt_ended_threads *ended_row(struct mt_core *core, const char *name)
+/* The row of a name among `count` rows; NULL when all that it may have are taken by others. */
+static struct mt_ended_threads *find_ended(struct mt_core *core, unsigned count, const char *name)
 {
-    struct mt_ended_threads *rows = core->segment->ended_threads;
-    if (!mt_segment_commit_table(core, MT_TABLE_ENDED_THREADS)) return NULL;
+    enum { STEPS = 16 };
     uint64_t key = name_key(name);
-    for (unsigned step = 0; step < 16; step++) {
-        struct mt_ended_threads *row = &rows[(key + step) % (MT_THREAD_MAX - 1)];
+    for (unsigned step = 0; step < STEPS; step++) {
+        struct mt_ended_threads *row = &core->segment->ended_threads[(key + step) % count];
         uint64_t seen = 0;
         if (atomic_compare_exchange_strong_explicit(&row->key, &seen, key, memory_order_acq_rel,
                                                     memory_order_acquire)) {
@@ -120,7 +119,22 @@ static struct mt_ended_threads *ended_row(struct mt_core *core, const char *name
         }
         if (seen == key) return row;
     }
-    struct mt_ended_threads *other = &rows[MT_THREAD_MAX - 1];
+    return NULL;
+}
+
+/*
+ * The row of a name: most programs have few, which share a page. The last row,
+ * "(other)", when the table is full; NULL when there is no memory for it.
+ */
+static struct mt_ended_threads *ended_row(struct mt_core *core, const char *name)
+{
+    if (!mt_segment_commit_table(core, MT_TABLE_ENDED_FEW)) return NULL;
+    struct mt_ended_threads *row = find_ended(core, MT_ENDED_FEW, name);
+    if (row) return row;
+    if (!mt_segment_commit_table(core, MT_TABLE_ENDED_THREADS)) return NULL;
+    row = find_ended(core, MT_THREAD_MAX - 1, name);
+    if (row) return row;
+    struct mt_ended_threads *other = &core->segment->ended_threads[MT_THREAD_MAX - 1];
     uint64_t unused = 0;
     if (atomic_compare_exchange_strong(&other->key, &unused, UINT64_MAX))
         mt_copy_name(core, other->name, sizeof other->name, "(other)");
@@ -153,7 +167,7 @@ void mt_shard_retire(struct mt_core *core, struct mt_shard *shard)
     give_back(segment, (unsigned)(shard - segment->shards));
 }
 
-static void raise_peak(struct mt_core *core, int64_t candidate)
+static __attribute__((noinline, cold)) void raise_peak(struct mt_core *core, int64_t candidate)
 {
     struct mt_globals *globals = &core->segment->globals;
     int64_t seen = LOAD(globals->peak_bytes);
@@ -198,8 +212,9 @@ void mt_shard_flush(struct mt_core *core, struct mt_shard *shard)
     int64_t live = LOAD(shard->live_bytes);
     int64_t flushed = LOAD(shard->flushed_bytes);
     int64_t high = LOAD(shard->high_bytes);
-    int64_t before = FETCH_ADD(core->segment->globals.current_bytes, live - flushed);
-    raise_peak(core, before + ((high > live ? high : live) - flushed));
+    struct mt_globals *globals = &core->segment->globals;
+    int64_t peak = FETCH_ADD(globals->current_bytes, live - flushed) + ((high > live ? high : live) - flushed);
+    if (peak > LOAD(globals->peak_bytes)) raise_peak(core, peak);
     set_limits(core, shard, live);
 }
 

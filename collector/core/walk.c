@@ -27,7 +27,14 @@
 #define NO_SANITIZE
 #endif
 
-enum { RULE_BITS = 14, RULE_WAYS = 2, MAIN_STACK_BYTES = 8 << 20, HOME_BITS = 7 };
+enum {
+    RULE_BITS = 14,
+    FIRST_RULE_BITS = 9,
+    RULE_FILL = 4,
+    RULE_WAYS = 2,
+    MAIN_STACK_BYTES = 8 << 20,
+    HOME_BITS = 7
+};
 
 /* key is pc ^ rule, so that a torn pair is seen as no match. */
 struct rule_slot {
@@ -39,6 +46,11 @@ struct mt_walk_shared {
     _Atomic uint64_t free_walkers; /* pointer in the low 48 bits, a changing tag above */
     /* A walker waits where its thread looks first: what it knows of that thread's stack is worth a system call. */
     _Atomic(struct mt_walker *) homes[1 << HOME_BITS];
+    /*
+     * The first 1 << rule_bits slots are in use. When as many rules as every RULE_FILL-th of them have been read
+     * their number doubles; what is not found then at its new place is read once more.
+     */
+    _Atomic uint32_t rule_bits, rule_count;
     struct rule_slot slots[1u << RULE_BITS];
 };
 
@@ -51,6 +63,7 @@ static struct mt_walk_shared *shared_of(struct mt_core *core)
     struct mt_walk_shared *fresh = mt_private_map(core, sizeof *fresh);
     if (!fresh) return NULL;
     STORE(fresh->head.generation, 1);
+    STORE(fresh->rule_bits, FIRST_RULE_BITS);
     /* Release: whoever finds the pointer finds the table. */
     if (atomic_compare_exchange_strong_explicit(&core->walk, &shared, fresh, memory_order_acq_rel,
                                                 memory_order_acquire))
@@ -284,12 +297,22 @@ static uint64_t read_rule(struct mt_core *core, uintptr_t pc)
     return pack(mt_eh_frame_rule(object.dlfo_eh_frame, pc - 1));
 }
 
+static void count_rule(struct mt_walk_shared *shared)
+{
+    uint32_t bits = LOAD(shared->rule_bits);
+    uint32_t count = atomic_fetch_add_explicit(&shared->rule_count, 1, memory_order_relaxed) + 1;
+    if (count < (1u << bits) / RULE_FILL || bits == RULE_BITS) return;
+    STORE(shared->rule_bits, bits + 1);
+    STORE(shared->rule_count, 0);
+}
+
 static uint64_t fill_rule(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
                           struct rule_slot *slot, uintptr_t pc)
 {
     if (atomic_load_explicit(&shared->head.closing, memory_order_seq_cst) && !walker->may_close)
         return MT_CFA_UNKNOWN;
     uint64_t rule = read_rule(core, pc);
+    if (!LOAD(slot->key)) count_rule(shared);
     STORE(slot->rule, rule);
     STORE(slot->key, rule ^ pc);
     return rule;
@@ -298,7 +321,7 @@ static uint64_t fill_rule(struct mt_core *core, struct mt_walker *walker, struct
 static inline uint64_t find_rule(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
                                  uintptr_t pc)
 {
-    unsigned at = (unsigned)((pc * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - RULE_BITS));
+    unsigned at = (unsigned)((pc * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - LOAD(shared->rule_bits)));
     for (unsigned way = 0; way < RULE_WAYS; way++) {
         struct rule_slot *slot = &shared->slots[at ^ way];
         uint64_t rule = LOAD(slot->rule);
