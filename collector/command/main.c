@@ -62,9 +62,15 @@ static const struct subcommand subcommands[] = {
     {"dump", mt_command_dump, "PID [--timeout S]", "have a report of a running program written now",
      "  --timeout S        seconds to wait for the collector (default 10)\n"
      "Prints the path of the report.\n"},
-    {"diff", mt_command_diff, "BEFORE AFTER [--by LIST] [--top N] [--json]", "compare two reports",
+    {"diff", mt_command_diff, "BEFORE AFTER | FILE --from POINT --to POINT [--by LIST] [--top N] [--json]",
+     "compare two reports, or two points of one run",
      "  BEFORE, AFTER      JSON reports or segments; stacks are compared by the names of their functions\n"
-     "  --by LIST          tag, module, thread, size or stack alone\n"
+     "  FILE --from POINT --to POINT\n"
+     "                     two points of the run of a report: seconds since its start (10, 2.5s, 3m, 1h), a frame\n"
+     "                     (frame:600), start or end; whichever is left out is the start or the end. Lines of the\n"
+     "                     timeline have totals only; where run --keep kept the reports of both, these are "
+     "compared\n"
+     "  --by LIST          tag, module, thread, size, stack or heap (of device memory) alone\n"
      "  --top N            rows of each list (default 10)\n"
      "  --json             print the comparison as JSON\n"},
     {"export", mt_command_export, "FILE [--format F] [--by NUMBER] [--output FILE]",

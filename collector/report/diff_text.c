@@ -19,7 +19,7 @@ enum { FRAMES_SHOWN = 6 };
 typedef void name_row(const json_t *row, const char *program, char *name, size_t bytes);
 
 struct list {
-    const char *name, *member;
+    const char *name, *member;        /* of `cpu`; NULL: the memory heaps of all devices */
     const char *live, *total, *count; /* members of a row; NULL: it has no such number */
     name_row *name_of;
 };
@@ -59,6 +59,20 @@ static void name_of_class(const json_t *row, const char *program, char *name, si
              json_is_integer(limit) ? mt_human_bytes(high, json_integer_value(limit)) : "any size");
 }
 
+/* Of all devices: two runs have the same ones, and an index alone says too little. */
+static void name_of_heap(const json_t *row, const char *program, char *name, size_t bytes)
+{
+    (void)program;
+    char size[MT_HUMAN_BYTES];
+    bool is_local = false;
+    size_t index;
+    const json_t *flag;
+    json_array_foreach((json_t *)mt_json_get(row, "flags"), index, flag)
+        is_local |= json_is_string(flag) && !strcmp(json_string_value(flag), "DEVICE_LOCAL");
+    snprintf(name, bytes, "heap %" PRId64 ", %s%s", mt_json_get_i64(row, "index"),
+             mt_human_bytes(size, mt_json_get_i64(row, "size_bytes")), is_local ? ", device-local" : "");
+}
+
 /* The frames from the innermost on, one a line. */
 static void name_of_stack(const json_t *row, const char *program, char *name, size_t bytes)
 {
@@ -84,6 +98,7 @@ static const struct list lists[] = {
     {"threads", "threads", "current_bytes", "total_bytes", "allocation_count", name_of_thread},
     {"size_classes", "size_classes", "current_bytes_high", NULL, "allocation_count", name_of_class},
     {"stacks", "stacks", "live_bytes", "total_bytes", "total_count", name_of_stack},
+    {"heaps", NULL, "current_bytes", "total_bytes", "allocation_count", name_of_heap},
 };
 enum { LISTS = sizeof lists / sizeof *lists };
 
@@ -105,13 +120,13 @@ static json_t *new_row(const char *name)
 }
 
 /* Rows of one name are added up: two threads of a pool, two stacks that differ in their lines only. */
-static void collect(json_t *table, const struct list *list, const json_t *report, bool is_after)
+static void collect_rows(json_t *table, const struct list *list, const json_t *rows, const char *program,
+                         bool is_after)
 {
     char name[8192];
     size_t index;
     const json_t *from;
-    const char *program = mt_json_get_text(mt_json_get(report, "process"), "executable");
-    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "cpu"), list->member), index, from)
+    json_array_foreach((json_t *)rows, index, from)
     {
         list->name_of(from, program, name, sizeof name);
         json_t *row = json_object_get(table, name);
@@ -123,6 +138,19 @@ static void collect(json_t *table, const struct list *list, const json_t *report
         if (list->total) add_to(row, is_after ? "total_after" : "total_before", mt_json_get_i64(from, list->total));
         if (list->count) add_to(row, is_after ? "count_after" : "count_before", mt_json_get_i64(from, list->count));
     }
+}
+
+static void collect(json_t *table, const struct list *list, const json_t *report, bool is_after)
+{
+    const char *program = mt_json_get_text(mt_json_get(report, "process"), "executable");
+    size_t index;
+    const json_t *device;
+    if (list->member) {
+        collect_rows(table, list, mt_json_get(mt_json_get(report, "cpu"), list->member), program, is_after);
+        return;
+    }
+    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), index, device)
+        collect_rows(table, list, mt_json_get(device, "heaps"), program, is_after);
 }
 
 struct change {
@@ -167,12 +195,60 @@ static json_t *sorted(json_t *table)
     return rows;
 }
 
-static void set_total(json_t *totals, const char *name, const json_t *before, const json_t *after, const char *key)
+static void set_values(json_t *totals, const char *name, int64_t before, int64_t after)
 {
     json_t *row = json_object();
-    mt_json_set_i64(row, "before", mt_json_get_i64(before, key));
-    mt_json_set_i64(row, "after", mt_json_get_i64(after, key));
+    mt_json_set_i64(row, "before", before);
+    mt_json_set_i64(row, "after", after);
     mt_json_set(totals, name, row);
+}
+
+static void set_total(json_t *totals, const char *name, const json_t *before, const json_t *after, const char *key)
+{
+    set_values(totals, name, mt_json_get_i64(before, key), mt_json_get_i64(after, key));
+}
+
+static int64_t device_bytes(const json_t *report)
+{
+    int64_t sum = 0;
+    size_t index, place;
+    const json_t *device, *heap;
+    json_array_foreach((json_t *)mt_json_get(mt_json_get(report, "vulkan"), "devices"), index, device)
+        json_array_foreach((json_t *)mt_json_get(device, "heaps"), place, heap)
+            sum += mt_json_get_i64(heap, "current_bytes");
+    return sum;
+}
+
+static bool is_one_process(const json_t *before, const json_t *after)
+{
+    const json_t *a = mt_json_get(before, "process"), *b = mt_json_get(after, "process");
+    return mt_json_get_i64(a, "pid") == mt_json_get_i64(b, "pid") &&
+           !strcmp(mt_json_get_text(a, "start_time"), mt_json_get_text(b, "start_time")) &&
+           !strcmp(mt_json_get_text(a, "executable"), mt_json_get_text(b, "executable"));
+}
+
+/* What went on between two moments of one process. NULL: no time has passed. */
+static json_t *between_json(const json_t *totals, double from_s, double to_s)
+{
+    static const char *const changes[][2] = {{"heap_bytes_per_s", "current_bytes"},
+                                             {"device_bytes_per_s", "vulkan_current_bytes"},
+                                             {"allocations_per_s", "allocation_count"}};
+    double seconds = to_s - from_s;
+    if (!(seconds > 0)) return NULL;
+    json_t *part = json_object();
+    mt_json_set(part, "from_s", json_real(from_s));
+    mt_json_set(part, "to_s", json_real(to_s));
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        const json_t *row = mt_json_get(totals, changes[i][1]);
+        double change = (double)(mt_json_get_i64(row, "after") - mt_json_get_i64(row, "before"));
+        mt_json_set(part, changes[i][0], json_real(change / seconds));
+    }
+    const json_t *frames = mt_json_get(totals, "frame_count"), *calls = mt_json_get(totals, "allocation_count");
+    int64_t frame_count = mt_json_get_i64(frames, "after") - mt_json_get_i64(frames, "before");
+    double call_count = (double)(mt_json_get_i64(calls, "after") - mt_json_get_i64(calls, "before"));
+    mt_json_set(part, "allocations_per_frame",
+                frame_count > 0 ? json_real(call_count / (double)frame_count) : NULL);
+    return part;
 }
 
 /* The medians of what a frame costs. */
@@ -194,8 +270,15 @@ json_t *mt_diff_json(const json_t *before, const json_t *after, const char *by)
     json_t *diff = json_object(), *part = json_object();
     for (size_t i = 0; i < sizeof totals / sizeof *totals; i++)
         set_total(part, totals[i], mt_json_get(before, "cpu"), mt_json_get(after, "cpu"), totals[i]);
+    set_values(part, "vulkan_current_bytes", device_bytes(before), device_bytes(after));
+    set_total(part, "frame_count", mt_json_get(before, "frames"), mt_json_get(after, "frames"), "count");
     set_frame_totals(part, before, after);
     mt_json_set(diff, "totals", part);
+    mt_json_set(diff, "between",
+                is_one_process(before, after)
+                    ? between_json(part, mt_json_get_real(mt_json_get(before, "process"), "uptime_s"),
+                                   mt_json_get_real(mt_json_get(after, "process"), "uptime_s"))
+                    : NULL);
     for (size_t i = 0; i < LISTS; i++) {
         if (by && strcmp(by, lists[i].name)) continue;
         json_t *table = json_object();
@@ -204,6 +287,22 @@ json_t *mt_diff_json(const json_t *before, const json_t *after, const char *by)
         mt_json_set(diff, lists[i].name, sorted(table));
         json_decref(table);
     }
+    return diff;
+}
+
+json_t *mt_diff_lines_json(const json_t *before, const json_t *after)
+{
+    static const char *const members[][2] = {{"current_bytes", "cpu_current_bytes"},
+                                             {"allocation_count", "cpu_allocation_count"},
+                                             {"rss_bytes", "rss_bytes"},
+                                             {"vulkan_current_bytes", "vulkan_current_bytes"},
+                                             {"frame_count", "frame"}};
+    json_t *diff = json_object(), *part = json_object();
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        set_total(part, members[i][0], before, after, members[i][1]);
+    mt_json_set(diff, "totals", part);
+    mt_json_set(diff, "between",
+                between_json(part, mt_json_get_real(before, "t_s"), mt_json_get_real(after, "t_s")));
     return diff;
 }
 
@@ -235,7 +334,7 @@ static const char *total_text(enum total_form form, int64_t value, bool has_sign
     return buffer;
 }
 
-/* Rows of programs without frames are left out. */
+/* Rows of programs without frames or device memory, and what lines of a timeline do not hold, are left out. */
 static void print_totals(const json_t *totals)
 {
     static const struct {
@@ -248,6 +347,8 @@ static void print_totals(const json_t *totals)
                 {"total_bytes", "allocated in all", TOTAL_BYTES, false},
                 {"allocation_count", "allocations", TOTAL_COUNT, false},
                 {"rss_bytes", "resident (RSS)", TOTAL_BYTES, false},
+                {"vulkan_current_bytes", "device memory", TOTAL_BYTES, true},
+                {"frame_count", "frames", TOTAL_COUNT, true},
                 {"frame_allocations", "allocations / frame", TOTAL_COUNT, true},
                 {"frame_bytes", "bytes / frame", TOTAL_BYTES, true},
                 {"frame_ns", "time / frame", TOTAL_NS, true}};
@@ -256,10 +357,26 @@ static void print_totals(const json_t *totals)
         char before[MT_HUMAN_BYTES + 1], after[MT_HUMAN_BYTES + 1], change[MT_HUMAN_BYTES + 1];
         const json_t *row = mt_json_get(totals, rows[i].key);
         int64_t a = mt_json_get_i64(row, "before"), b = mt_json_get_i64(row, "after");
-        if (rows[i].is_optional && !a && !b) continue;
+        if (!row || (rows[i].is_optional && !a && !b)) continue;
         printf("%-20s %14s %14s %14s\n", rows[i].name, total_text(rows[i].form, a, false, before),
                total_text(rows[i].form, b, false, after), total_text(rows[i].form, b - a, true, change));
     }
+}
+
+static void print_between(const json_t *between)
+{
+    char from[MT_HUMAN_BYTES], to[MT_HUMAN_BYTES], heap[MT_HUMAN_BYTES + 1], device[MT_HUMAN_BYTES + 1];
+    char calls[MT_HUMAN_BYTES];
+    if (!json_is_object(between)) return;
+    printf("\nBetween %s and %s: heap %s/s, ", mt_human_seconds(from, mt_json_get_real(between, "from_s")),
+           mt_human_seconds(to, mt_json_get_real(between, "to_s")),
+           signed_bytes(heap, (int64_t)mt_json_get_real(between, "heap_bytes_per_s")));
+    int64_t rate = (int64_t)mt_json_get_real(between, "device_bytes_per_s");
+    if (rate) printf("device memory %s/s, ", signed_bytes(device, rate));
+    printf("%s allocations/s", mt_human_count(calls, (int64_t)mt_json_get_real(between, "allocations_per_s")));
+    const json_t *per_frame = mt_json_get(between, "allocations_per_frame");
+    if (json_is_real(per_frame)) printf(", %.1f allocations/frame", json_real_value(per_frame));
+    putchar('\n');
 }
 
 static void print_name(const char *name)
@@ -303,7 +420,9 @@ static void print_list(const char *heading, const json_t *rows, size_t limit)
 
 void mt_diff_text(const json_t *diff, size_t rows)
 {
-    static const char *const headings[LISTS] = {"Tags", "Modules", "Threads", "Size classes", "Call stacks"};
+    static const char *const headings[LISTS] = {"Tags",         "Modules",     "Threads",
+                                                "Size classes", "Call stacks", "Heaps of device memory"};
     print_totals(mt_json_get(diff, "totals"));
+    print_between(mt_json_get(diff, "between"));
     for (size_t i = 0; i < LISTS; i++) print_list(headings[i], mt_json_get(diff, lists[i].name), rows);
 }
