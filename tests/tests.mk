@@ -43,7 +43,7 @@ STATIC_TESTS      := $(sort $(wildcard tests/static/*.sh))
 ORACLE_TESTS      := $(sort $(wildcard tests/oracle/test_*.sh))
 
 .PHONY: check check-unit check-fixtures check-layer check-static check-oracle check-integration check-modes check-full \
-        check-asan check-tsan check-exports check-schema check-format check-gpu format lint bench bench-docs bench-scale bench-tracking
+        check-asan check-tsan check-exports check-schema check-format check-gpu format lint bench bench-docs bench-scale bench-suite bench-tracking
 
 check: check-static check-unit check-fixtures check-layer check-oracle check-integration check-modes ## every quick test
 
@@ -114,6 +114,10 @@ bench-docs: all $$(BENCH_PROGRAMS) ## the same, written to docs/benchmarks.md
 
 bench-scale: all $$(BENCH_PROGRAMS) ## cost of a call by size, live blocks and threads, written to docs/benchmarks.md
 	$(Q)$(PYTHON) tests/bench/run.py --build $(BUILD) --target bench-scale --write docs/benchmarks.md $(BENCH_ARGS)
+
+bench-suite: all $$(BENCH_PROGRAMS) ## the public malloc suite (SUITE=FOLDER: a built one), written to docs/benchmarks.md
+	$(Q)suite='$(SUITE)' && { [ -n "$$suite" ] || suite=$$(tests/bench/get_suite.sh); } && \
+	  $(PYTHON) tests/bench/run.py --build $(BUILD) --target bench-suite --suite "$$suite" --write docs/benchmarks.md $(BENCH_ARGS)
 
 bench-tracking: all $$(BENCH_PROGRAMS) ## cost of counting inside the pools, written to docs/benchmarks.md
 	$(Q)$(MAKE) --no-print-directory TRACKING=0 BUILD=$(BUILD)-untracked $(BUILD)-untracked/libmemtrack.so

@@ -2,9 +2,9 @@
 """Timings of memtrack against plain runs and against the peers that are installed.
 
 Every round runs all variants of a workload one after another, in a new order each time, so that
-whatever else the machine does falls on all of them alike. A ratio is a variant's time over the
-plain run's: `cpu` from the least user plus system time of each, `wall` from the median of the
-rounds' own ratios, `rss` from the largest resident size. Nothing here passes or fails.
+whatever else the machine does falls on all of them alike. A ratio is a variant's number over the
+plain run's: of the least wall time, the least user plus system time and the median resident size of
+all rounds, because other programs can make a run slower and never faster. Nothing here passes or fails.
 """
 import argparse
 import datetime
@@ -13,68 +13,24 @@ import platform
 import random
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DATA = os.path.join(SOURCE, "tests", "integration", "data")
+sys.dont_write_bytecode = True
+import workloads  # noqa: E402 (no compiled copy of it beside the sources)
+from workloads import Work, search_path  # noqa: E402
+
+SOURCE = workloads.SOURCE
 BEGIN, END = "<!-- made by make {}: begin -->", "<!-- end -->"
-SECTIONS = {"bench-docs": ("pairs", "patterns", "arenas", "programs", "layer"), "bench-scale": ("scale",), "bench-tracking": ("tracking",)}
+SECTIONS = {"bench-docs": ("pairs", "patterns", "arenas", "programs", "layer"), "bench-scale": ("scale",),
+            "bench-tracking": ("tracking",), "bench-suite": ("suite",)}
+LIMIT_S = 600  # for one run
 LIBRARIES = "/usr/lib/" + platform.machine() + "-linux-gnu"
 PEERS = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2.0", "tcmalloc": "libtcmalloc_minimal.so.4"}
-
-PYTHON_WORK = """
-import collections, json, re
-rows = [{"id": i, "name": str(i) * 3, "values": [i * j for j in range(10)]} for i in range(25000)]
-for _ in range(3):
-    text = json.dumps(rows); rows = json.loads(text)
-words = collections.Counter(re.findall(r"[0-9]+", text))
-table = {}
-for i in range(250000):
-    table[str(i)] = bytes(i % 300); table.pop(str(i - 2000), None)
-print(len(text), len(words), len(table))
-"""
-NODE_WORK = """
-let rows = [];
-for (let i = 0; i < 150000; i++) { rows.push({ i, text: String(i).repeat(5), data: Buffer.alloc(i % 4096) });
-  if (rows.length > 20000) rows.splice(0, 10000); }
-let text = JSON.stringify(rows.map(r => r.text));
-const zlib = require("zlib");
-for (let k = 0; k < 30; k++) zlib.inflateSync(zlib.deflateSync(Buffer.from(text.slice(0, 300000))));
-console.log(text.length);
-"""
-PERL_WORK = """
-my %h; for my $n (1 .. 400000) { $h{"key " . ($n * 7919 % 100003)} .= "value $n"; }
-my @s = sort { $a cmp $b } map { $_ . $h{$_} } keys %h; print scalar(@s), " ", length(join "", @s), "\\n";
-"""
-
-
-def programs(folder):
-    """Name, command and extra environment of the allocation-heavy programs that are installed."""
-    sql = open(os.path.join(DATA, "shop.sql"), encoding="utf-8").read().replace("40000", "300000")
-    sql_file = os.path.join(folder, "shop.sql")
-    with open(sql_file, "w", encoding="utf-8") as file:
-        file.write(sql)
-    wesnoth = ["wesnoth", "--nogui", "--multiplayer", "--nosound", "--rng-seed", "7", "--exit-at-end", "--nodelay",
-               "--scenario=multiplayer_The_Freelands", "--controller=1:ai", "--controller=2:ai",
-               "--side=1:Loyalists", "--side=2:Rebels", "--turns=4"]
-    rows = [
-        ("lua", ["lua5.4", os.path.join(DATA, "tables.lua"), "17"], {}),
-        ("sqlite", ["sqlite3", ":memory:", f".read {sql_file}"], {}),
-        ("python", ["/usr/bin/python3", "-c", PYTHON_WORK], {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"}),
-        ("g++", ["g++", "-O1", "-c", "-o", "/dev/null", os.path.join(DATA, "templates.cpp")], {}),
-        ("node", ["node", "-e", NODE_WORK], {}),
-        ("perl", ["perl", "-e", PERL_WORK], {"PERL_HASH_SEED": "0"}),
-        ("wesnoth", wesnoth, {"SDL_VIDEODRIVER": "dummy"}),
-    ]
-    return [row for row in rows if shutil.which(row[1][0], path=search_path())]
-
-
-def search_path():
-    return os.environ.get("PATH", "") + ":/usr/games"
 
 
 def built(build, name):
@@ -85,46 +41,83 @@ def built(build, name):
     return None
 
 
+def launched(path):
+    """What bench_launch wrote: wall time, processor time, KiB, exit status."""
+    if not os.path.exists(path):
+        return 0.0, 0.0, 0, 127
+    with open(path, encoding="utf-8") as file:
+        wall, cpu, rss, status = file.read().split()
+    return float(wall), float(cpu), int(rss), os.waitstatus_to_exitcode(int(status))
+
+
 class Bench:
     def __init__(self, options, folder):
         self.options, self.folder, self.build = options, folder, options.build
         self.reports = os.path.join(folder, "reports")
         os.makedirs(self.reports)
+        # Segments of programs without a collector stay: in a folder of ours, on shared memory as they are else.
+        self.session = tempfile.mkdtemp(prefix="memtrack-bench.", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else folder)
+        self.screen = None
         self.sections = []
+
+    def close(self):
+        shutil.rmtree(self.session, ignore_errors=True)
+        if self.screen:
+            self.screen[0].terminate()
+            self.screen[0].wait()
 
     def environment(self, extra):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("MEMTRACK_", "VK_", "LD_"))}
         env.update(PATH=search_path(), HOME=self.folder, LC_ALL="C.UTF-8", MESA_SHADER_CACHE_DISABLE="true",
                    SDL_AUDIODRIVER="dummy")
+        if self.screen:
+            env["DISPLAY"] = self.screen[1]
         env.update(extra)
         return env
 
-    def run(self, command, extra):
+    def run(self, work, words, extra):
         """Seconds of wall time and of processor time, KiB of the largest process, status."""
+        outer, inner, printed = (os.path.join(self.folder, name) for name in ("outer", "inner", "printed"))
         launcher = built(self.build, "bench_launch")
-        if launcher:
-            return self.launch(launcher, command, extra)
-        start = time.perf_counter()
-        process = subprocess.Popen(command, env=self.environment(extra), stdin=subprocess.DEVNULL, cwd=self.folder,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - start
-        return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, process.returncode
+        extra = {**work.environment, **extra}
+        # A resident size begins with that of the process it was made by, so a small one makes them; a tool
+        # before the command has a second one behind it, which sees the program alone.
+        command = [launcher, outer, extra.pop("LD_PRELOAD", "")]
+        command += [*words, launcher, inner, "", *work.command] if words else work.command
+        for path in (outer, inner):
+            if os.path.exists(path):
+                os.unlink(path)
+        if work.prepare:
+            work.prepare()
+        with open(work.stdin, "rb") as stdin, open(printed, "wb") as stdout:
+            process = subprocess.Popen(command, env=self.environment(extra), cwd=self.folder, stdin=stdin, stdout=stdout,
+                                       stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                if work.beside:
+                    work.beside()
+                process.wait(LIMIT_S)
+            except subprocess.TimeoutExpired:
+                note(f"{work.title} is ended after {LIMIT_S} seconds")
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        wall, cpu, rss, status = launched(outer)
+        if words:
+            _, _, rss, status = launched(inner)
+        if work.own_seconds and status == 0:
+            with open(printed, encoding="latin-1") as file:
+                own = work.own_seconds(file.read())
+            if own is None:
+                return wall, cpu, rss, 1
+            wall, cpu = own, cpu * own / wall if work.has_fixed_time else cpu
+        return wall, cpu, rss, status
 
-    def launch(self, launcher, command, extra):
-        """The same from a small process: a resident size begins with that of the process it was made by."""
-        file = os.path.join(self.folder, "launched")
-        extra = dict(extra)
-        subprocess.run([launcher, file, extra.pop("LD_PRELOAD", ""), *command], env=self.environment(extra), cwd=self.folder,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-        wall, cpu, rss, status = open(file, encoding="utf-8").read().split()
-        return float(wall), float(cpu), int(rss), os.waitstatus_to_exitcode(int(status))
+    def preload(self):
+        return {"LD_PRELOAD": os.path.join(self.build, "libmemtrack.so"), "MEMTRACK_OUTPUT": self.reports,
+                "MEMTRACK_COLLECTOR": "none", "MEMTRACK_SESSION": self.session}
 
     def variants(self):
         """Name, words before the command, environment; the plain run comes first."""
-        preload = {"LD_PRELOAD": os.path.join(self.build, "libmemtrack.so"), "MEMTRACK_OUTPUT": self.reports}
-        alone = {**preload, "MEMTRACK_COLLECTOR": "none"}
+        alone = self.preload()
         command = [os.path.join(self.build, "memtrack"), "run", "--output", self.reports, "--"]
         rows = [("plain", [], {}), ("counting", [], {**alone, "MEMTRACK_POOLS": "off", "MEMTRACK_STACKS": "off"}),
                 ("pools", [], {**alone, "MEMTRACK_POOLS": "on", "MEMTRACK_STACKS": "off"}),
@@ -139,10 +132,13 @@ class Bench:
                 rows.append(("heaptrack", ["heaptrack", "--raw"], {}))
         return rows
 
-    def measure(self, command, extra, variants, rounds):
-        """For each variant the lists of wall, processor time and RSS over all rounds; None where it fails."""
+    def measure(self, work, variants, rounds):
+        """For each variant the lists of wall, processor time, RSS and status over all rounds."""
         found = {name: [] for name, _, _ in variants}
         slow = {"heaptrack"}
+        start = time.monotonic()
+        if work.needs_screen and not self.screen:
+            self.screen = self.start_x()
         for number in range(rounds):
             order = variants[:]
             random.Random(number).shuffle(order)
@@ -150,16 +146,20 @@ class Bench:
                 if name in slow and number >= max(1, rounds // 3):
                     continue
                 for _ in range(4):  # OpenGL on Vulkan may end by an X error, with and without memtrack
-                    wall, cpu, rss, status = self.run(words + command, {**extra, **env})
-                    if status == 0:
+                    row = self.run(work, words, env)
+                    self.clean()
+                    if row[3] == 0:
                         break
-                found[name].append((wall, cpu, rss, status))
-            self.clean()
+                found[name].append(row)
+            if self.options.row_seconds and time.monotonic() - start > self.options.row_seconds:
+                break
         return found
 
     def clean(self):
-        shutil.rmtree(self.reports, ignore_errors=True)
-        os.makedirs(self.reports)
+        for folder in (self.reports, self.session):
+            for name in os.listdir(folder):
+                if name.endswith((".seg", ".json", ".jsonl")):
+                    os.unlink(os.path.join(folder, name))
         for name in os.listdir(self.folder):
             if name.startswith("heaptrack."):
                 os.unlink(os.path.join(self.folder, name))
@@ -168,13 +168,36 @@ class Bench:
         plain, mine = found["plain"], found[name]
         if any(row[3] != plain[0][3] for row in mine):
             return None
-        wall = statistics.median(m[0] / p[0] for m, p in zip(mine, plain))
+        wall = min(m[0] for m in mine) / max(1e-9, min(p[0] for p in plain))
         cpu = min(m[1] for m in mine) / max(1e-9, min(p[1] for p in plain))
         rss = statistics.median(m[2] for m in mine) / statistics.median(p[2] for p in plain)
         return wall, cpu, rss
 
+    def present(self, rows):
+        """Those that can be run here; the others are said."""
+        for work in rows:
+            why = workloads.missing(work)
+            if why:
+                note(f"skip {work.title}: {why}")
+        wanted = self.options.programs.split(",") if self.options.programs else None
+        return [work for work in rows if not workloads.missing(work) and (not wanted or work.title in wanted)]
+
     def programs(self):
-        self.table(programs(self.folder), "Whole programs")
+        self.table(workloads.programs(self.folder), "Whole programs")
+
+    def suite(self):
+        rows = workloads.suite(self.options.suite or os.environ.get("SUITE") or "")
+        wanted = [("plain", [], {}), ("memtrack", [], self.preload()),
+                  ("pools, counting only", [], {**self.preload(), "MEMTRACK_STACKS": "off"})]
+        wanted += [variant for variant in self.variants() if variant[0] in PEERS]
+        self.table(rows, "The public malloc suite", wanted,
+                   "Programs of [mimalloc-bench](https://github.com/daanx/mimalloc-bench), with its own arguments but where a run would "
+                   "be shorter than half a second or needlessly long. Each cell: wall time / processor time / resident size, as "
+                   "ratios to the plain run. `memtrack` is the preloaded library with its default options: pools, exact counts "
+                   "and sampled call stacks. larson, xmalloc-test, rptest and glibc-thread report rates: the time is that for "
+                   f"the same work at that rate. Up to {self.options.rounds} interleaved rounds"
+                   + (f"; a row ends after the round in which it has taken {self.options.row_seconds:g} seconds."
+                      if self.options.row_seconds else "."))
 
     def patterns(self):
         program = built(self.build, "bench_patterns")
@@ -182,10 +205,10 @@ class Bench:
             note("bench_patterns is not built: the patterns are left out")
             return
         names = subprocess.run([program], capture_output=True, text=True, check=False).stdout.split()
-        rows = [(name, [program, name], {}) for name in names]
+        rows = [Work(name, [program, name]) for name in names]
         containers = built(self.build, "bench_containers")
         if containers:
-            rows.append(("C++ containers", [containers], {}))
+            rows.append(Work("C++ containers", [containers]))
         self.table(rows, "Patterns of allocation")
 
     def arenas(self):
@@ -193,13 +216,12 @@ class Bench:
         if not program:
             note("bench_bursts is not built: arenas are left out")
             return
-        preload = {"LD_PRELOAD": os.path.join(self.build, "libmemtrack.so"), "MEMTRACK_COLLECTOR": "none",
-                   "MEMTRACK_OUTPUT": self.reports}
+        preload = self.preload()
         peers = [v for v in self.variants() if v[0] in PEERS]
         variants = [("plain", [], {}), ("slabs", [], {**preload, "MEMTRACK_ARENA": "off"}),
                     ("learned", [], {**preload, "MEMTRACK_ARENA": "auto"}),
                     ("named", [], {**preload, "MEMTRACK_ARENA": "rules", "MEMTRACK_ARENA_SITES": "module:bench_bursts"})] + peers
-        rows = [(f"{blocks:,} blocks{', ' + how if how else ''}", [program, str(blocks), how], {})
+        rows = [Work(f"{blocks:,} blocks{', ' + how if how else ''}", [program, str(blocks), how])
                 for blocks, how in ((50, ""), (1000, ""), (3000, ""), (3000, "shuffled"), (3000, "kept"), (20000, ""),
                                     (20000, "shuffled"), (100000, ""))]
         self.table(rows, "Bursts and arenas", variants,
@@ -213,23 +235,26 @@ class Bench:
         names = [name for name, _, _ in variants if name != "plain"]
         lines = ["| program | plain, s | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
         overall = {name: [] for name in names}
-        for title, command, extra in rows:
-            found = self.measure(command, extra, variants, self.options.rounds)
+        for work in self.present(rows):
+            found = self.measure(work, variants, self.options.rounds)
             cells = []
             for name in names:
                 ratio = self.ratios(found, name)
                 cells.append("fails" if ratio is None else f"{ratio[0]:.2f} / {ratio[1]:.2f} / {ratio[2]:.2f}")
                 if ratio:
                     overall[name].append(ratio)
-            lines.append(f"| {title} | {statistics.median(r[0] for r in found['plain']):.2f} | " + " | ".join(cells) + " |")
+            lines.append(f"| {work.title} | {min(r[0] for r in found['plain']):.2f} | " + " | ".join(cells) + " |")
             note(lines[-1])
         for word, function in (("geometric mean", statistics.geometric_mean), ("worst row", max)):
             cells = [" / ".join(f"{function([r[i] for r in overall[n]]):.2f}" for i in range(3)) if overall[n] else "-"
                      for n in names]
             lines.append(f"| **{word}** | | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
             note(lines[-1])
-        self.sections.append((heading, text or "Each cell: wall time / processor time / resident size, as ratios to the "
-                              f"plain run; {self.options.rounds} interleaved rounds. `counting` is the preloaded library "
+        absent = [f"{work.title}: {workloads.missing(work)}" for work in rows if workloads.missing(work)]
+        if absent:
+            lines += ["", "Left out: " + "; ".join(absent) + "."]
+        self.sections.append((heading, text or "Each cell: wall time / processor time / resident size of the program "
+                              f"alone, as ratios to the plain run; {self.options.rounds} interleaved rounds. `counting` is the preloaded library "
                               "over the program's own allocator, `pools` the library with its pools, the two `stacks` "
                               "columns pools and call stacks, `memtrack run` the whole command with default options, its "
                               "collector, its start and its end.", lines))
@@ -256,6 +281,7 @@ class Bench:
                 for name, _, env in order:
                     text_out = subprocess.run([program, kind, str(value)], env=self.environment(env), capture_output=True,
                                               text=True, check=False).stdout
+                    self.clean()
                     if re.fullmatch(r"[0-9]+\.[0-9]+\n", text_out):
                         best[name].append(float(text_out))
             for name in best:
@@ -289,12 +315,10 @@ class Bench:
         if not os.path.exists(untracked):
             note(f"{untracked} is not there: make bench-tracking builds it")
             return
-        base = {"MEMTRACK_COLLECTOR": "none", "MEMTRACK_OUTPUT": self.reports, "MEMTRACK_POOLS": "on"}
-        tracked = os.path.join(self.build, "libmemtrack.so")
-        variants = [("plain", [], {"LD_PRELOAD": untracked, **base, "MEMTRACK_STACKS": "off"}),
-                    ("counted", [], {"LD_PRELOAD": tracked, **base, "MEMTRACK_STACKS": "off"}),
-                    ("counted, sampled stacks", [], {"LD_PRELOAD": tracked, **base})]
-        self.table(programs(self.folder), "What tracking costs", variants,
+        base = {**self.preload(), "MEMTRACK_POOLS": "on"}
+        variants = [("plain", [], {**base, "LD_PRELOAD": untracked, "MEMTRACK_STACKS": "off"}),
+                    ("counted", [], {**base, "MEMTRACK_STACKS": "off"}), ("counted, sampled stacks", [], base)]
+        self.table(workloads.programs(self.folder), "What tracking costs", variants,
                    "Each cell: wall time / processor time / resident size of the pools as they are, as ratios to the same pools "
                    f"without counting (`make TRACKING=0`), whose seconds are in the second column; {self.options.rounds} "
                    "interleaved rounds; processor time is the least of each.")
@@ -315,6 +339,7 @@ class Bench:
                 for name, _, env in order:
                     text = subprocess.run([program, threads, "0.4"], env=self.environment(env), capture_output=True, text=True,
                                           check=False).stdout
+                    self.clean()
                     value = re.search(r"[0-9]+\.[0-9]+", text)
                     if value:
                         best[name].append(float(value.group()))
@@ -327,8 +352,6 @@ class Bench:
 
     def start_x(self):
         display = os.path.join(self.folder, "display")
-        if not shutil.which("Xvfb"):
-            return None
         with open(display, "w", encoding="utf-8") as file:
             server = subprocess.Popen(["Xvfb", "-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp"],
                                       stdout=file, stderr=subprocess.DEVNULL)
@@ -342,37 +365,21 @@ class Bench:
         return None
 
     def layer(self):
-        server = self.start_x()
-        if not server:
-            note("no Xvfb: the layer is left out")
-            return
         layer = {"VK_LAYER_PATH": os.path.join(self.build, "manifests", "vulkan", "explicit_layer.d"),
-                 "VK_INSTANCE_LAYERS": "VK_LAYER_MEMTRACK_memtrack", "MEMTRACK_COLLECTOR": "none", "MEMTRACK_OUTPUT": self.reports}
+                 "VK_INSTANCE_LAYERS": "VK_LAYER_MEMTRACK_memtrack", "MEMTRACK_COLLECTOR": "none", "MEMTRACK_OUTPUT": self.reports,
+                 "MEMTRACK_SESSION": self.session}
         both = {**layer, "LD_PRELOAD": os.path.join(self.build, "libmemtrack.so")}
         variants = [("plain", [], {}), ("layer", [], layer), ("layer and library", [], both)]
-        base = {"DISPLAY": server[1], "VK_ICD_FILENAMES": "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json"}
-        zink = {"MESA_LOADER_DRIVER_OVERRIDE": "zink", "GALLIUM_DRIVER": "zink", "LIBGL_ALWAYS_SOFTWARE": "1",
-                "LIBGL_KOPPER_DRI2": "1"}
-        scenes = ["-b", "build:nframes=150:use-vbo=false", "-b", "texture:nframes=150", "-b",
-                  "buffer:nframes=100:columns=40:rows=10:update-method=map"]
-        rows = [("vkcube", ["vkcube", "--c", "1500"], base, 1500),
-                ("glmark2 on zink", ["glmark2", "--size", "320x240"] + scenes, {**base, **zink}, 403)]
         lines = ["| program | plain, ms a frame | layer | layer and library |", "|---|---|---|---|"]
-        try:
-            for title, command, extra, frames in rows:
-                if not shutil.which(command[0]):
-                    continue
-                found = self.measure(command, extra, variants, self.options.rounds)
-                cells = []
-                for name in ("layer", "layer and library"):
-                    ratio = self.ratios(found, name)
-                    cells.append("fails" if ratio is None else f"{ratio[0]:.3f} / {ratio[1]:.3f}")
-                plain = statistics.median(row[0] for row in found["plain"]) * 1000 / frames
-                lines.append(f"| {title} | {plain:.3f} | {cells[0]} | {cells[1]} |")
-                note(lines[-1])
-        finally:
-            server[0].terminate()
-            server[0].wait()
+        for work in self.present(workloads.drawing()):
+            found = self.measure(work, variants, self.options.rounds)
+            cells = []
+            for name in ("layer", "layer and library"):
+                ratio = self.ratios(found, name)
+                cells.append("fails" if ratio is None else f"{ratio[0]:.3f} / {ratio[1]:.3f}")
+            plain = min(row[0] for row in found["plain"]) * 1000 / work.frames
+            lines.append(f"| {work.title} | {plain:.3f} | {cells[0]} | {cells[1]} |")
+            note(lines[-1])
         self.sections.append(("Frames with the Vulkan layer", "Wall time / processor time of the whole run as ratios to the "
                               "run without the layer, on the software driver.", lines))
         self.layer_calls()
@@ -448,16 +455,31 @@ def main():
     parser.add_argument("--target", choices=SECTIONS, default="bench-docs", help="the tables of this make target")
     parser.add_argument("--most-live", type=int, default=10 ** 7, help="live blocks of the largest row; 10^8 take 2.4 GB")
     parser.add_argument("--no-peers", action="store_true", help="leave the other allocators and heaptrack out")
+    parser.add_argument("--suite", metavar="FOLDER", help="a built daanx/mimalloc-bench, for --target bench-suite")
+    parser.add_argument("--row-seconds", type=float, help="a row ends after the round in which it has taken so long; 0: all "
+                        "rounds (default: 25 for the suite, else 0)")
+    parser.add_argument("--programs", metavar="NAME,...", help="only these rows of the tables")
     parser.add_argument("--write", metavar="FILE", help="put the tables into this document")
     options = parser.parse_args()
     options.build = os.path.abspath(options.build)
     options.said = ([f"--rounds {options.rounds}"] if options.rounds != 7 else []) + (["--no-peers"] if options.no_peers else []) + \
-        ([f"--most-live {options.most_live}"] if options.most_live != 10 ** 7 else [])
+        ([f"--most-live {options.most_live}"] if options.most_live != 10 ** 7 else []) + \
+        ([f"--row-seconds {options.row_seconds:g}"] if options.row_seconds is not None else []) + \
+        ([f"--programs {options.programs}"] if options.programs else [])
+    if options.row_seconds is None:
+        options.row_seconds = 25 if options.target == "bench-suite" else 0
+    if not built(options.build, "bench_launch"):
+        parser.error(f"bench_launch is not in {options.build}: `make bench` builds it")
     with tempfile.TemporaryDirectory(prefix="memtrack-bench.") as folder:
         bench = Bench(options, folder)
-        for section in SECTIONS[options.target] if not options.only else sum(SECTIONS.values(), ()):
-            if not options.only or section in options.only:
-                getattr(bench, section)()
+        try:
+            for section in SECTIONS[options.target] if not options.only else sum(SECTIONS.values(), ()):
+                if not options.only or section in options.only:
+                    getattr(bench, section)()
+        except FileNotFoundError as error:
+            sys.exit(f"bench: {error}")
+        finally:
+            bench.close()
         text = bench.document(options.target)
     print(text)
     if options.write:
