@@ -31,5 +31,5 @@ void *mt_boot_alloc(size_t bytes, size_t alignment)
 
 size_t mt_boot_size(const void *pointer)
 {
-    return ((const size_t *)pointer)[-1] >> 3;
+    return (((const size_t *)pointer)[-1] & ~MT_BOOT_MARK) >> 3;
 }

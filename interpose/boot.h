@@ -4,8 +4,9 @@
  * memtrack itself asks it something. Blocks are never reused; a pointer into
  * the pool stays recognisable for the life of the process. Any thread.
  *
- * The word in front of a block has MT_BOOT_MARK set, which in glibc's blocks
- * means one mapped alone: the fast paths leave both kinds to the slow path.
+ * The word in front of a block has MT_BOOT_MARK set, bit 1 of which in glibc's
+ * blocks means one mapped alone, and reads as a large size: the fast paths
+ * leave both kinds to the slow path.
  */
 #ifndef MT_BOOT_H
 #define MT_BOOT_H
@@ -14,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MT_BOOT_BYTES = 128 * 1024, MT_BOOT_MARK = 2 };
+enum { MT_BOOT_BYTES = 128 * 1024 };
+#define MT_BOOT_MARK ((size_t)1 << 62 | 2)
 
 extern unsigned char mt_boot_pool[MT_BOOT_BYTES] __attribute__((visibility("hidden")));
 

@@ -1,6 +1,6 @@
 /*
- * Counting on the hot path: one load of the thread's shard, one branch, and
- * the stores of shard.h. Included by the hooks.
+ * Counting on the hot path: one load of what the thread counts by, one branch,
+ * and the stores of shard.h and through.h. Included by the hooks.
  */
 #ifndef MT_COUNT_H
 #define MT_COUNT_H
@@ -9,13 +9,16 @@
 #include "init.h"
 #include "next.h"
 #include "thread.h"
+#include "through.h"
 #include "trace.h"
 
-/* What is rarely due after an allocation: the thread's change goes to the shared total, the block gets its stack.
- */
-void mt_count_due(struct mt_shard *shard, void *block, size_t usable_bytes);
+/* What is rarely due after an allocation by a thread with a shard: its change goes to the shared total, the block
+ * gets its stack. Returns the block. */
+void *mt_count_due(void *block, size_t requested_bytes);
+/* Counts a block that the next allocator has just handed out to a caller, whatever it is; returns it. */
+void *mt_count_beside(void *block, size_t requested_bytes, const void *caller);
 
-/* Counts a block that the next allocator has just handed out. */
+/* Counts a block that the next allocator has just handed out, but for its call site. */
 static inline void mt_count_allocated(void *block, size_t requested_bytes)
 {
     struct mt_shard *shard = mt_thread.shard;
@@ -25,8 +28,8 @@ static inline void mt_count_allocated(void *block, size_t requested_bytes)
         if (mt_thread.state == MT_THREAD_SHARED) mt_trace_allocated(NULL, block, requested_bytes, usable_bytes);
         return;
     }
-    mt_shard_will_allocate(shard, requested_bytes);
-    if (mt_shard_did_allocate(&mt_core, shard, usable_bytes)) mt_count_due(shard, block, usable_bytes);
+    bool is_flush_due = mt_shard_count_allocated(&mt_core, shard, requested_bytes, usable_bytes);
+    if (is_flush_due || mt_shard_is_sample_due(shard)) mt_count_due(block, requested_bytes);
 }
 
 /* Counts a free of so many usable bytes. */
@@ -46,49 +49,68 @@ static inline void mt_count_freed(void *block, size_t usable_bytes)
     if (mt_live_may_hold(block)) mt_trace_freed(mt_thread.shard, block, usable_bytes);
 }
 
-/* The rare ends of a free and of an allocation: the thread's change goes to the shared total. */
+/* The rare end of a free: the thread's change goes to the shared total. */
 void mt_count_flush_and_free(void *block);
-void *mt_count_due_and_return(void *block);
-/* The second half of an allocation whose block is mapped alone. */
-void *mt_count_mapped_alone(void *block);
 
 /*
- * The second half of the fast path of an allocation, after mt_shard_will_allocate()
- * and the call. A block mapped alone is rare and large. The block is not NULL.
+ * The fast path of an allocation, after the call of the next allocator, where glibc serves. The block is not NULL.
+ * Returns it. Nothing is counted before the call, so that nothing must be taken back when it fails; all that is
+ * rare is the last call here, so that nothing must be kept across it.
  */
-static inline void *mt_count_did_allocate(struct mt_shard *shard, void *block)
+static inline void *mt_count_through(struct mt_through *through, void *block, size_t requested_bytes,
+                                     const void *caller)
 {
-    size_t header = mt_next_header(block);
-    if (MT_UNLIKELY(mt_next_is_mapped_alone(header))) return mt_count_mapped_alone(block);
-    if (mt_shard_did_allocate_unsampled(&mt_core, shard, mt_next_usable_of(header)))
-        return mt_count_due_and_return(block);
-    return block;
+    size_t chunk = mt_next_chunk(block);
+    const struct mt_through_site *site = mt_through_find(through, caller);
+    if (MT_UNLIKELY(!site || chunk > MT_NEXT_SMALL)) return mt_count_beside(block, requested_bytes, caller);
+    struct mt_origin_counts *counts = site->counts;
+    MT_ADD(counts->large_allocation_count, 1);
+    MT_ADD(counts->large_requested_bytes, requested_bytes);
+    bool is_due = mt_shard_step_allocated(through->shard, requested_bytes, chunk, &through->batch_bytes);
+    return is_due ? mt_count_due(block, requested_bytes) : block;
 }
 
-/* The same for mt_thread.sampled. */
-static inline void *mt_count_did_allocate_sampled(struct mt_shard *shard, void *block)
+/* The same for mt_thread.sampled; here the shard's own sums tell the sampler what lies between two calls. */
+static inline void *mt_count_sampled(struct mt_through *through, void *block, size_t requested_bytes,
+                                     const void *caller)
 {
     size_t header = mt_next_header(block);
-    if (MT_UNLIKELY(mt_next_is_mapped_alone(header))) return mt_count_mapped_alone(block);
-    if (mt_shard_did_allocate(&mt_core, shard, mt_next_usable_of(header))) return mt_count_due_and_return(block);
-    return block;
+    const struct mt_through_site *site = mt_through_find(through, caller);
+    if (MT_UNLIKELY(!site || mt_next_is_mapped_alone(header)))
+        return mt_count_beside(block, requested_bytes, caller);
+    struct mt_origin_counts *counts = site->counts;
+    struct mt_shard *shard = through->shard;
+    MT_ADD(counts->large_allocation_count, 1);
+    MT_ADD(counts->large_requested_bytes, requested_bytes);
+    bool is_due = mt_shard_count_allocated(&mt_core, shard, requested_bytes, mt_next_usable_of(header));
+    return is_due || mt_shard_is_sample_due(shard) ? mt_count_due(block, requested_bytes) : block;
 }
 
-/* Counts and frees a block whose size stands in its header; false, and nothing done, where that is not so. */
-static inline bool mt_count_free_by_header(struct mt_shard *shard, void *block)
+/* Counts and frees a block of the next allocator's; false, and nothing done, where it is not small, or NULL. */
+static inline bool mt_count_free_small(struct mt_through *through, void *block)
 {
-    if (MT_UNLIKELY(!block || mt_next_is_mapped_alone(mt_next_header(block)))) return false;
-    if (mt_shard_count_freed(shard, mt_next_usable_of(mt_next_header(block))))
+    if (MT_UNLIKELY(!block)) return false;
+    size_t chunk = mt_next_chunk(block);
+    if (MT_UNLIKELY(chunk > MT_NEXT_SMALL)) return false;
+    if (mt_shard_step_freed(through->shard, chunk))
         mt_count_flush_and_free(block);
     else
         mt_next_free(block);
     return true;
 }
 
-/* The same for mt_thread.sampled, which may be NULL: a block with a call stack takes the slow path. */
-static inline bool mt_count_free_sampled(struct mt_shard *shard, void *block)
+/* The same for mt_thread.sampled, which may be NULL, and any size: a block with a call stack takes the slow path.
+ */
+static inline bool mt_count_free_sampled(struct mt_through *through, void *block)
 {
-    return shard && !mt_live_may_hold(block) && mt_count_free_by_header(shard, block);
+    if (!through || !block || mt_live_may_hold(block)) return false;
+    size_t header = mt_next_header(block);
+    if (MT_UNLIKELY(mt_next_is_mapped_alone(header))) return false;
+    if (mt_shard_count_freed(through->shard, mt_next_usable_of(header)))
+        mt_count_flush_and_free(block);
+    else
+        mt_next_free(block);
+    return true;
 }
 
 /* True when the next allocator may be called; false: the bootstrap pool serves. */

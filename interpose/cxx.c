@@ -170,29 +170,20 @@ void *mt_cxx_new_failed(unsigned index, size_t bytes, uintptr_t second, const vo
 static __attribute__((noinline)) void *new_sampled(enum operator_index index, size_t bytes, uintptr_t second,
                                                    const void *caller)
 {
-    struct mt_shard *shard = is_direct() ? mt_thread.sampled : NULL;
+    struct mt_through *through = is_direct() ? mt_thread.sampled : NULL;
     if (mt_record() && is_direct()) return mt_record_operator(index, bytes, second, caller);
-    if (MT_UNLIKELY(!shard)) return new_slow(index, bytes, 0, second, 0, caller);
-    mt_shard_will_allocate(shard, bytes);
-    mt_through_count(bytes, caller);
-    void *block = mt_next_malloc(bytes);
-    if (MT_LIKELY(block != NULL)) return mt_count_did_allocate_sampled(shard, block);
-    mt_through_undo(bytes);
-    mt_shard_did_not_allocate(shard);
-    return new_slow(index, bytes, 0, second, 0, caller);
+    void *block = MT_LIKELY(through != NULL) ? mt_next_malloc(bytes) : NULL;
+    if (MT_UNLIKELY(!block)) return new_slow(index, bytes, 0, second, 0, caller);
+    return mt_count_sampled(through, block, bytes, caller);
 }
 
 /* A function of its own, so that the pools' path needs no stack frame. */
-static __attribute__((noinline)) void *new_counted(struct mt_shard *shard, enum operator_index index, size_t bytes,
-                                                   uintptr_t second, const void *caller)
+static __attribute__((noinline)) void *new_counted(struct mt_through *through, enum operator_index index,
+                                                   size_t bytes, uintptr_t second, const void *caller)
 {
-    mt_shard_will_allocate(shard, bytes);
-    mt_through_count(bytes, caller);
     void *block = mt_next_malloc(bytes);
-    if (MT_LIKELY(block != NULL)) return mt_count_did_allocate(shard, block);
-    mt_through_undo(bytes);
-    mt_shard_did_not_allocate(shard);
-    return new_slow(index, bytes, 0, second, 0, caller);
+    if (MT_UNLIKELY(!block)) return new_slow(index, bytes, 0, second, 0, caller);
+    return mt_count_through(through, block, bytes, caller);
 }
 
 static __attribute__((noinline)) void *new_bumped(struct mt_theap *heap, const struct mt_site *site,
@@ -207,8 +198,8 @@ static inline __attribute__((always_inline)) void *new_block(enum operator_index
                                                              uintptr_t second, const void *caller)
 {
     uintptr_t self = is_direct() ? mt_thread.self : 0;
-    if (MT_UNLIKELY(mt_thread_is_shard(self)))
-        return new_counted(mt_thread_fast_shard(self), index, bytes, second, caller);
+    if (MT_UNLIKELY(mt_thread_is_through(self)))
+        return new_counted(mt_thread_through(self), index, bytes, second, caller);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *found;
     switch (mt_pools_allocate_fast(heap, bytes, caller, &found)) {
@@ -230,7 +221,7 @@ static __attribute__((noinline)) void delete_beside(enum operator_index index, v
                                                     uintptr_t third, const void *caller)
 {
     uintptr_t self = is_direct() ? mt_thread.self : 0;
-    if (mt_thread_is_shard(self) && mt_count_free_by_header(mt_thread_fast_shard(self), block)) return;
+    if (mt_thread_is_through(self) && mt_count_free_small(mt_thread_through(self), block)) return;
     if (is_direct() && mt_count_free_sampled(mt_thread.sampled, block)) return;
     delete_slow(index, block, second, third, caller);
 }
@@ -239,7 +230,7 @@ static inline __attribute__((always_inline)) void
 delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third, const void *caller)
 {
     uintptr_t self = is_direct() ? mt_thread.self : 0;
-    struct mt_theap *heap = MT_UNLIKELY(mt_thread_is_shard(self)) ? NULL : (struct mt_theap *)self;
+    struct mt_theap *heap = MT_UNLIKELY(mt_thread_is_through(self)) ? NULL : (struct mt_theap *)self;
     struct mt_bin *bin;
     switch (mt_pools_free_fast(heap, block, &bin)) {
     case MT_POOLS_DONE: return;

@@ -64,33 +64,31 @@ static __attribute__((noinline)) void *malloc_slow(size_t bytes, const void *cal
     return counted(mt_next_malloc(bytes), bytes, caller);
 }
 
-static MT_COLD void *malloc_failed(void)
-{
-    mt_through_undo(atomic_load_explicit(&mt_thread.shard->asked_bytes, memory_order_relaxed));
-    mt_shard_did_not_allocate(mt_thread.shard);
-    return failed();
-}
-
 static __attribute__((noinline)) void *malloc_sampled(size_t bytes, const void *caller)
 {
-    struct mt_shard *shard = mt_thread.sampled;
+    struct mt_through *through = mt_thread.sampled;
     if (mt_record()) return mt_record_malloc(bytes, caller);
-    if (MT_UNLIKELY(!shard)) return malloc_slow(bytes, caller);
-    mt_shard_will_allocate(shard, bytes);
-    mt_through_count(bytes, caller);
+    if (MT_UNLIKELY(!through)) return malloc_slow(bytes, caller);
     void *block = mt_next_malloc(bytes);
-    if (MT_UNLIKELY(!block)) return malloc_failed();
-    return mt_count_did_allocate_sampled(shard, block);
+    return MT_LIKELY(block != NULL) ? mt_count_sampled(through, block, bytes, caller) : failed();
 }
 
-/* A function of its own, so that the pools' path needs no stack frame. */
-static __attribute__((noinline)) void *malloc_counted(struct mt_shard *shard, size_t bytes, const void *caller)
+/*
+ * A function of its own, so that the pools' path needs no stack frame. Where malloc ends in a jump to it, which any
+ * optimising compiler makes of the call, the return address is still malloc's, and need not be kept.
+ */
+static __attribute__((noinline)) void *malloc_counted(size_t bytes, uintptr_t self)
 {
-    mt_shard_will_allocate(shard, bytes);
-    mt_through_count(bytes, caller);
     void *block = mt_next_malloc(bytes);
-    if (MT_UNLIKELY(!block)) return malloc_failed();
-    return mt_count_did_allocate(shard, block);
+    if (MT_UNLIKELY(!block)) return failed();
+    return mt_count_through(mt_thread_through(self), block, bytes, MT_CALLER);
+}
+
+static __attribute__((noinline)) void *malloc_counted_for(size_t bytes, struct mt_through *through,
+                                                          const void *caller)
+{
+    void *block = mt_next_malloc(bytes);
+    return MT_LIKELY(block != NULL) ? mt_count_through(through, block, bytes, caller) : failed();
 }
 
 static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, const struct mt_site *site,
@@ -102,7 +100,7 @@ static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, cons
 static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, const void *caller)
 {
     uintptr_t self = mt_thread.self;
-    if (MT_UNLIKELY(mt_thread_is_shard(self))) return malloc_counted(mt_thread_fast_shard(self), bytes, caller);
+    if (mt_thread_is_through(self)) return malloc_counted_for(bytes, mt_thread_through(self), caller);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *block;
     switch (mt_pools_allocate_fast(heap, bytes, caller, &block)) {
@@ -115,6 +113,8 @@ static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, cons
 
 MT_EXPORT void *malloc(size_t bytes)
 {
+    uintptr_t self = mt_thread.self;
+    if (mt_thread_is_through(self)) return malloc_counted(bytes, self);
     return malloc_for(bytes, MT_CALLER);
 }
 
@@ -123,12 +123,10 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
     size_t all = 0;
     bool overflows = __builtin_mul_overflow(count, bytes, &all);
     uintptr_t self = mt_thread.self;
-    if (mt_thread_is_shard(self) && !overflows) {
-        struct mt_shard *shard = mt_thread_fast_shard(self);
-        mt_shard_will_allocate(shard, all);
-        mt_through_count(all, MT_CALLER);
+    if (mt_thread_is_through(self) && !overflows) {
         void *block = mt_next_calloc(count, bytes);
-        return MT_LIKELY(block != NULL) ? mt_count_did_allocate(shard, block) : malloc_failed();
+        return MT_LIKELY(block != NULL) ? mt_count_through(mt_thread_through(self), block, all, MT_CALLER)
+                                        : failed();
     }
     if (MT_UNLIKELY(!mt_count_enter())) return overflows ? out_of_memory() : mt_boot_alloc(all, MINIMUM_ALIGNMENT);
     if (mt_pooled()) return overflows ? out_of_memory() : pooled(mt_pools_allocate_zeroed(all, MT_CALLER), all);
@@ -166,8 +164,8 @@ static __attribute__((noinline)) void free_sampled(void *block)
 MT_EXPORT void free(void *block)
 {
     uintptr_t self = mt_thread.self;
-    if (mt_thread_is_shard(self)) {
-        if (!mt_count_free_by_header(mt_thread_fast_shard(self), block)) free_slow(block);
+    if (mt_thread_is_through(self)) {
+        if (!mt_count_free_small(mt_thread_through(self), block)) free_slow(block);
         return;
     }
     struct mt_theap *heap = (struct mt_theap *)self;
@@ -259,17 +257,16 @@ static __attribute__((noinline)) void *realloc_pooled(void *block, size_t bytes)
     return NULL;
 }
 
-/* glibc serves and the block was not mapped alone. */
-static void *realloc_counted(struct mt_shard *shard, void *block, size_t bytes, const void *caller)
+/* glibc serves and the block was small. */
+static void *realloc_counted(struct mt_through *through, void *block, size_t bytes, const void *caller)
 {
-    size_t old_usable = mt_next_usable_of(mt_next_header(block));
+    struct mt_shard *shard = through->shard;
+    size_t old_chunk = mt_next_chunk(block);
     void *moved = mt_next_realloc(block, bytes);
-    if (MT_UNLIKELY(!moved)) return realloc_gave_null(bytes, old_usable);
-    if (mt_shard_count_freed(shard, old_usable)) mt_shard_flush(&mt_core, shard);
+    if (MT_UNLIKELY(!moved)) return realloc_gave_null(bytes, old_chunk - sizeof(size_t));
+    if (mt_shard_step_freed(shard, old_chunk)) mt_shard_flush(&mt_core, shard);
     MT_ADD(shard->realloc_count, 1);
-    mt_shard_will_allocate(shard, bytes);
-    mt_through_count(bytes, caller);
-    return mt_count_did_allocate(shard, moved);
+    return mt_count_through(through, moved, bytes, caller);
 }
 
 /* One free and one allocation, in this order so that the peak does not hold both. */
@@ -277,8 +274,8 @@ static void *realloc_for(void *block, size_t bytes, const void *caller)
 {
     if (!block) return malloc_for(bytes, caller);
     uintptr_t self = mt_thread.self;
-    if (mt_thread_is_shard(self) && !mt_next_is_mapped_alone(mt_next_header(block)))
-        return realloc_counted(mt_thread_fast_shard(self), block, bytes, caller);
+    if (mt_thread_is_through(self) && mt_next_chunk(block) <= MT_NEXT_SMALL)
+        return realloc_counted(mt_thread_through(self), block, bytes, caller);
     if (mt_pools_owns(block)) return realloc_pooled(block, bytes);
     if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes, caller);
     mt_count_enter();

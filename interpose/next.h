@@ -109,6 +109,17 @@ static inline size_t mt_next_usable_of(size_t header)
     return (header & ~(size_t)7) - sizeof(size_t);
 }
 
+/*
+ * The chunk's size alone: a multiple of 16, 8 more than the usable bytes. More than MT_NEXT_SMALL for every chunk
+ * mapped alone, whose header's bit 1 stays in it, because those take up the end of a page of their own.
+ */
+enum { MT_NEXT_SMALL = 1024 };
+
+static inline size_t mt_next_chunk(const void *block)
+{
+    return mt_next_header(block) & ~(size_t)5;
+}
+
 /* Usable bytes of any live block; at least 1. */
 static inline size_t mt_next_usable(void *block)
 {

@@ -100,9 +100,9 @@ static void arm(struct mt_thread *thread)
 static void set_shard(struct mt_thread *thread, struct mt_shard *shard)
 {
     bool has_stacks = mt_trace_mode() != MT_STACKS_OFF;
-    struct mt_shard *by_header = mt_next.has_chunk_header && !mt_pooled() ? shard : NULL;
     thread->shard = shard;
     mt_through_set_shard(shard);
+    struct mt_through *by_header = mt_next.has_chunk_header ? thread->through : NULL;
     thread->sampled = has_stacks ? by_header : NULL;
     uintptr_t heap = mt_record() ? 0 : (uintptr_t)mt_theap_self;
     thread->self = by_header && !has_stacks ? (uintptr_t)by_header + 1 : heap;
@@ -181,28 +181,21 @@ MT_COLD void mt_count_flush_and_free(void *block)
     mt_next_free(block);
 }
 
-void mt_count_due(struct mt_shard *shard, void *block, size_t usable_bytes)
+__attribute__((noinline)) void *mt_count_due(void *block, size_t requested_bytes)
 {
+    struct mt_shard *shard = mt_thread.shard;
     int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed);
     if (live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
         (int64_t)mt_core.segment->globals.batch_bytes)
         mt_shard_flush(&mt_core, shard);
-    if (mt_shard_is_sample_due(shard))
-        mt_trace_allocated(shard, block, atomic_load_explicit(&shard->asked_bytes, memory_order_relaxed),
-                           usable_bytes);
-}
-
-__attribute__((noinline)) void *mt_count_due_and_return(void *block)
-{
-    mt_count_due(mt_thread.shard, block, mt_next_usable(block));
+    if (mt_shard_is_sample_due(shard)) mt_trace_allocated(shard, block, requested_bytes, mt_next_usable(block));
     return block;
 }
 
-MT_COLD void *mt_count_mapped_alone(void *block)
+__attribute__((noinline)) void *mt_count_beside(void *block, size_t requested_bytes, const void *caller)
 {
-    struct mt_shard *shard = mt_thread.shard;
-    size_t usable_bytes = mt_next_usable(block);
-    if (mt_shard_did_allocate(&mt_core, shard, usable_bytes)) mt_count_due(shard, block, usable_bytes);
+    mt_through_count(requested_bytes, caller);
+    mt_count_allocated(block, requested_bytes);
     return block;
 }
 

@@ -26,9 +26,9 @@ enum mt_thread_state {
 };
 
 struct mt_thread {
-    uintptr_t self;             /* what the fast paths go by; see mt_thread_fast_shard() */
-    struct mt_shard *sampled;   /* shard, where glibc serves and call stacks are taken; else NULL */
-    struct mt_through *through; /* its call sites where the next allocator serves; see through.h */
+    uintptr_t self;             /* what the fast paths go by; see mt_thread_through() */
+    struct mt_through *sampled; /* where glibc serves and call stacks are taken; else NULL */
+    struct mt_through *through; /* how it counts where the next allocator serves; see through.h */
     struct mt_shard *shard;     /* NULL: the thread does not count by itself, the slow path decides */
     uint8_t state;              /* enum mt_thread_state */
     uint8_t is_busy;            /* inside memtrack's own code: blocks come from the bootstrap pool */
@@ -46,19 +46,17 @@ extern _Thread_local struct mt_thread mt_thread __attribute__((tls_model("initia
 
 /*
  * One word tells the fast paths where to go: an odd value is the thread's
- * shard plus 1, where glibc serves and no call stacks are taken; another one
- * is the thread's heap in the pools; 0 leaves it to the slow paths.
+ * struct mt_through plus 1, where glibc serves and no call stacks are taken;
+ * another one is the thread's heap in the pools; 0 leaves it to the slow paths.
  */
-static inline bool mt_thread_is_shard(uintptr_t self)
+static inline bool mt_thread_is_through(uintptr_t self)
 {
     return __builtin_expect(self & 1, 1);
 }
 
-static inline struct mt_shard *mt_thread_fast_shard(uintptr_t self)
+static inline struct mt_through *mt_thread_through(uintptr_t self)
 {
-    uintptr_t shard = self - 1;
-    __asm__("" : "+r"(shard)); /* one value to keep across a call, not two */
-    return (struct mt_shard *)shard;
+    return (struct mt_through *)(self - 1);
 }
 
 /* Sets the busy mark; returns what it was. */

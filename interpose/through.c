@@ -5,6 +5,7 @@
 #include "through.h"
 
 #include "caller.h"
+#include "export.h"
 #include "init.h"
 #include "origin.h"
 #include "pooled.h"
@@ -35,7 +36,11 @@ void mt_through_set_shard(struct mt_shard *shard)
         atomic_store_explicit(slot, through, memory_order_release); /* pairs with mt_through_forget_all() */
     }
     mt_thread.through = through;
-    if (through) mt_through_changed();
+    if (!through) return;
+    through->shard = shard;
+    atomic_store_explicit(&shard->is_stepped, 1, memory_order_relaxed);
+    through->batch_bytes = (int64_t)mt_core.segment->globals.batch_bytes;
+    mt_through_changed();
 }
 
 void mt_through_changed(void)
@@ -76,35 +81,34 @@ static void count_shared(size_t bytes, const void *caller)
     FETCH_ADD(counts->large_requested_bytes, bytes);
 }
 
-void mt_through_slow(size_t bytes, const void *caller)
+/* Finds out whose the page is and remembers it. NULL when there is no memory to count in. */
+static MT_COLD struct mt_origin_counts *learn(struct mt_through *through, const void *caller)
 {
-    struct mt_through *through = mt_thread.through;
-    struct mt_shard *shard = mt_thread.shard;
-    if (!through || !shard) {
-        count_shared(bytes, caller);
-        return;
-    }
     uint32_t epoch = LOAD(sites_epoch);
     if (through->sites_epoch != epoch) forget(through);
     through->sites_epoch = epoch;
-    uintptr_t key = (uintptr_t)caller + through->scope_key;
-    struct mt_through_site *site = &through->sites[(uint8_t)key];
+    uintptr_t key = mt_through_key(through, caller);
+    struct mt_through_site *site = mt_through_site(through, key);
     unsigned origin = mt_caller_origin(caller, through->thread, mt_thread.scope);
-    struct mt_origin_counts *counts = mt_origin_counts(&mt_core, shard, origin < MT_ORIGIN_MAX ? origin : 0);
-    through->last = counts;
-    if (!counts) return;
-    MT_ADD(counts->large_allocation_count, 1);
-    MT_ADD(counts->large_requested_bytes, bytes);
-    if (origin >= MT_ORIGIN_MAX) return; /* not known now: asked again at the next call */
+    struct mt_origin_counts *counts = mt_origin_counts(&mt_core, through->shard,
+                                                       origin < MT_ORIGIN_MAX ? origin : 0);
+    if (!counts || origin >= MT_ORIGIN_MAX) return counts; /* not known now: asked again at the next call */
     atomic_store_explicit(&site->key, 0, memory_order_relaxed);
     site->counts = counts;
     atomic_store_explicit(&site->key, key, memory_order_release);
+    return counts;
 }
 
-void mt_through_undo(size_t bytes)
+void mt_through_count(size_t bytes, const void *caller)
 {
-    struct mt_origin_counts *counts = mt_thread.through ? mt_thread.through->last : NULL;
+    struct mt_through *through = mt_thread.through;
+    if (!through) {
+        count_shared(bytes, caller);
+        return;
+    }
+    const struct mt_through_site *site = mt_through_find(through, caller);
+    struct mt_origin_counts *counts = site ? site->counts : learn(through, caller);
     if (!counts) return;
-    MT_ADD(counts->large_allocation_count, -1);
-    MT_ADD(counts->large_requested_bytes, 0 - (uint64_t)bytes);
+    MT_ADD(counts->large_allocation_count, 1);
+    MT_ADD(counts->large_requested_bytes, bytes);
 }

@@ -53,8 +53,9 @@ static void sum_cpu(const struct mt_segment *segment, struct mt_frame *now)
     now->current_bytes = (int64_t)segment->globals.inherited_bytes;
     for (unsigned i = 0; i < limit && i < MT_SHARD_MAX; i++) {
         const struct mt_shard *shard = &segment->shards[i];
-        now->allocation_count += LOAD(shard->allocation_count);
-        now->free_count += LOAD(shard->free_count);
+        struct mt_shard_counts counts = mt_shard_counts(shard);
+        now->allocation_count += counts.allocation_count;
+        now->free_count += counts.free_count;
         now->requested_bytes += LOAD(shard->requested_bytes);
         now->current_bytes += LOAD(shard->live_bytes);
     }

@@ -19,6 +19,7 @@
 enum {
     MT_NAME_BYTES = 64,   /* names of heaps, tags, threads, events' sources */
     MT_CLASS_COUNT = 337, /* size classes, see mt_class_of() */
+    MT_STEP_COUNT = 65,   /* finer ones of small blocks, see mt_shard_step() */
     MT_POOL_CLASSES = 72, /* size classes that come from slabs: 1 byte to 32 KiB */
     MT_TAG_MAX = 64,
     MT_HEAP_MAX = 128,
@@ -117,9 +118,11 @@ struct mt_shard {
     _Atomic uint64_t foreign_free_count;
     _Atomic uint64_t flush_count;
     _Atomic uint64_t reserved;
-    _Atomic uint64_t asked_bytes; /* size of the call in progress, in case it fails */
+    _Atomic uint64_t is_stepped;  /* steps[] may hold something */
     _Atomic uint64_t attribution; /* offset of its struct mt_shard_attribution; 0 = none */
     _Atomic uint64_t origins;     /* offset of its newest struct mt_origin_counts; 0 = none; release */
+    /* Blocks of 16 * n - 8 usable bytes that are neither in allocation_count and free_count nor in classes[]. */
+    struct mt_class_counter steps[MT_STEP_COUNT];
     struct mt_class_counter classes[MT_CLASS_COUNT];
     struct mt_tag_counter tags[MT_TAG_MAX];
 };

@@ -80,8 +80,9 @@ struct mt_shard *mt_shard_claim(struct mt_core *core, int32_t tid, const char *n
     STORE(shard->tid, tid);
     STORE(shard->tag, 0);
     shard->start_ns = mt_now_ns();
-    shard->base_allocation_count = LOAD(shard->allocation_count);
-    shard->base_free_count = LOAD(shard->free_count);
+    struct mt_shard_counts counts = mt_shard_counts(shard);
+    shard->base_allocation_count = counts.allocation_count;
+    shard->base_free_count = counts.free_count;
     shard->base_requested_bytes = LOAD(shard->requested_bytes);
     shard->base_live_bytes = LOAD(shard->live_bytes);
     mt_shard_rename(core, shard, name);
@@ -149,9 +150,10 @@ static void add_ended(struct mt_core *core, const struct mt_shard *shard)
         mt_core_drop(core, MT_DROPPED_THREAD_NAMES);
         return;
     }
+    struct mt_shard_counts counts = mt_shard_counts(shard);
     FETCH_ADD(row->thread_count, 1);
-    FETCH_ADD(row->allocation_count, LOAD(shard->allocation_count) - shard->base_allocation_count);
-    FETCH_ADD(row->free_count, LOAD(shard->free_count) - shard->base_free_count);
+    FETCH_ADD(row->allocation_count, counts.allocation_count - shard->base_allocation_count);
+    FETCH_ADD(row->free_count, counts.free_count - shard->base_free_count);
     FETCH_ADD(row->requested_bytes, LOAD(shard->requested_bytes) - shard->base_requested_bytes);
     FETCH_ADD(row->live_bytes, LOAD(shard->live_bytes) - shard->base_live_bytes);
 }
@@ -189,6 +191,7 @@ static void leave_parent(struct mt_core *core, struct mt_shard *shard)
 {
     struct mt_segment *segment = core->segment;
     unsigned index = (unsigned)(shard - segment->shards);
+    uint64_t is_stepped = LOAD(shard->is_stepped);
     mt_core_after_fork_in_child(core);
     void (*left_parent)(void) = atomic_load_explicit(&core->left_parent, memory_order_relaxed);
     if (left_parent) left_parent();
@@ -199,6 +202,7 @@ static void leave_parent(struct mt_core *core, struct mt_shard *shard)
     raise_u32(&segment->globals.live_shards_max, FETCH_ADD(segment->globals.live_shards, 1) + 1);
     FETCH_ADD(segment->globals.thread_count, 1);
     STORE(shard->tid, mt_gettid());
+    STORE(shard->is_stepped, is_stepped);
     STORE(shard->state, MT_SHARD_LIVE);
     set_limits(core, shard, 0);
 }
@@ -252,8 +256,9 @@ void mt_shards_sum(const struct mt_segment *segment, struct mt_shard_sum *sum)
     unsigned limit = LOAD(segment->shard_limit);
     for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++) {
         const struct mt_shard *shard = &segment->shards[i];
-        sum->allocation_count += LOAD(shard->allocation_count);
-        sum->free_count += LOAD(shard->free_count);
+        struct mt_shard_counts counts = mt_shard_counts(shard);
+        sum->allocation_count += counts.allocation_count;
+        sum->free_count += counts.free_count;
         sum->requested_bytes += LOAD(shard->requested_bytes);
         sum->realloc_count += LOAD(shard->realloc_count);
         sum->failed_count += LOAD(shard->failed_count);

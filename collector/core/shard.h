@@ -52,6 +52,12 @@ void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes);
 #endif
 
 /*
+ * A counter that only this thread writes, read by a plain load: where it is compared, it can be an operand of the
+ * comparison.
+ */
+#define MT_OWN(type, field) (*(const type *)(const void *)&(field))
+
+/*
  * &shard->classes[mt_class_of_block(usable_bytes)] in the fewest instructions:
  * with s the exponent minus 3, the class is 8 * s + (last >> s) - 32.
  */
@@ -67,60 +73,51 @@ static inline struct mt_class_counter *mt_shard_class(struct mt_shard *shard, ui
     return (struct mt_class_counter *)(void *)((char *)shard + offset + BASE);
 }
 
-/*
- * Counting one allocation by the owner of a shard that is not shard 0, in two
- * halves around the call that allocates, so that nothing but the block itself
- * must be kept across it. usable_bytes is at least 1 and less than 2^48.
- * mt_shard_did_allocate() returns true when mt_shard_flush() or a call stack is due.
- */
-static inline void mt_shard_will_allocate(struct mt_shard *shard, uint64_t requested_bytes)
-{
-    MT_ADD(shard->allocation_count, 1);
-    MT_ADD(shard->requested_bytes, requested_bytes);
-    atomic_store_explicit(&shard->asked_bytes, requested_bytes, memory_order_relaxed);
-}
-
-/* The second half when the call failed: takes the first one back. */
-static inline void mt_shard_did_not_allocate(struct mt_shard *shard)
-{
-    MT_ADD(shard->allocation_count, -1);
-    MT_ADD(shard->requested_bytes, 0 - atomic_load_explicit(&shard->asked_bytes, memory_order_relaxed));
-}
-
 /* True when the requested bytes have passed the mark of the stack sampler; a new shard's mark is 0. */
 static inline bool mt_shard_is_sample_due(const struct mt_shard *shard)
 {
-    return __builtin_expect(
-        atomic_load_explicit(&shard->requested_bytes, memory_order_relaxed) >=
-            (uint64_t)atomic_load_explicit(&shard->sample_countdown_bytes, memory_order_relaxed),
-        0);
-}
-
-/* The same where no call stacks are taken: only a flush may be due. */
-static inline bool mt_shard_did_allocate_unsampled(struct mt_core *core, struct mt_shard *shard,
-                                                   uint64_t usable_bytes)
-{
-    MT_ADD(mt_shard_class(shard, usable_bytes)->allocation_count, 1);
-    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable_bytes;
-    atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1)) return false;
-    atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
-    return __builtin_expect(live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >=
-                                (int64_t)core->segment->globals.batch_bytes,
+    return __builtin_expect(atomic_load_explicit(&shard->requested_bytes, memory_order_relaxed) >=
+                                MT_OWN(uint64_t, shard->sample_countdown_bytes),
                             0);
 }
 
-static inline bool mt_shard_did_allocate(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
+/* Adds to what is live. True when mt_shard_flush() is due. batch_bytes: read only where live is higher than ever.
+ */
+static inline bool mt_shard_grow(struct mt_shard *shard, uint64_t usable_bytes, const volatile int64_t *batch_bytes)
 {
-    bool is_flush_due = mt_shard_did_allocate_unsampled(core, shard, usable_bytes);
-    return is_flush_due || mt_shard_is_sample_due(shard);
+    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable_bytes;
+    atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
+    if (__builtin_expect(live <= MT_OWN(int64_t, shard->high_bytes), 1)) return false;
+    atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
+    return __builtin_expect(
+        live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >= *batch_bytes, 0);
+}
+
+/* Takes from what is live. True when mt_shard_flush() is due. */
+static inline bool mt_shard_shrink(struct mt_shard *shard, uint64_t usable_bytes)
+{
+    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable_bytes;
+    atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
+    return __builtin_expect(live < MT_OWN(int64_t, shard->low_limit_bytes), 0);
+}
+
+/*
+ * Counts one allocation by the owner of a shard that is not shard 0. usable_bytes is at least 1 and less than
+ * 2^48. True when mt_shard_flush() is due.
+ */
+static inline bool mt_shard_count_allocated(struct mt_core *core, struct mt_shard *shard, uint64_t requested_bytes,
+                                            uint64_t usable_bytes)
+{
+    MT_ADD(shard->allocation_count, 1);
+    MT_ADD(shard->requested_bytes, requested_bytes);
+    MT_ADD(mt_shard_class(shard, usable_bytes)->allocation_count, 1);
+    return mt_shard_grow(shard, usable_bytes, (const volatile int64_t *)&core->segment->globals.batch_bytes);
 }
 
 static inline void mt_shard_allocated(struct mt_core *core, struct mt_shard *shard, uint64_t requested_bytes,
                                       uint64_t usable_bytes)
 {
-    mt_shard_will_allocate(shard, requested_bytes);
-    if (mt_shard_did_allocate(core, shard, usable_bytes)) mt_shard_flush(core, shard);
+    if (mt_shard_count_allocated(core, shard, requested_bytes, usable_bytes)) mt_shard_flush(core, shard);
 }
 
 /*
@@ -131,14 +128,55 @@ static inline bool mt_shard_count_freed(struct mt_shard *shard, uint64_t usable_
 {
     MT_ADD(shard->free_count, 1);
     MT_ADD(mt_shard_class(shard, usable_bytes)->free_count, 1);
-    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable_bytes;
-    atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    return __builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0);
+    return mt_shard_shrink(shard, usable_bytes);
 }
 
 static inline void mt_shard_freed(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
 {
     if (mt_shard_count_freed(shard, usable_bytes)) mt_shard_flush(core, shard);
+}
+
+/*
+ * The same with fewer stores, for a client whose small blocks all have 16 * n - 8 usable bytes: step_bytes is 16 *
+ * n, at most MT_SHARD_STEPPED, and the counter's place follows from it without arithmetic. Such a block is counted
+ * in its step alone, which readers add to the shard's sums and classes. shard->is_stepped is set.
+ */
+enum { MT_SHARD_STEPPED = 16 * (MT_STEP_COUNT - 1) };
+
+static inline struct mt_class_counter *mt_shard_step(struct mt_shard *shard, size_t step_bytes)
+{
+    _Static_assert(sizeof(struct mt_class_counter) == 16, "as many bytes as a step");
+    return (struct mt_class_counter *)(void *)((char *)shard->steps + step_bytes);
+}
+
+static inline bool mt_shard_step_allocated(struct mt_shard *shard, uint64_t requested_bytes, size_t step_bytes,
+                                           const volatile int64_t *batch_bytes)
+{
+    MT_ADD(mt_shard_step(shard, step_bytes)->allocation_count, 1);
+    MT_ADD(shard->requested_bytes, requested_bytes);
+    return mt_shard_grow(shard, step_bytes - 8, batch_bytes);
+}
+
+static inline bool mt_shard_step_freed(struct mt_shard *shard, size_t step_bytes)
+{
+    MT_ADD(mt_shard_step(shard, step_bytes)->free_count, 1);
+    return mt_shard_shrink(shard, step_bytes - 8);
+}
+
+/* How many blocks a shard's threads allocated and freed, those in steps too. */
+struct mt_shard_counts {
+    uint64_t allocation_count, free_count;
+};
+static inline struct mt_shard_counts mt_shard_counts(const struct mt_shard *shard)
+{
+    struct mt_shard_counts sum = {atomic_load_explicit(&shard->allocation_count, memory_order_relaxed),
+                                  atomic_load_explicit(&shard->free_count, memory_order_relaxed)};
+    bool is_stepped = atomic_load_explicit(&shard->is_stepped, memory_order_relaxed);
+    for (unsigned n = 1; is_stepped && n < MT_STEP_COUNT; n++) {
+        sum.allocation_count += atomic_load_explicit(&shard->steps[n].allocation_count, memory_order_relaxed);
+        sum.free_count += atomic_load_explicit(&shard->steps[n].free_count, memory_order_relaxed);
+    }
+    return sum;
 }
 
 /* What all shards add up to now. Consistent when no thread allocates. */

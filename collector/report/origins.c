@@ -50,6 +50,21 @@ static void add_counts(struct mt_origins_copy *origins, struct mt_shard *shard,
     }
 }
 
+/* From here on the copy's sums and classes hold what was counted by step, and its steps nothing. */
+static void fold_steps(struct mt_shard *shard)
+{
+    if (!GET(shard->is_stepped)) return;
+    for (unsigned n = 1; n < MT_STEP_COUNT; n++) {
+        uint64_t allocations = GET(shard->steps[n].allocation_count), frees = GET(shard->steps[n].free_count);
+        unsigned class = mt_class_of(16 * n - 8);
+        add_to(&shard->classes[class].allocation_count, allocations);
+        add_to(&shard->classes[class].free_count, frees);
+        add_to(&shard->allocation_count, allocations);
+        add_to(&shard->free_count, frees);
+    }
+    memset(shard->steps, 0, sizeof shard->steps);
+}
+
 static int read_shard(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shard)
 {
     uint64_t offset = GET(shard->origins);
@@ -94,7 +109,9 @@ int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_fil
     memset(origins, 0, sizeof *origins);
     int error = mt_segment_file_read(
         file, offsetof(struct mt_segment, origins) + offsetof(struct mt_origins, count), &count, sizeof count);
-    if (error || !count) return error;
+    if (error) return error;
+    for (uint32_t i = 0; i < shard_count; i++) fold_steps(&shards[i]);
+    if (!count) return 0;
     error = count > MT_ORIGIN_MAX ? -EINVAL : read_table(origins, file, count);
     for (uint32_t i = 0; i < shard_count && !error; i++) error = read_shard(origins, file, &shards[i]);
     if (error) mt_origins_free(origins);

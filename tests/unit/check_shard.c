@@ -82,6 +82,31 @@ START_TEST(classes_add_up_to_the_counts)
 }
 END_TEST
 
+START_TEST(what_is_counted_by_step_is_in_the_sums_and_keeps_the_peak)
+{
+    static const int64_t batch = 1 << 16;
+    struct mt_shard *shard = mt_shard_claim(&core, 1, "steps");
+    atomic_store(&shard->is_stepped, 1);
+    int64_t live = 0;
+    for (size_t chunk = 32; chunk <= MT_SHARD_STEPPED; chunk += 16) {
+        if (mt_shard_step_allocated(shard, 1, chunk, &batch)) mt_shard_flush(&core, shard);
+        live += (int64_t)chunk - 8;
+    }
+    mt_shard_allocated(&core, shard, 10, 4096);
+    for (size_t chunk = 32; chunk <= MT_SHARD_STEPPED / 2; chunk += 16)
+        if (mt_shard_step_freed(shard, chunk)) mt_shard_flush(&core, shard);
+    ck_assert_uint_eq(sum_now().allocation_count, 64);
+    ck_assert_uint_eq(sum_now().free_count, 31);
+    ck_assert_uint_eq(sum_now().requested_bytes, 63 + 10);
+    ck_assert_int_eq(sum_now().peak_bytes, live + 4096);
+    ck_assert_uint_eq(shard->steps[2].allocation_count, 1); /* of 24 usable bytes */
+    mt_shard_retire(&core, shard);
+    shard = mt_shard_claim(&core, 2, "next"); /* begins where the other ended */
+    ck_assert_uint_eq(shard->base_allocation_count, 64);
+    ck_assert_uint_eq(shard->base_free_count, 31);
+}
+END_TEST
+
 static void *churn(void *argument)
 {
     (void)argument;
@@ -205,6 +230,7 @@ int main(void)
     tcase_add_test(tests, size_classes_are_steps_of_at_most_an_eighth);
     tcase_add_test(tests, one_thread_has_an_exact_peak);
     tcase_add_test(tests, classes_add_up_to_the_counts);
+    tcase_add_test(tests, what_is_counted_by_step_is_in_the_sums_and_keeps_the_peak);
     tcase_add_test(tests, threads_keep_the_peak_within_the_stated_error);
     tcase_add_test(tests, exact_mode_misses_no_byte_between_threads);
     tcase_add_test(tests, ten_thousand_threads_lose_no_count_and_reuse_shards);
