@@ -158,13 +158,12 @@ static uint32_t write_record(struct mt_device *device, struct mt_self *self, con
     return id;
 }
 
-static void record_memory(struct mt_device *device, const VkMemoryAllocateInfo *info, uint64_t handle,
-                          uint64_t spent_ns)
+static void record_memory(struct mt_device *device, struct mt_self *self, const VkMemoryAllocateInfo *info,
+                          uint64_t handle, uint64_t spent_ns)
 {
     struct facts facts = {0};
     const VkBaseInStructure *at = info->pNext;
     for (; at; at = at->pNext) note_structure(&facts, at);
-    struct mt_self *self = mt_process_self(device->core);
     bool is_import = facts.flags & MT_VK_MEMORY_IS_IMPORT,
          is_slice = device->pool && mt_pool_owns(device->pool, handle);
     if (is_slice) facts.flags |= MT_VK_MEMORY_IS_SLICE;
@@ -192,25 +191,26 @@ static uint64_t bytes_needed(const VkMemoryAllocateInfo *info)
     return facts.flags & MT_VK_MEMORY_IS_IMPORT ? 0 : info->allocationSize;
 }
 
-static VkResult allocate_below(struct mt_device *device, const VkMemoryAllocateInfo *info,
-                               const VkAllocationCallbacks *allocator, VkDeviceMemory *memory, uint64_t *spent_ns)
+static VkResult allocate_below(struct mt_device *device, const struct mt_self *self,
+                               const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *allocator,
+                               VkDeviceMemory *memory, uint64_t *spent_ns)
 {
-    if (device->pool) return mt_pool_allocate(device->pool, info, allocator, memory, spent_ns);
+    if (device->pool) return mt_pool_allocate(device->pool, self, info, allocator, memory, spent_ns);
     uint64_t start_ns = mt_now_ns();
     VkResult result = device->next.AllocateMemory(device->handle, info, allocator, memory);
     *spent_ns = mt_now_ns() - start_ns;
     return result;
 }
 
-static VkResult allocate_simulated(struct mt_device *device, const VkMemoryAllocateInfo *info,
-                                   const VkAllocationCallbacks *allocator, VkDeviceMemory *memory,
-                                   uint64_t *spent_ns)
+static VkResult allocate_simulated(struct mt_device *device, const struct mt_self *self,
+                                   const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *allocator,
+                                   VkDeviceMemory *memory, uint64_t *spent_ns)
 {
     uint32_t heap = heap_of_type(device, info->memoryTypeIndex);
     uint64_t bytes = bytes_needed(info);
     VkResult result = mt_simulate_allocate(device->card, device->core, heap, bytes);
     if (result != VK_SUCCESS) return result;
-    result = allocate_below(device, info, allocator, memory, spent_ns);
+    result = allocate_below(device, self, info, allocator, memory, spent_ns);
     if (result != VK_SUCCESS) mt_simulate_freed(device->card, heap, bytes);
     return result;
 }
@@ -222,11 +222,12 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const Vk
     struct mt_device *device = mt_device_find(handle);
     if (!device) return VK_ERROR_OUT_OF_HOST_MEMORY;
     uint64_t spent_ns = 0;
-    if (!mt_device_is_tracked(device)) return allocate_below(device, info, allocator, memory, &spent_ns);
-    VkResult result = device->card ? allocate_simulated(device, info, allocator, memory, &spent_ns)
-                                   : allocate_below(device, info, allocator, memory, &spent_ns);
+    if (!mt_device_is_tracked(device)) return allocate_below(device, NULL, info, allocator, memory, &spent_ns);
+    struct mt_self *self = mt_process_self(device->core);
+    VkResult result = device->card ? allocate_simulated(device, self, info, allocator, memory, &spent_ns)
+                                   : allocate_below(device, self, info, allocator, memory, &spent_ns);
     if (result == VK_SUCCESS)
-        record_memory(device, info, MT_HANDLE(*memory), spent_ns);
+        record_memory(device, self, info, MT_HANDLE(*memory), spent_ns);
     else {
         mt_heap_failed(device->core, row_of(device, info->memoryTypeIndex, false));
         mt_heap_failed(device->core, device->stats->heaps[heap_of_type(device, info->memoryTypeIndex)]);
@@ -235,11 +236,9 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const Vk
     return result;
 }
 
-/* Ends the record and the counting of memory that nobody can find any more. */
-static void forget_node(struct mt_device *device, struct mt_node *node)
+/* Ends the record and the counting of memory that nobody can find any more and nothing is bound to. */
+static void forget_node(struct mt_device *device, struct mt_lane *lane, const struct mt_node *node)
 {
-    struct mt_lane *lane = mt_process_lane(device->core);
-    mt_resource_memory_gone(device, node);
     count_free(device, lane, node);
     if (device->card && !(node->flags & MT_NODE_IMPORT))
         mt_simulate_freed(device->card, heap_of_type(device, node->type), node->size_bytes);
@@ -256,28 +255,29 @@ static uint32_t forget_memory(struct mt_device *device, uint64_t handle)
     }
     uint32_t type = node->type;
     mt_node_fetch(device, node);
-    forget_node(device, node);
+    mt_resource_memory_gone(device, node);
+    forget_node(device, mt_process_lane(device->core), node);
     mt_handles_give_back(&device->memories, node);
     return type;
 }
 
-/* With many live slices all that belongs to one is far away: fetched at once rather than one after the other. */
-static void fetch(const struct mt_device *device, const struct mt_slice *slice)
-{
-    mt_pool_fetch(slice);
-    mt_node_fetch(device, &slice->node);
-}
-
+/* The record is far away where many live: it is on its way while the pool takes the slice back. */
 static void free_slice(struct mt_device *device, uint64_t handle)
 {
     __builtin_prefetch(&((const struct mt_slice *)(uintptr_t)handle)->node);
     struct mt_slice *slice = mt_pool_slice(device->pool, handle);
-    bool is_tracked = mt_device_is_tracked(device);
-    if (!slice && is_tracked) mt_device_unknown(device);
+    struct mt_self *self = mt_device_is_tracked(device) ? mt_process_self(device->core) : NULL;
+    if (!slice && self) mt_device_unknown(device);
     if (!slice) return;
-    if (is_tracked) fetch(device, slice);
-    if (is_tracked) forget_node(device, &slice->node);
-    mt_pool_free(device->pool, slice);
+    if (!self) {
+        mt_pool_free(device->pool, NULL, slice);
+        return;
+    }
+    mt_node_fetch(device, &slice->node);
+    mt_resource_memory_gone(device, &slice->node);
+    struct mt_node node = slice->node; /* another thread may get the slice as soon as the pool has it */
+    mt_pool_free(device->pool, self, slice);
+    forget_node(device, self->lane, &node);
 }
 
 VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory memory,

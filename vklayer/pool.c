@@ -7,35 +7,37 @@
 
 #include "sys.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum {
     SLICES_PER_REFILL = 64,
-    SAMPLE_EVERY = 64, /* hits and frees of which one is timed */
-    CLOCK_EVERY = 4,   /* allocations before the first frame that look at the clock */
     PROBES = 3,
-    CHECK_EVERY = 256,  /* verify: operations between two full checks */
     EMPTY_FRAMES = 300, /* an empty chunk is kept so many frames */
     RETRY_STAMPS = 60,  /* no chunk is asked for so many frames after the driver refused one */
-    LARGEST_EVERY = 64, /* frames between two looks for the largest free range */
+    LARGEST_EVERY = 64, /* frames between two looks for the largest free range and for what lies idle */
+    EXPIRE_MOST = 64,   /* slices whose rest one thread ends at the end of a frame */
     TOLD_VIOLATIONS = 16,
     FIRST_CHUNK_SHARE = 16, /* the first chunk is so much smaller than the largest */
     COMMIT_BYTES = 256 * 1024,
+    HUGE_BYTES = 2 * 1024 * 1024, /* from so many on slices come in huge pages: fewer misses where many live */
     TRIES = 4,
 };
 #define ALIGNMENT_FLOOR (UINT64_C(64) << 10)
 #define IMAGE_FROM      (UINT64_C(1) << 20) /* larger requests of device-local memory count as image-sized */
 #define RESTING_MOST    (UINT64_C(64) << 20)
+#define READY_SHARE     8 /* of a chunk may wait ready */
+#define READY_MOST      (UINT64_C(8) << 20)
+#define TIME_STAMP      (UINT64_C(1) << 62)
 #define SLICES_BYTES    (sizeof(void *) == 8 ? UINT64_C(256) << 20 : UINT64_C(8) << 20)
 
-/* Frames; before the first one, sixtieths of a second. */
-static uint64_t stamp_of(const struct mt_device_pool *pools)
+uint64_t mt_pool_stamp(const struct mt_device_pool *pools)
 {
     uint64_t frame = mt_frame_now(pools->device->core);
-    return frame ? frame : mt_now_coarse_ns() >> 24;
+    return frame ? frame : TIME_STAMP | mt_now_coarse_ns() >> 24;
 }
 
-static void enter(struct mt_pool *pool)
+void mt_pool_enter(struct mt_pool *pool)
 {
     mt_lock_enter(&pool->lock);
     if (__builtin_expect(!mt_device_is_tracked(pool->owner->device),
@@ -45,9 +47,8 @@ static void enter(struct mt_pool *pool)
     }
 }
 
-static void leave(struct mt_pool *pool)
+void mt_pool_leave(struct mt_pool *pool)
 {
-    if (__builtin_expect(pool->owner->is_verifying, 0)) mt_space_check(pool, pool->operations++ % CHECK_EVERY == 0);
     mt_lock_leave(&pool->lock);
 }
 
@@ -127,7 +128,7 @@ static void end_chunk(struct mt_pool *pool, struct mt_chunk *chunk)
     drop_chunk(pools, chunk);
 }
 
-static bool end_chunks(struct mt_pool *pool, struct mt_chunk *list)
+bool mt_pool_end_chunks(struct mt_pool *pool, struct mt_chunk *list)
 {
     bool has_any = list != NULL;
     while (list) {
@@ -186,14 +187,14 @@ static struct mt_chunk *take_used_up(struct mt_pool *pool, uint64_t stamp)
 
 static bool add_chunk(struct mt_pool *pool, struct mt_chunk *chunk, uint64_t bytes, uint64_t stamp)
 {
-    enter(pool);
+    mt_pool_enter(pool);
     pool->is_growing = false;
     bool is_added = chunk && mt_space_add(pool, chunk);
     if (!is_added)
         pool->no_chunk_until = stamp + RETRY_STAMPS;
     else
         pool->next_chunk_bytes = bytes * 2 < pool->most_chunk_bytes ? bytes * 2 : pool->most_chunk_bytes;
-    leave(pool);
+    mt_pool_leave(pool);
     return is_added;
 }
 
@@ -201,7 +202,7 @@ static bool add_chunk(struct mt_pool *pool, struct mt_chunk *chunk, uint64_t byt
 static bool start_growing(struct mt_pool *pool, uint64_t stamp, struct mt_chunk **used_up,
                           enum mt_vulkan_pool_miss *miss)
 {
-    enter(pool);
+    mt_pool_enter(pool);
     uint64_t left = pool->no_chunk_until -
                     stamp; /* far more where the time is over, or was counted before the first frame */
     bool is_refused = pool->no_chunk_until && left && left <= RETRY_STAMPS;
@@ -211,7 +212,7 @@ static bool start_growing(struct mt_pool *pool, uint64_t stamp, struct mt_chunk 
         pool->is_growing = true;
         *used_up = take_used_up(pool, stamp);
     }
-    leave(pool);
+    mt_pool_leave(pool);
     return may_grow;
 }
 
@@ -236,19 +237,19 @@ static void probe(struct mt_pool *pool)
         allocate_ns[i] = middle_ns - start_ns;
         free_ns[i] = mt_now_ns() - middle_ns;
     }
-    enter(pool);
+    mt_pool_enter(pool);
     pool->times[MT_VK_POOL_PROBE_ALLOCATE_NS] = median(allocate_ns);
     pool->times[MT_VK_POOL_PROBE_FREE_NS] = median(free_ns);
     pool->times[MT_VK_POOL_PROBES] += 2 * PROBES;
-    leave(pool);
+    mt_pool_leave(pool);
 }
 
 static bool grow(struct mt_pool *pool, uint64_t need, enum mt_vulkan_pool_miss *miss)
 {
     struct mt_chunk *used_up = NULL, *chunk = NULL;
-    uint64_t stamp = stamp_of(pool->owner);
+    uint64_t stamp = mt_pool_stamp(pool->owner);
     if (!start_growing(pool, stamp, &used_up, miss)) return false;
-    end_chunks(pool, used_up);
+    mt_pool_end_chunks(pool, used_up);
     if (!pool->own_times[MT_VK_POOL_PROBES]) probe(pool);
     uint64_t bytes = chunk_bytes_for(pool, need);
     while (!(chunk = make_chunk(pool, bytes)) && bytes / 2 >= need && bytes / 2 >= MT_POOL_SMALLEST_CHUNK)
@@ -261,21 +262,27 @@ static bool grow(struct mt_pool *pool, uint64_t need, enum mt_vulkan_pool_miss *
 
 /* ---- slices ---------------------------------------------------------------------------------------- */
 
+/* Few slices take a few pages; many lie far apart, and a huge page spares most misses of addresses. */
 static bool commit_slices(struct mt_device_pool *pools)
 {
-    if (pools->slices_committed >= pools->slices_bytes) return false;
-    void *at = mt_sys_mmap(pools->slices + pools->slices_committed, COMMIT_BYTES, PROT_READ | PROT_WRITE,
+    uint64_t done = pools->slices_committed, bytes = done < HUGE_BYTES ? COMMIT_BYTES : HUGE_BYTES;
+    if (done >= pools->slices_bytes) return false;
+    if (bytes > pools->slices_bytes - done) bytes = pools->slices_bytes - done;
+    void *at = mt_sys_mmap(pools->slices + done, bytes, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1);
     if (at == MAP_FAILED) return false;
-    pools->slices_committed += COMMIT_BYTES;
+    int saved = errno;
+    if (bytes == HUGE_BYTES) madvise(at, bytes, MADV_HUGEPAGE); /* where the system has none, small ones do */
+    errno = saved;
+    pools->slices_committed += bytes;
     struct mt_core *core = pools->device->core;
     if (mt_core_is_on(core))
-        atomic_fetch_add_explicit(&core->segment->globals.private_bytes, COMMIT_BYTES, memory_order_relaxed);
-    mt_layer_count(core, COMMIT_BYTES);
+        atomic_fetch_add_explicit(&core->segment->globals.private_bytes, bytes, memory_order_relaxed);
+    mt_layer_count(core, (int64_t)bytes);
     return true;
 }
 
-static void refill(struct mt_pool *pool)
+void mt_pool_refill_spare(struct mt_pool *pool)
 {
     struct mt_device_pool *pools = pool->owner;
     mt_lock_enter(&pools->lock);
@@ -290,64 +297,6 @@ static void refill(struct mt_pool *pool)
         }
     }
     mt_lock_leave(&pools->lock);
-}
-
-static void note_dirt(struct mt_pool *pool, uint64_t dirty_bytes)
-{
-    if (pool->is_host_visible)
-        pool->stats[MT_VK_POOL_CLEARED_BYTES] += dirty_bytes;
-    else if (dirty_bytes)
-        pool->stats[MT_VK_POOL_UNCLEARED]++;
-}
-
-static struct mt_slice *take_locked(struct mt_pool *pool, uint64_t bytes, uint64_t *dirty_bytes)
-{
-    if (!pool->spare) refill(pool);
-    struct mt_slice *slice = pool->spare;
-    if (!slice || !mt_space_take(pool, slice, bytes, dirty_bytes)) return NULL;
-    pool->spare = slice->next;
-    atomic_store_explicit(&slice->state, MT_SLICE_LIVE, memory_order_relaxed);
-    note_dirt(pool, *dirty_bytes);
-    return slice;
-}
-
-/* The first ones, so that a program with few is measured too, and then a part. */
-static bool is_sample(uint64_t number)
-{
-    return number < SAMPLE_EVERY || number % SAMPLE_EVERY == 0;
-}
-
-/* Frames cost nothing to read. The clock does: an allocation looks at it now and then, every free does anyway. */
-static bool is_stamp_cheap(const struct mt_pool *pool)
-{
-    return mt_frame_now(pool->owner->device->core) || pool->stats[MT_VK_POOL_HITS] % CLOCK_EVERY == 0;
-}
-
-/* The time of a hit, with what clearing took. */
-static void note_hit(struct mt_pool *pool, uint64_t start_ns)
-{
-    uint64_t spent_ns = mt_now_ns() - start_ns;
-    enter(pool);
-    pool->times[MT_VK_POOL_HIT_NS] += spent_ns;
-    pool->times[MT_VK_POOL_HIT_SAMPLES]++;
-    leave(pool);
-}
-
-/* The host clears what it can before anybody sees it; no lock is needed for bytes that nobody else has. */
-static struct mt_slice *take(struct mt_pool *pool, uint64_t bytes)
-{
-    uint64_t dirty_bytes = 0;
-    enter(pool);
-    bool is_sampled = is_sample(pool->stats[MT_VK_POOL_HITS]);
-    uint64_t start_ns = is_sampled ? mt_now_ns() : 0;
-    struct mt_chunk *released = NULL;
-    if (pool->resting && is_stamp_cheap(pool)) released = mt_space_expire(pool, stamp_of(pool->owner));
-    struct mt_slice *slice = take_locked(pool, bytes, &dirty_bytes);
-    leave(pool);
-    if (released) end_chunks(pool, released);
-    if (slice && dirty_bytes && slice->chunk->mapped) memset(slice->chunk->mapped + slice->offset, 0, dirty_bytes);
-    if (is_sampled && slice) note_hit(pool, start_ns);
-    return slice;
 }
 
 /* NULL when the handle is not a live slice's. */
@@ -385,24 +334,6 @@ struct mt_slice *mt_pool_slice(struct mt_device_pool *pools, uint64_t handle)
     return NULL;
 }
 
-void mt_pool_free(struct mt_device_pool *pools, struct mt_slice *slice)
-{
-    struct mt_pool *pool = slice->pool;
-    if (atomic_load_explicit(&slice->private_count, memory_order_relaxed)) mt_pool_forget_privates(pools, slice);
-    enter(pool);
-    bool is_sampled = is_sample(pool->times[MT_VK_POOL_FREES]);
-    uint64_t start_ns = is_sampled ? mt_now_ns() : 0, stamp = stamp_of(pools);
-    atomic_store_explicit(&slice->state, MT_SLICE_RESTING, memory_order_relaxed);
-    mt_space_rest(pool, slice, stamp);
-    struct mt_chunk *released = mt_space_expire(pool, stamp);
-    if (is_sampled) {
-        pool->times[MT_VK_POOL_FREE_NS] += mt_now_ns() - start_ns;
-        pool->times[MT_VK_POOL_FREE_SAMPLES]++;
-    }
-    leave(pool);
-    if (released) end_chunks(pool, released);
-}
-
 VkResult mt_pool_map(struct mt_device_pool *pools, uint64_t handle, uint64_t offset, void **data)
 {
     struct mt_slice *slice = mt_pool_slice(pools, handle);
@@ -423,7 +354,7 @@ void mt_pool_learn(struct mt_device_pool *pools, uint64_t alignment)
 
 /* ---- making a pool ------------------------------------------------------------------------------------- */
 
-static struct mt_object *record_of(struct mt_device *device, uint16_t kind, uint32_t *id)
+struct mt_object *mt_pool_record(struct mt_device *device, uint16_t kind, uint32_t *id)
 {
     struct mt_object *record = mt_object_at(device->core, *id);
     if (record) return record;
@@ -438,8 +369,8 @@ static bool attach_records(struct mt_pool *pool, unsigned variant)
 {
     struct mt_device *device = pool->owner->device;
     uint32_t *ids = device->stats->pool_records[pool->type][variant];
-    struct mt_object *record = record_of(device, MT_VK_POOL, &ids[0]);
-    struct mt_object *times = record ? record_of(device, MT_VK_POOL_TIMES, &ids[1]) : NULL;
+    struct mt_object *record = mt_pool_record(device, MT_VK_POOL, &ids[0]);
+    struct mt_object *times = record ? mt_pool_record(device, MT_VK_POOL_TIMES, &ids[1]) : NULL;
     if (!times) return false;
     mt_object_begin(record);
     record->heap = (uint16_t)device->stats->types[pool->type];
@@ -477,6 +408,8 @@ static void set_sizes(struct mt_pool *pool)
     pool->next_chunk_bytes = pool->most_chunk_bytes / FIRST_CHUNK_SHARE;
     if (pool->next_chunk_bytes < MT_POOL_SMALLEST_CHUNK) pool->next_chunk_bytes = MT_POOL_SMALLEST_CHUNK;
     pool->limit_bytes = limit < pool->most_chunk_bytes / 4 ? limit : pool->most_chunk_bytes / 4;
+    pool->ready_most = pool->most_chunk_bytes / READY_SHARE < READY_MOST ? pool->most_chunk_bytes / READY_SHARE
+                                                                         : READY_MOST;
     pool->resting_most = RESTING_MOST < pool->most_chunk_bytes ? RESTING_MOST : pool->most_chunk_bytes;
 }
 
@@ -487,20 +420,18 @@ static struct mt_pool *make_pool(struct mt_device_pool *pools, uint32_t type, un
     if (!pool) return NULL;
     pool->owner = pools;
     pool->type = type;
+    pool->variant = variant;
     pool->has_address = variant & 1;
     pool->kind = variant & 2 ? MT_POOL_IMAGE : pools->kinds[type];
     pool->is_host_visible = pools->kinds[type] == MT_POOL_STAGING;
     set_sizes(pool);
     mt_lock_enter(&pools->lock);
-    bool is_first = !atomic_load_explicit(&pools->pools[type][variant], memory_order_relaxed) &&
-                    attach_records(pool, variant);
+    other = atomic_load_explicit(&pools->pools[type][variant], memory_order_relaxed);
+    bool is_made = !other && attach_records(pool, variant) && mt_front_start(pool);
+    if (is_made) atomic_store_explicit(&pools->pools[type][variant], pool, memory_order_release);
     mt_lock_leave(&pools->lock);
-    if (!is_first) {
-        mt_layer_unmap(core, pool, sizeof *pool);
-        return atomic_load_explicit(&pools->pools[type][variant], memory_order_acquire);
-    }
-    if (atomic_compare_exchange_strong(&pools->pools[type][variant], &other, pool)) return pool;
-    mt_layer_unmap(core, pool, sizeof *pool); /* another thread was faster */
+    if (is_made) return pool;
+    mt_layer_unmap(core, pool, sizeof *pool); /* no room for its records, or another thread was faster */
     return other;
 }
 
@@ -519,19 +450,19 @@ static struct mt_pool *pool_for(struct mt_device_pool *pools, uint32_t type, boo
 
 /* ---- allocation ------------------------------------------------------------------------------------------- */
 
-static struct mt_slice *allocate_slice(struct mt_device_pool *pools, const VkMemoryAllocateInfo *info,
-                                       enum mt_vulkan_pool_miss *miss)
+static struct mt_slice *allocate_slice(struct mt_device_pool *pools, const struct mt_self *self,
+                                       const VkMemoryAllocateInfo *info, enum mt_vulkan_pool_miss *miss)
 {
     bool has_address = false;
     *miss = mt_pool_judge(info, &has_address);
     if (*miss || !info->allocationSize) return NULL;
     struct mt_pool *pool = pool_for(pools, info->memoryTypeIndex, has_address, info->allocationSize, miss);
     if (!pool) return NULL;
-    struct mt_slice *slice = take(pool, info->allocationSize);
+    struct mt_slice *slice = mt_front_take(pool, self, info->allocationSize);
     if (slice) return slice;
     uint64_t alignment = atomic_load_explicit(&pools->alignment, memory_order_relaxed);
     if (!grow(pool, mt_round_up(info->allocationSize, alignment), miss)) return NULL;
-    slice = take(pool, info->allocationSize);
+    slice = mt_front_take(pool, self, info->allocationSize);
     if (!slice) *miss = MT_VK_MISS_BUSY;
     return slice;
 }
@@ -539,22 +470,16 @@ static struct mt_slice *allocate_slice(struct mt_device_pool *pools, const VkMem
 static struct mt_chunk *take_all_empty(struct mt_pool *pool)
 {
     struct mt_chunk *list = NULL, *more;
-    enter(pool);
-    while (pool->resting) {
-        more = mt_space_expire(pool, UINT64_MAX / 2); /* far in the future: all have rested */
-        while (more) {
-            struct mt_chunk *next = more->next;
-            more->next = list;
-            list = more;
-            more = next;
-        }
-    }
+    mt_front_collect(pool, true);
+    mt_pool_enter(pool);
+    while (pool->resting) mt_space_expire(pool, INT64_MAX, UINT32_MAX, &list);
+    mt_space_trim(pool, 0, true, &list);
     more = mt_space_take_empty(pool, 0, 0);
     if (more) {
         more->next = list;
         list = more;
     }
-    leave(pool);
+    mt_pool_leave(pool);
     return list;
 }
 
@@ -565,7 +490,7 @@ static bool give_back_empty(struct mt_device_pool *pools)
     for (uint32_t type = 0; type < VK_MAX_MEMORY_TYPES; type++) {
         for (unsigned variant = 0; variant < MT_POOL_VARIANTS; variant++) {
             struct mt_pool *pool = atomic_load_explicit(&pools->pools[type][variant], memory_order_acquire);
-            if (pool) has_any |= end_chunks(pool, take_all_empty(pool));
+            if (pool) has_any |= mt_pool_end_chunks(pool, take_all_empty(pool));
         }
     }
     return has_any;
@@ -608,11 +533,12 @@ static VkResult allocate_from_driver(struct mt_device_pool *pools, const VkMemor
     return result;
 }
 
-VkResult mt_pool_allocate(struct mt_device_pool *pools, const VkMemoryAllocateInfo *info,
-                          const VkAllocationCallbacks *allocator, VkDeviceMemory *memory, uint64_t *call_ns)
+VkResult mt_pool_allocate(struct mt_device_pool *pools, const struct mt_self *self,
+                          const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *allocator,
+                          VkDeviceMemory *memory, uint64_t *call_ns)
 {
     enum mt_vulkan_pool_miss miss;
-    struct mt_slice *slice = allocate_slice(pools, info, &miss);
+    struct mt_slice *slice = allocate_slice(pools, self, info, &miss);
     *call_ns = 0;
     if (slice) {
         *memory = (VkDeviceMemory)(uintptr_t)slice;
@@ -632,17 +558,21 @@ static uint64_t largest_free(const struct mt_pool *pool)
 
 static void end_frame(struct mt_pool *pool, uint64_t stamp)
 {
-    enter(pool);
-    struct mt_chunk *released = mt_space_expire(pool, stamp);
+    struct mt_chunk *released = NULL;
+    bool is_look = stamp % LARGEST_EVERY == 0;
+    if (is_look) mt_front_collect(pool, false);
+    mt_pool_enter(pool);
+    mt_space_expire(pool, stamp, EXPIRE_MOST, &released);
+    if (is_look) mt_space_trim(pool, stamp, false, &released);
     if (!released) released = mt_space_take_empty(pool, stamp, EMPTY_FRAMES);
-    if (stamp % LARGEST_EVERY == 0) pool->times[MT_VK_POOL_LARGEST_FREE] = largest_free(pool);
-    leave(pool);
-    if (released) end_chunks(pool, released);
+    if (is_look) pool->times[MT_VK_POOL_LARGEST_FREE] = largest_free(pool);
+    mt_pool_leave(pool);
+    if (released) mt_pool_end_chunks(pool, released);
 }
 
 void mt_pool_frame(struct mt_device_pool *pools)
 {
-    uint64_t stamp = stamp_of(pools);
+    uint64_t stamp = mt_pool_stamp(pools);
     for (uint32_t type = 0; type < pools->device->memory.memoryTypeCount; type++) {
         for (unsigned variant = 0; variant < MT_POOL_VARIANTS; variant++) {
             struct mt_pool *pool = atomic_load_explicit(&pools->pools[type][variant], memory_order_acquire);
@@ -674,14 +604,20 @@ static void set_limits(struct mt_device_pool *pools, const struct mt_instance *i
     granule = larger(granule, limits->minMemoryMapAlignment);
     pools->granule_bytes = granule & (granule - 1) ? power_below(granule) * 2 : granule;
     pools->atom_bytes = limits->nonCoherentAtomSize ? limits->nonCoherentAtomSize : 1;
+    pools->granule_shift = (unsigned)__builtin_ctzll(pools->granule_bytes);
     atomic_store_explicit(&pools->alignment, pools->granule_bytes, memory_order_relaxed);
 }
 
+/* On a boundary of huge pages; what lies before it goes back. */
 static bool reserve_slices(struct mt_device_pool *pools)
 {
-    void *at = mt_sys_mmap(NULL, SLICES_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    char *at = mt_sys_mmap(NULL, SLICES_BYTES + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                           -1);
     if (at == MAP_FAILED) return false;
-    pools->slices = at;
+    size_t before = -(uintptr_t)at % HUGE_BYTES;
+    if (before) mt_sys_munmap(at, before);
+    mt_sys_munmap(at + before + SLICES_BYTES, HUGE_BYTES - before);
+    pools->slices = at + before;
     pools->slices_bytes = SLICES_BYTES;
     return true;
 }
@@ -689,7 +625,7 @@ static bool reserve_slices(struct mt_device_pool *pools)
 /* A program may make a thousand devices: what is decided as before is not told again. */
 static struct mt_object *write_decision(struct mt_device *device, enum mt_pool_mode mode, const char *reason)
 {
-    struct mt_object *record = record_of(device, MT_VK_POOLS, &device->stats->pools_record);
+    struct mt_object *record = mt_pool_record(device, MT_VK_POOLS, &device->stats->pools_record);
     if (!record) return NULL;
     if (mode == MT_POOL_OFF && strcmp(record->text, reason))
         mt_event(device->core, "pool", "device memory is not pooled: %s", reason);
@@ -743,10 +679,11 @@ static void end_pool(struct mt_pool *pool)
                                    MT_VK_POOL_RESTING_BYTES};
     struct mt_core *core = pool->owner->device->core;
     struct mt_chunk *chunk;
-    enter(pool);
+    if (pool->owner->is_verifying) mt_front_check(pool);
+    mt_pool_enter(pool);
     pool->times[MT_VK_POOL_LARGEST_FREE] = largest_free(pool);
-    if (pool->owner->is_verifying) mt_space_check(pool, true);
-    mt_lock_leave(&pool->lock);
+    mt_pool_leave(pool);
+    mt_front_end(pool);
     while ((chunk = mt_space_take_any(pool))) end_chunk(pool, chunk);
     for (unsigned i = 0; i < sizeof now / sizeof *now; i++) pool->stats[now[i]] = 0;
     if (pool->records) mt_layer_unmap(core, pool->records, pool->records_bytes);

@@ -5,9 +5,10 @@
  * memory is given the chunk and an offset instead.
  *
  * Decided once per device (pool_decide.c); pool_space.c cuts chunks and
- * touches no Vulkan; pool.c allocates, grows and releases; pool_rewrite.c and
- * pool_hooks.c change what goes down. Hooks on any thread. A pool's lock is
- * never held across a call down the chain.
+ * touches no Vulkan; pool_front.c is what each thread has of a pool, and serves
+ * most requests; pool.c allocates, grows and releases; pool_rewrite.c and
+ * pool_hooks.c change what goes down. Hooks on any thread. No lock of a pool is
+ * held across a call down the chain; a front's lock comes before its pool's.
  */
 #ifndef MT_POOL_H
 #define MT_POOL_H
@@ -23,6 +24,8 @@ enum {
     MT_POOL_HEAP_SHARE = 64,              /* a chunk is at most so small a part of its heap */
     MT_POOL_SMALLEST_CHUNK = 1024 * 1024, /* a heap too small for these is not pooled */
     MT_POOL_VARIANTS = 4, /* of one memory type: with and without device address, small and image-sized */
+    MT_POOL_SIZES = 16,   /* slices of 1 to so many granules wait ready for the next request of their size */
+    MT_POOL_FRONTS = MT_LANE_MAX + 1,
 };
 
 /* One driver allocation. Under its pool's lock, but for what never changes. */
@@ -32,7 +35,7 @@ struct mt_chunk {
     char *mapped;        /* host-visible: for good; else NULL */
     uint64_t bump;       /* arena: bytes from here on are free */
     uint64_t fresh_from; /* bytes from here on were never handed out */
-    uint32_t live;       /* slices, those at rest included */
+    uint32_t live;       /* slices, those at rest and those ready included */
     uint32_t index;      /* in the pool's chunks */
     uint32_t block;      /* TLSF: the free block while the whole chunk is free */
     uint64_t empty_stamp;
@@ -44,19 +47,46 @@ enum mt_slice_state { MT_SLICE_FREE, MT_SLICE_LIVE, MT_SLICE_RESTING };
 
 /* A slice's address is the handle that the program holds. */
 struct mt_slice {
-    _Atomic uint32_t state; /* enum mt_slice_state */
+    _Atomic uint32_t state; /* enum mt_slice_state; FREE also while it waits ready */
     uint32_t block;         /* TLSF block */
     uint64_t offset, bytes; /* in its chunk; as the program asked */
     struct mt_chunk *chunk;
     struct mt_pool *pool;
-    struct mt_slice *next; /* spare or resting list */
+    struct mt_slice *next; /* spare, resting or ready list */
     uint64_t stamp;        /* when it was freed */
     _Atomic uint32_t private_count;
-    uint32_t padding;
-    struct mt_node node; /* what the layer knows of it as device memory; under the lock of its handle */
+    uint32_t dirty_granules; /* while it is ready: so many from its start were handed out before */
+    struct mt_node node;     /* what the layer knows of it as device memory; under the lock of its handle */
+};
+_Static_assert(sizeof(struct mt_slice) == 128, "two cache lines");
+
+/* Slices of one size that may be handed out at once. */
+struct mt_ready {
+    struct mt_slice *first;
+    uint32_t count, fewest; /* fewest: since the last look; so many were not needed */
 };
 
-/* One memory type, with or without device address, of one kind. All under the lock. */
+/*
+ * What one thread has of a pool: slices ready to be handed out, slices it freed
+ * and has not put to rest with the others yet, and its counters. All under the
+ * lock, which is its own: others take it at the end of frames, when memory runs
+ * out, and when they have no lane and share the last front.
+ */
+struct mt_front {
+    _Alignas(64) struct mt_lock lock;
+    uint32_t freed_count;
+    uint64_t freed_bytes;
+    struct mt_slice *freed, *freed_last; /* oldest first */
+    uint64_t *stats, *times;             /* the attr[] of its two records, or the scratch below */
+    uint64_t *own_stats, *own_times;     /* of its records */
+    uint32_t records[2];
+    uint64_t hits_at_look;
+    struct mt_slice *ready[MT_POOL_SIZES];
+    uint8_t batch[MT_POOL_SIZES]; /* slices that it gets next when none is ready */
+    uint64_t scratch[24];
+};
+
+/* One memory type, with or without device address, of one kind. All under the lock, but for the fronts. */
 struct mt_pool {
     _Alignas(64) struct mt_lock lock;
     struct mt_device_pool *owner;
@@ -65,10 +95,13 @@ struct mt_pool {
     enum mt_pool_kind kind;
     uint64_t next_chunk_bytes, most_chunk_bytes, limit_bytes;
     uint64_t no_chunk_until; /* stamp: the driver has just refused one */
-    uint64_t operations;
     struct mt_slice *spare;
     struct mt_slice *resting, *resting_last; /* oldest first */
     uint64_t resting_bytes, resting_most;
+    struct mt_ready ready[MT_POOL_SIZES];
+    uint64_t ready_bytes, ready_most;
+    uint32_t looks;
+    unsigned variant;
     struct mt_chunk *current; /* arena: the one being filled */
     struct mt_chunk *empty;   /* the one kept in reserve */
     uint32_t chunk_limit;     /* numbers below this have been given to chunks */
@@ -77,6 +110,9 @@ struct mt_pool {
     uint64_t *stats, *times;         /* the attr[] of its two records, or the scratch below */
     uint64_t *own_stats, *own_times; /* of its records */
     uint64_t scratch[24];
+    _Atomic uint32_t checks;                         /* verify: operations, for the full checks */
+    struct mt_front *_Atomic fronts[MT_POOL_FRONTS]; /* by lane; the last one serves threads without a lane */
+    struct mt_front shared;
     struct mt_tlsf tlsf;
     struct mt_chunk *chunks[MT_POOL_CHUNKS];
 };
@@ -89,6 +125,7 @@ struct mt_device_pool {
     char *slices; /* address space for slices; their handles lie in it */
     uint64_t slices_bytes;
     uint64_t granule_bytes, atom_bytes;
+    unsigned granule_shift;
     _Atomic uint64_t alignment; /* grows with the largest requirement seen */
     uint32_t rest_frames;
     enum mt_pool_kind kinds[VK_MAX_MEMORY_TYPES];
@@ -118,19 +155,14 @@ static inline bool mt_pool_owns(const struct mt_device_pool *pools, uint64_t han
     return handle - (uint64_t)(uintptr_t)pools->slices < pools->slices_bytes;
 }
 
-/* vkAllocateMemory; *call_ns is the time of the driver's call for this very allocation, 0 for a slice. */
-VkResult mt_pool_allocate(struct mt_device_pool *pools, const VkMemoryAllocateInfo *info,
-                          const VkAllocationCallbacks *allocator, VkDeviceMemory *memory, uint64_t *call_ns);
-void mt_pool_free(struct mt_device_pool *pools, struct mt_slice *slice);
-/* Fetches what freeing a slice will need. */
-static inline void mt_pool_fetch(const struct mt_slice *slice)
-{
-    /* Without the lock: a stale address is fetched in vain, nothing more. */
-    const struct mt_tlsf_block *records = __atomic_load_n(&slice->pool->records, __ATOMIC_RELAXED);
-    const struct mt_slice *resting = __atomic_load_n(&slice->pool->resting, __ATOMIC_RELAXED);
-    if (records) __builtin_prefetch(records + slice->block, 1);
-    if (resting) __builtin_prefetch(resting, 1);
-}
+/*
+ * vkAllocateMemory; *call_ns is the time of the driver's call for this very allocation, 0 for a slice. `self`: the
+ * calling thread, NULL where the device is not tracked.
+ */
+VkResult mt_pool_allocate(struct mt_device_pool *pools, const struct mt_self *self,
+                          const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *allocator,
+                          VkDeviceMemory *memory, uint64_t *call_ns);
+void mt_pool_free(struct mt_device_pool *pools, const struct mt_self *self, struct mt_slice *slice);
 VkResult mt_pool_map(struct mt_device_pool *pools, uint64_t handle, uint64_t offset, void **data);
 /* Calls visit for the node of every live slice. Only while no other thread uses the device. */
 void mt_pool_visit(struct mt_device_pool *pools, void (*visit)(struct mt_node *node, void *context), void *context);
@@ -161,6 +193,32 @@ VkResult mt_pool_bind_video(struct mt_device_pool *pools, VkVideoSessionKHR sess
 /* Forgets the private data of a slice. */
 void mt_pool_forget_privates(struct mt_device_pool *pools, struct mt_slice *slice);
 
+/* ---- pool.c, for pool_front.c --------------------------------------------------------- */
+
+/* Frames; before the first one, sixtieths of a second, in numbers that no frame has. */
+uint64_t mt_pool_stamp(const struct mt_device_pool *pools);
+void mt_pool_enter(struct mt_pool *pool);
+void mt_pool_leave(struct mt_pool *pool);
+/* A live record of the device's with this id, or a new one of a kind. */
+struct mt_object *mt_pool_record(struct mt_device *device, uint16_t kind, uint32_t *id);
+/* Gives chunks back to the driver; no lock is held. True when there were any. */
+bool mt_pool_end_chunks(struct mt_pool *pool, struct mt_chunk *list);
+/* Puts spare slices on the pool's list, when there is memory. Under the pool's lock. */
+void mt_pool_refill_spare(struct mt_pool *pool);
+
+/* ---- pool_front.c --------------------------------------------------------------------- */
+
+/* Makes the front of threads without a lane; false when there is no room for its records. */
+bool mt_front_start(struct mt_pool *pool);
+/* A live slice, cleared where the host can; NULL when no chunk has room. */
+struct mt_slice *mt_front_take(struct mt_pool *pool, const struct mt_self *self, uint64_t bytes);
+/* Takes what all fronts hold, or only what lies idle in them. */
+void mt_front_collect(struct mt_pool *pool, bool all);
+/* Checks everything that must hold. No lock is held. */
+void mt_front_check(struct mt_pool *pool);
+/* At the end of the device: adds the counters of all fronts to the pool's own. */
+void mt_front_end(struct mt_pool *pool);
+
 /* ---- pool_decide.c ---------------------------------------------------------------------- */
 
 /* What stands against pools on this device, as one line in `reason`; false when nothing does. */
@@ -173,24 +231,37 @@ enum mt_vulkan_pool_miss mt_pool_judge(const VkMemoryAllocateInfo *info, bool *h
 
 /* ---- pool_space.c: under the pool's lock -------------------------------------------------- */
 
-/* A part of a chunk for a spare slice; false when no chunk has room. *dirty_bytes of it were used before. */
-bool mt_space_take(struct mt_pool *pool, struct mt_slice *slice, uint64_t bytes, uint64_t *dirty_bytes);
-/* Sets a slice to rest; it is given back later. */
-void mt_space_rest(struct mt_pool *pool, struct mt_slice *slice, uint64_t stamp);
-/* Gives back what has rested. Returns chunks that are to be freed, in a list. */
-struct mt_chunk *mt_space_expire(struct mt_pool *pool, uint64_t stamp);
+/* Cuts `granules` out of a chunk for a slice that has none; false when no chunk has room. */
+bool mt_space_cut(struct mt_pool *pool, struct mt_slice *slice, uint64_t granules);
+/* A slice of this size that is ready, or NULL. */
+struct mt_slice *mt_space_take_ready(struct mt_pool *pool, uint64_t granules);
+/* Puts a list of freed slices to rest. */
+void mt_space_rest(struct mt_pool *pool, struct mt_slice *first, struct mt_slice *last, uint64_t bytes);
+/* Ends the rest of what has rested, of at most `most` slices. */
+void mt_space_expire(struct mt_pool *pool, uint64_t stamp, unsigned most, struct mt_chunk **released);
+/* Gives a slice's place back, whose size is that of its bytes. A chunk that is to be freed comes on the list. */
+void mt_space_give(struct mt_pool *pool, struct mt_slice *slice, uint64_t stamp, struct mt_chunk **released);
+/* Gives back what is ready: all, or what was not needed since the last time. */
+void mt_space_trim(struct mt_pool *pool, uint64_t stamp, bool all, struct mt_chunk **released);
+/* Verify: notes that a slice is handed out, or that its rest is over. */
+void mt_space_mark(struct mt_pool *pool, const struct mt_slice *slice, bool is_used);
 /* Adds a chunk; false when the tables are full. */
 bool mt_space_add(struct mt_pool *pool, struct mt_chunk *chunk);
 /* Takes the empty chunk in reserve out; NULL when there is none, or not for long enough. */
 struct mt_chunk *mt_space_take_empty(struct mt_pool *pool, uint64_t stamp, uint64_t age);
 /* Takes any chunk out, used or not; NULL when none is left. For the end of the device. */
 struct mt_chunk *mt_space_take_any(struct mt_pool *pool);
-/* Checks everything that must hold; only what is cheap unless `all`. */
-void mt_space_check(struct mt_pool *pool, bool all);
+/* Checks what must hold of the chunks and what is cut out of them; `slices` are held by threads and fronts. */
+void mt_space_check(struct mt_pool *pool, uint64_t slices);
 
 static inline uint64_t mt_round_up(uint64_t value, uint64_t power)
 {
     return (value + power - 1) & ~(power - 1);
+}
+
+static inline uint64_t mt_pool_granules(const struct mt_pool *pool, uint64_t bytes)
+{
+    return (bytes + pool->owner->granule_bytes - 1) >> pool->owner->granule_shift;
 }
 
 #endif

@@ -1,13 +1,19 @@
 /*
  * How a pool's chunks are cut: by the TLSF engine, which hands a freed range
  * out again, or as arenas, which only move forward until the whole chunk is
- * free. Under the pool's lock; no call down the chain, no lock of its own.
+ * free. What has rested waits ready for the next request of its size and is
+ * joined with its neighbours only when it is not needed. Under the pool's lock;
+ * no call down the chain, no lock of its own.
  */
 #include "pool.h"
 
 #include <string.h>
 
-enum { RELEASES_PER_CALL = 8, CHUNKS_LOOKED_AT = 8, RECORDS_FIRST = 1024 };
+enum {
+    CHUNKS_LOOKED_AT = 8,
+    RECORDS_FIRST = 1024,
+    READY_MOST = 64, /* slices of one size */
+};
 
 /* ---- which granules are in use: an independent account for verify mode ---------------- */
 
@@ -24,9 +30,10 @@ static void mark(struct mt_pool *pool, struct mt_chunk *chunk, uint64_t offset, 
     }
 }
 
-static uint64_t size_in_chunk(const struct mt_pool *pool, uint64_t bytes)
+void mt_space_mark(struct mt_pool *pool, const struct mt_slice *slice, bool is_used)
 {
-    return mt_round_up(bytes, pool->owner->granule_bytes);
+    uint64_t bytes = mt_pool_granules(pool, slice->bytes) << pool->owner->granule_shift;
+    if (slice->chunk->granules) mark(pool, slice->chunk, slice->offset, bytes, is_used);
 }
 
 /* ---- the TLSF engine's records ------------------------------------------------------------ */
@@ -45,7 +52,7 @@ static bool grow_records(struct mt_pool *pool)
     } else {
         mt_tlsf_init(&pool->tlsf, pool->owner->granule_bytes, records, capacity);
     }
-    __atomic_store_n(&pool->records, records, __ATOMIC_RELAXED); /* mt_pool_fetch() looks without the lock */
+    pool->records = records;
     pool->records_bytes = bytes;
     return true;
 }
@@ -100,33 +107,34 @@ static bool take_by_arena(struct mt_pool *pool, struct mt_slice *slice, uint64_t
     return find_arena(pool, slice, bytes, alignment);
 }
 
-static void count_taken(struct mt_pool *pool, uint64_t bytes, uint64_t rounded)
+bool mt_space_cut(struct mt_pool *pool, struct mt_slice *slice, uint64_t granules)
 {
-    pool->stats[MT_VK_POOL_LIVE]++;
-    pool->stats[MT_VK_POOL_REQUESTED_BYTES] += bytes;
-    pool->stats[MT_VK_POOL_SLICE_BYTES] += rounded;
-    pool->stats[MT_VK_POOL_HITS]++;
-    pool->times[MT_VK_POOL_TOTAL_BYTES] += bytes;
-}
-
-bool mt_space_take(struct mt_pool *pool, struct mt_slice *slice, uint64_t bytes, uint64_t *dirty_bytes)
-{
-    uint64_t rounded = size_in_chunk(pool, bytes);
+    unsigned shift = pool->owner->granule_shift;
+    uint64_t bytes = granules << shift;
     uint64_t alignment = atomic_load_explicit(&pool->owner->alignment, memory_order_relaxed);
-    bool is_taken = pool->owner->uses_tlsf ? take_by_tlsf(pool, slice, rounded, alignment)
-                                           : take_by_arena(pool, slice, rounded, alignment);
-    if (!is_taken) return false;
+    bool is_cut = pool->owner->uses_tlsf ? take_by_tlsf(pool, slice, bytes, alignment)
+                                         : take_by_arena(pool, slice, bytes, alignment);
+    if (!is_cut) return false;
     struct mt_chunk *chunk = slice->chunk;
-    uint64_t fresh = chunk->fresh_from > slice->offset ? chunk->fresh_from - slice->offset : 0;
-    *dirty_bytes = fresh < bytes ? fresh : bytes;
-    if (slice->offset + rounded > chunk->fresh_from) chunk->fresh_from = slice->offset + rounded;
+    uint64_t dirty = chunk->fresh_from > slice->offset ? chunk->fresh_from - slice->offset : 0;
+    slice->dirty_granules = (uint32_t)((dirty < bytes ? dirty : bytes) >> shift);
+    if (slice->offset + bytes > chunk->fresh_from) chunk->fresh_from = slice->offset + bytes;
     slice->bytes = bytes;
     chunk->live++;
     if (pool->empty == chunk) pool->empty = NULL;
-    if (__builtin_expect(chunk->granules != NULL, 0)) mark(pool, chunk, slice->offset, rounded, true);
-    if (slice->offset & (alignment - 1)) mt_pool_violation(pool->owner, "a slice beside its alignment");
-    count_taken(pool, bytes, rounded);
     return true;
+}
+
+struct mt_slice *mt_space_take_ready(struct mt_pool *pool, uint64_t granules)
+{
+    struct mt_ready *ready = &pool->ready[granules - 1];
+    struct mt_slice *slice = ready->first;
+    if (!slice) return NULL;
+    ready->first = slice->next;
+    ready->count--;
+    if (ready->count < ready->fewest) ready->fewest = ready->count;
+    pool->ready_bytes -= granules << pool->owner->granule_shift;
+    return slice;
 }
 
 /* ---- chunks ------------------------------------------------------------------------------------ */
@@ -218,35 +226,23 @@ struct mt_chunk *mt_space_take_any(struct mt_pool *pool)
 
 /* ---- giving back ----------------------------------------------------------------------------------- */
 
-void mt_space_rest(struct mt_pool *pool, struct mt_slice *slice, uint64_t stamp)
+void mt_space_rest(struct mt_pool *pool, struct mt_slice *first, struct mt_slice *last, uint64_t bytes)
 {
-    uint64_t rounded = size_in_chunk(pool, slice->bytes);
-    slice->stamp = stamp;
-    slice->next = NULL;
+    last->next = NULL;
     if (pool->resting)
-        pool->resting_last->next = slice;
+        pool->resting_last->next = first;
     else
-        __atomic_store_n(&pool->resting, slice, __ATOMIC_RELAXED); /* mt_pool_fetch() looks without the lock */
-    pool->resting_last = slice;
-    pool->resting_bytes += rounded;
-    pool->stats[MT_VK_POOL_LIVE]--;
-    pool->stats[MT_VK_POOL_REQUESTED_BYTES] -= slice->bytes;
-    pool->stats[MT_VK_POOL_SLICE_BYTES] -= rounded;
-    pool->stats[MT_VK_POOL_RESTING_BYTES] += rounded;
-    pool->times[MT_VK_POOL_FREES]++;
+        pool->resting = first;
+    pool->resting_last = last;
+    pool->resting_bytes += bytes;
 }
 
-static void give_back(struct mt_pool *pool, struct mt_slice *slice, uint64_t stamp, struct mt_chunk **released)
+void mt_space_give(struct mt_pool *pool, struct mt_slice *slice, uint64_t stamp, struct mt_chunk **released)
 {
-    uint64_t rounded = size_in_chunk(pool, slice->bytes);
     struct mt_chunk *chunk = slice->chunk;
-    if (__builtin_expect(chunk->granules != NULL, 0)) mark(pool, chunk, slice->offset, rounded, false);
-    pool->resting_bytes -= rounded;
-    pool->stats[MT_VK_POOL_RESTING_BYTES] -= rounded;
     if (pool->owner->uses_tlsf) chunk->block = mt_tlsf_free(&pool->tlsf, slice->block);
     slice->next = pool->spare;
     pool->spare = slice;
-    atomic_store_explicit(&slice->state, MT_SLICE_FREE, memory_order_relaxed);
     if (--chunk->live) return;
     chunk = became_empty(pool, chunk, stamp);
     if (!chunk) return;
@@ -254,29 +250,62 @@ static void give_back(struct mt_pool *pool, struct mt_slice *slice, uint64_t sta
     *released = chunk;
 }
 
-static bool has_rested(const struct mt_pool *pool, const struct mt_slice *slice, uint64_t stamp)
+/* Only what TLSF cut may be handed out again: an arena's bytes are used up. */
+static bool keep_ready(struct mt_pool *pool, struct mt_slice *slice, uint64_t granules)
 {
-    /* Unsigned: stamps change from time to frames when the first frame ends, and then all are old. */
-    return stamp - slice->stamp >= pool->owner->rest_frames;
+    uint64_t bytes = granules << pool->owner->granule_shift;
+    if (granules > MT_POOL_SIZES || !pool->owner->uses_tlsf || pool->ready_bytes + bytes > pool->ready_most)
+        return false;
+    struct mt_ready *ready = &pool->ready[granules - 1];
+    if (ready->count >= READY_MOST) return false;
+    slice->dirty_granules = (uint32_t)granules;
+    slice->next = ready->first;
+    ready->first = slice;
+    ready->count++;
+    pool->ready_bytes += bytes;
+    return true;
 }
 
-struct mt_chunk *mt_space_expire(struct mt_pool *pool, uint64_t stamp)
+static bool has_rested(const struct mt_pool *pool, const struct mt_slice *slice, uint64_t stamp)
 {
-    struct mt_chunk *released = NULL;
-    for (unsigned i = 0; pool->resting && i < RELEASES_PER_CALL; i++) {
-        struct mt_slice *slice = pool->resting;
+    /* Negative: another thread saw a later frame. Very negative: it was freed before the first one. */
+    int64_t age = (int64_t)(stamp - slice->stamp);
+    return age >= (int64_t)pool->owner->rest_frames || age < INT32_MIN;
+}
+
+void mt_space_expire(struct mt_pool *pool, uint64_t stamp, unsigned most, struct mt_chunk **released)
+{
+    struct mt_slice *slice;
+    uint64_t bytes = 0;
+    for (unsigned i = 0; (slice = pool->resting) && i < most; i++) {
         bool is_early = !has_rested(pool, slice, stamp);
-        if (is_early && pool->resting_bytes <= pool->resting_most) break;
+        if (is_early && pool->resting_bytes - bytes <= pool->resting_most) break;
         pool->times[MT_VK_POOL_SHORT_RESTS] += is_early;
-        __atomic_store_n(&pool->resting, slice->next, __ATOMIC_RELAXED);
-        give_back(pool, slice, stamp, &released);
+        pool->resting = slice->next;
+        if (slice->next) __builtin_prefetch(slice->next->next);
+        uint64_t granules = mt_pool_granules(pool, slice->bytes);
+        bytes += granules << pool->owner->granule_shift;
+        if (__builtin_expect(pool->owner->is_verifying, 0)) mt_space_mark(pool, slice, false);
+        atomic_store_explicit(&slice->state, MT_SLICE_FREE, memory_order_relaxed);
+        if (!keep_ready(pool, slice, granules)) mt_space_give(pool, slice, stamp, released);
     }
-    return released;
+    pool->resting_bytes -= bytes;
+    pool->stats[MT_VK_POOL_RESTING_BYTES] -= bytes;
+}
+
+void mt_space_trim(struct mt_pool *pool, uint64_t stamp, bool all, struct mt_chunk **released)
+{
+    for (unsigned i = 0; i < MT_POOL_SIZES; i++) {
+        struct mt_ready *ready = &pool->ready[i];
+        uint32_t count = all ? ready->count : ready->fewest;
+        while (count--) mt_space_give(pool, mt_space_take_ready(pool, i + 1), stamp, released);
+        ready->fewest = ready->count;
+    }
 }
 
 /* ---- what must hold ------------------------------------------------------------------------------------ */
 
-static void check_chunks(struct mt_pool *pool)
+static uint64_t check_chunks(struct mt_pool *pool)
 {
     uint64_t live = 0;
     for (uint32_t i = 0; i < pool->chunk_limit; i++) {
@@ -287,19 +316,43 @@ static void check_chunks(struct mt_pool *pool)
         if (chunk->bump > chunk->bytes || chunk->fresh_from > chunk->bytes)
             mt_pool_violation(pool->owner, "a chunk filled beyond its end");
     }
-    uint64_t resting = 0;
-    for (const struct mt_slice *slice = pool->resting; slice; slice = slice->next) resting++;
-    if (live != pool->stats[MT_VK_POOL_LIVE] + resting) mt_pool_violation(pool->owner, "a wrong number of slices");
+    return live;
 }
 
-void mt_space_check(struct mt_pool *pool, bool all)
+static uint64_t count_resting(struct mt_pool *pool)
 {
-    if (pool->stats[MT_VK_POOL_SLICE_BYTES] < pool->stats[MT_VK_POOL_REQUESTED_BYTES])
-        mt_pool_violation(pool->owner, "slices smaller than what was asked for");
-    if (pool->stats[MT_VK_POOL_SLICE_BYTES] + pool->resting_bytes > pool->stats[MT_VK_POOL_CHUNK_BYTES])
-        mt_pool_violation(pool->owner, "more bytes in slices than in chunks");
-    if (!all) return;
-    if (pool->stats == pool->own_stats) check_chunks(pool);
+    uint64_t count = 0, bytes = 0;
+    for (const struct mt_slice *slice = pool->resting; slice; slice = slice->next, count++) {
+        bytes += mt_pool_granules(pool, slice->bytes) << pool->owner->granule_shift;
+        if (atomic_load_explicit(&slice->state, memory_order_relaxed) != MT_SLICE_RESTING)
+            mt_pool_violation(pool->owner, "a slice at rest that is used");
+    }
+    if (bytes != pool->resting_bytes) mt_pool_violation(pool->owner, "wrong bytes at rest");
+    return count;
+}
+
+static uint64_t count_ready(struct mt_pool *pool)
+{
+    uint64_t count = 0, bytes = 0;
+    for (unsigned i = 0; i < MT_POOL_SIZES; i++) {
+        uint32_t here = 0;
+        for (const struct mt_slice *slice = pool->ready[i].first; slice; slice = slice->next, here++)
+            if (mt_pool_granules(pool, slice->bytes) != i + 1 ||
+                atomic_load_explicit(&slice->state, memory_order_relaxed) != MT_SLICE_FREE)
+                mt_pool_violation(pool->owner, "a slice ready in the wrong list");
+        if (here != pool->ready[i].count) mt_pool_violation(pool->owner, "a wrong number of ready slices");
+        count += here;
+        bytes += (uint64_t)here * (i + 1) << pool->owner->granule_shift;
+    }
+    if (bytes != pool->ready_bytes) mt_pool_violation(pool->owner, "wrong bytes ready");
+    return count;
+}
+
+void mt_space_check(struct mt_pool *pool, uint64_t slices)
+{
+    uint64_t cut = check_chunks(pool);
+    if (cut != slices + count_resting(pool) + count_ready(pool))
+        mt_pool_violation(pool->owner, "a wrong number of slices");
     const char *problem = pool->records ? mt_tlsf_check(&pool->tlsf) : NULL;
     if (problem) mt_pool_violation(pool->owner, problem);
 }

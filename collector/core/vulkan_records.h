@@ -30,7 +30,8 @@ enum mt_vulkan_kind {
     MT_VK_POOLS = 6,
     /*
      * One pool; owner: device; heap: the memory type's heap row; size_bytes: the most bytes of a chunk;
-     * offset: bytes that sizes are rounded up to. Written under the pool's lock without seq.
+     * offset: bytes that sizes are rounded up to. Written under the pool's lock without seq. What
+     * threads counted is in their parts.
      */
     MT_VK_POOL = 7,
     /* The rest of a pool's numbers; owner: device; link: its MT_VK_POOL */
@@ -57,6 +58,12 @@ enum mt_vulkan_kind {
     MT_VK_HOST_COMMAND = 13,
     /* VK_EXT_device_memory_report: one kind of object or one heap; owner: device; attr[] without seq */
     MT_VK_MEMORY_REPORT = 14,
+    /*
+     * What one thread counted in a pool, beside the pool's own record: attr[] as there, to be added word by
+     * word; owner: device; link: the MT_VK_POOL. Written without seq. They go into the pool's own with the device.
+     */
+    MT_VK_POOL_PART = 15,
+    MT_VK_POOL_TIMES_PART = 16,
 };
 
 /* Indexes into attr[]. */

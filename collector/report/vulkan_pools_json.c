@@ -16,13 +16,12 @@ static const char *mode_name(uint64_t mode)
     return mode < sizeof names / sizeof *names ? names[mode] : NULL;
 }
 
-/* The one record of a kind that belongs to `owner` and, unless link is 0, to `link`. */
-static const struct mt_object *find(const struct mt_snapshot *snapshot, uint16_t kind, uint32_t owner,
-                                    uint32_t link)
+/* The one record of a kind that belongs to `owner`. */
+static const struct mt_object *find(const struct mt_snapshot *snapshot, uint16_t kind, uint32_t owner)
 {
     for (size_t i = 0; i < snapshot->object_count; i++) {
         const struct mt_object *record = &snapshot->objects[i].record;
-        if (record->kind == kind && record->owner == owner && (!link || record->link == link)) return record;
+        if (record->kind == kind && record->owner == owner) return record;
     }
     return NULL;
 }
@@ -74,8 +73,7 @@ static void set_content(json_t *row, const struct mt_object *pool)
 
 static void set_times(json_t *row, const struct mt_object *times)
 {
-    static const struct mt_object none;
-    const uint64_t *attr = times ? times->attr : none.attr;
+    const uint64_t *attr = times->attr;
     mt_json_set_u64(row, "total_bytes", attr[MT_VK_POOL_TOTAL_BYTES]);
     mt_json_set_u64(row, "free_count", attr[MT_VK_POOL_FREES]);
     mt_json_set_u64(row, "early_reuse_count", attr[MT_VK_POOL_SHORT_RESTS]);
@@ -88,15 +86,40 @@ static void set_times(json_t *row, const struct mt_object *times)
     mt_json_set_u64(row, "chunk_ns", attr[MT_VK_POOL_CHUNK_NS]);
 }
 
+/* A pool's two records with what each thread counted beside them. */
+struct pool {
+    struct mt_object content, times;
+};
+
+static void add_attributes(struct mt_object *sum, const struct mt_object *part)
+{
+    for (size_t i = 0; i < sizeof part->attr / sizeof *part->attr; i++) sum->attr[i] += part->attr[i];
+}
+
+static void read_pool(const struct mt_snapshot *snapshot, const struct mt_snapshot_object *from, struct pool *pool)
+{
+    *pool = (struct pool){.content = from->record};
+    for (size_t i = 0; i < snapshot->object_count; i++) {
+        const struct mt_object *record = &snapshot->objects[i].record;
+        if (record->owner != from->record.owner || record->link != from->id) continue;
+        if (record->kind == MT_VK_POOL_TIMES || record->kind == MT_VK_POOL_TIMES_PART)
+            add_attributes(&pool->times, record);
+        else if (record->kind == MT_VK_POOL_PART)
+            add_attributes(&pool->content, record);
+    }
+}
+
 static json_t *rows_json(const struct mt_snapshot *snapshot, uint32_t device)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < snapshot->object_count; i++) {
-        const struct mt_snapshot_object *pool = &snapshot->objects[i];
-        if (pool->record.kind != MT_VK_POOL || pool->record.owner != device) continue;
+        const struct mt_snapshot_object *record = &snapshot->objects[i];
+        if (record->record.kind != MT_VK_POOL || record->record.owner != device) continue;
+        struct pool pool;
+        read_pool(snapshot, record, &pool);
         json_t *row = json_object();
-        set_content(row, &pool->record);
-        set_times(row, find(snapshot, MT_VK_POOL_TIMES, device, pool->id));
+        set_content(row, &pool.content);
+        set_times(row, &pool.times);
         json_array_append_new(rows, row);
     }
     return rows;
@@ -139,10 +162,11 @@ static struct balance balance_of(const struct mt_snapshot *snapshot, uint32_t de
 {
     struct balance sum = {0};
     for (size_t i = 0; i < snapshot->object_count; i++) {
-        const struct mt_snapshot_object *pool = &snapshot->objects[i];
-        if (pool->record.kind != MT_VK_POOL || pool->record.owner != device) continue;
-        const struct mt_object *times = find(snapshot, MT_VK_POOL_TIMES, device, pool->id);
-        if (times) add_pool(&sum, pool->record.attr, times->attr);
+        const struct mt_snapshot_object *record = &snapshot->objects[i];
+        if (record->record.kind != MT_VK_POOL || record->record.owner != device) continue;
+        struct pool pool;
+        read_pool(snapshot, record, &pool);
+        add_pool(&sum, pool.content.attr, pool.times.attr);
     }
     return sum;
 }
@@ -179,7 +203,7 @@ static void set_balance(json_t *part, const struct mt_snapshot *snapshot, uint32
 
 json_t *mt_vulkan_pools_json(const struct mt_snapshot *snapshot, uint32_t device)
 {
-    const struct mt_object *record = find(snapshot, MT_VK_POOLS, device, 0);
+    const struct mt_object *record = find(snapshot, MT_VK_POOLS, device);
     const char *reason = record && record->text[0] ? record->text
                                                    : "device memory is counted and passed to the driver";
     json_t *part = json_object();

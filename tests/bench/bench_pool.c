@@ -124,14 +124,16 @@ static VKAPI_ATTR VkResult VKAPI_CALL allocate_alone(VkDevice which, const VkMem
 {
     uint64_t call_ns;
     (void)which;
-    return mt_pool_allocate(pools, info, callbacks, memory, &call_ns);
+    return mt_pool_allocate(pools, mt_process_self(pools->device->core), info, callbacks, memory, &call_ns);
 }
 
 static VKAPI_ATTR void VKAPI_CALL release_alone(VkDevice which, VkDeviceMemory memory,
                                                 const VkAllocationCallbacks *callbacks)
 {
-    (void)which, (void)callbacks;
-    mt_pool_free(pools, mt_pool_slice(pools, MT_HANDLE(memory)));
+    if (mt_pool_owns(pools, MT_HANDLE(memory)))
+        mt_pool_free(pools, mt_process_self(pools->device->core), mt_pool_slice(pools, MT_HANDLE(memory)));
+    else
+        mt_device_find(device)->next.FreeMemory(which, memory, callbacks);
 }
 
 /* Links the layer in front of the mock driver as the loader would. */

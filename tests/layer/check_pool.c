@@ -14,6 +14,7 @@ int main(void)
     srunner_add_suite(runner, rays_suite());
     srunner_add_suite(runner, devices_suite());
     srunner_add_suite(runner, sequences_suite());
+    srunner_add_suite(runner, threads_suite());
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

@@ -13,7 +13,7 @@ $(BUILD)/tests/layer/mock_icd/libmock_icd.so: $(mock_obj)
 	$(Q)$(CC) -shared $(CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 
 LAYER_TESTS += $(BUILD)/tests/layer/check_pool
-check_pool_obj := $(patsubst %,$(BUILD)/tests/layer/%.o,check_pool check_pool_simulation check_pool_slices check_pool_structures check_pool_rays check_pool_devices check_pool_sequences pool_support segment_view)
+check_pool_obj := $(patsubst %,$(BUILD)/tests/layer/%.o,check_pool check_pool_simulation check_pool_slices check_pool_structures check_pool_rays check_pool_devices check_pool_sequences check_pool_threads pool_support segment_view)
 
 $(BUILD)/tests/layer/check_pool: $(check_pool_obj) $(BUILD)/libVkLayer_memtrack.so $(BUILD)/manifests $(BUILD)/tests/layer/mock_icd/mock_icd.json
 	$(call say,LINK,$@)

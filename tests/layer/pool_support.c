@@ -226,12 +226,12 @@ static uint64_t sum_of(uint16_t kind, unsigned which)
 
 uint64_t pool_sum(unsigned which)
 {
-    return sum_of(MT_VK_POOL, which);
+    return sum_of(MT_VK_POOL, which) + sum_of(MT_VK_POOL_PART, which);
 }
 
 uint64_t times_sum(unsigned which)
 {
-    return sum_of(MT_VK_POOL_TIMES, which);
+    return sum_of(MT_VK_POOL_TIMES, which) + sum_of(MT_VK_POOL_TIMES_PART, which);
 }
 
 const struct mt_heap *heap_row(uint32_t index)

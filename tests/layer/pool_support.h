@@ -55,5 +55,6 @@ Suite *structures_suite(void);
 Suite *devices_suite(void);
 Suite *rays_suite(void);
 Suite *sequences_suite(void);
+Suite *threads_suite(void);
 
 #endif

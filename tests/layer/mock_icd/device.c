@@ -338,6 +338,12 @@ static VkResult VKAPI_CALL mock_QueueSubmit(VkQueue which, uint32_t count, const
     return VK_SUCCESS;
 }
 
+static VkResult VKAPI_CALL mock_QueuePresentKHR(VkQueue which, const VkPresentInfoKHR *info)
+{
+    (void)which, (void)info;
+    return VK_SUCCESS;
+}
+
 /* ---- names and private data: the handle must be one that the driver gave out --------------------- */
 
 static void check_named(VkObjectType type, uint64_t handle, const char *who)
@@ -431,6 +437,7 @@ static const struct mock_command device_commands[] = {
     MOCK_COMMAND(DeviceWaitIdle),
     MOCK_COMMAND(QueueWaitIdle),
     MOCK_COMMAND(QueueSubmit),
+    MOCK_ALIAS(QueuePresentKHR, QueuePresentKHR, "VK_KHR_swapchain"),
     MOCK_COMMAND(SetDebugUtilsObjectNameEXT),
     MOCK_COMMAND(SetDebugUtilsObjectTagEXT),
     MOCK_ALIAS(DebugMarkerSetObjectNameEXT, DebugMarkerSetObjectNameEXT, "VK_EXT_debug_marker"),
