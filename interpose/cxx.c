@@ -194,6 +194,14 @@ static __attribute__((noinline)) void *new_bumped(struct mt_theap *heap, const s
     return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, 0, second, 0, caller);
 }
 
+static __attribute__((noinline)) void *new_large(struct mt_theap *heap, const struct mt_site *site,
+                                                 enum operator_index index, size_t bytes, uintptr_t second,
+                                                 const void *caller)
+{
+    void *block = mt_pools_allocate_large(heap, site, bytes);
+    return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, 0, second, 0, caller);
+}
+
 static inline __attribute__((always_inline)) void *new_block(enum operator_index index, size_t bytes,
                                                              uintptr_t second, const void *caller)
 {
@@ -206,6 +214,7 @@ static inline __attribute__((always_inline)) void *new_block(enum operator_index
     case MT_POOLS_DONE: return found;
     case MT_POOLS_DUE: return mt_pools_due(heap, found, bytes);
     case MT_POOLS_ARENA: return new_bumped(heap, found, index, bytes, second, caller);
+    case MT_POOLS_LARGE: return new_large(heap, found, index, bytes, second, caller);
     default: return new_sampled(index, bytes, second, caller);
     }
 }
@@ -226,6 +235,12 @@ static __attribute__((noinline)) void delete_beside(enum operator_index index, v
     delete_slow(index, block, second, third, caller);
 }
 
+static __attribute__((noinline)) void delete_large(struct mt_theap *heap, enum operator_index index, void *block,
+                                                   uintptr_t second, uintptr_t third, const void *caller)
+{
+    if (!mt_pools_free_large(heap, block)) delete_slow(index, block, second, third, caller);
+}
+
 static inline __attribute__((always_inline)) void
 delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t third, const void *caller)
 {
@@ -236,6 +251,7 @@ delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
     case MT_POOLS_ARENA: mt_arena_free(heap, block); return;
+    case MT_POOLS_LARGE: delete_large(heap, index, block, second, third, caller); return;
     default: delete_beside(index, block, second, third, caller);
     }
 }

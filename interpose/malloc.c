@@ -97,6 +97,12 @@ static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, cons
     return pooled(mt_arena_bump(heap, site, bytes), bytes);
 }
 
+static __attribute__((noinline)) void *malloc_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
+{
+    void *block = mt_pools_allocate_large(heap, site, bytes); /* where every block is recorded nobody comes here */
+    return MT_LIKELY(block != NULL) ? block : out_of_memory();
+}
+
 static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, const void *caller)
 {
     uintptr_t self = mt_thread.self;
@@ -107,6 +113,7 @@ static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, cons
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
     case MT_POOLS_ARENA: return malloc_bumped(heap, block, bytes);
+    case MT_POOLS_LARGE: return malloc_large(heap, block, bytes);
     default: return malloc_sampled(bytes, caller);
     }
 }
@@ -160,6 +167,11 @@ static __attribute__((noinline)) void free_sampled(void *block)
     if (!mt_count_free_sampled(mt_thread.sampled, block)) free_slow(block);
 }
 
+static __attribute__((noinline)) void free_large(struct mt_theap *heap, void *block)
+{
+    if (!mt_pools_free_large(heap, block)) free_slow(block);
+}
+
 /* Every call in it is a tail call, so that it needs no stack frame. */
 MT_EXPORT void free(void *block)
 {
@@ -174,6 +186,7 @@ MT_EXPORT void free(void *block)
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
     case MT_POOLS_ARENA: mt_arena_free(heap, block); return;
+    case MT_POOLS_LARGE: free_large(heap, block); return;
     default: free_sampled(block);
     }
 }

@@ -4,6 +4,7 @@
  */
 #include "balance.h"
 #include "mid.h"
+#include "mid_cache.h"
 #include "spans.h"
 #include "stats.h"
 
@@ -24,10 +25,14 @@ void mt_balance_start(bool is_on)
 void mt_keep_peak_down(size_t fresh_bytes)
 {
     const struct mt_pools *stats = &mt_pools_stats;
-    uint64_t used = stats->slab_used_bytes + stats->tlsf_used_bytes;
+    uint64_t used = stats->slab_used_bytes + stats->tlsf_used_bytes + stats->huge_bytes;
     uint64_t idle = stats->slab_dirty_bytes + stats->tlsf_dirty_bytes;
     uint64_t highest = atomic_load_explicit(&highest_bytes, memory_order_relaxed);
     if (!is_wanted || used + idle <= highest) return;
+    uint64_t waiting = mt_mid_cache_bytes();
+    waiting = waiting < used ? waiting : used;
+    used -= waiting;
+    idle += waiting;
     if (idle > IDLE_BYTES + used / IDLE_SHARE) {
         size_t enough = fresh_bytes > PURGE_AT_LEAST ? fresh_bytes : PURGE_AT_LEAST;
         size_t done = mt_span_purge_some(enough);

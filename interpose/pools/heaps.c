@@ -271,6 +271,7 @@ void mt_theap_tidy(struct mt_theap *heap)
     if (is_first) return;
     mt_slab_trim_idle(heap);
     mt_arena_tidy_heap(heap);
+    mt_mid_tidy_heap(heap);
     for (unsigned i = 0; i < TIDY_HEAPS && mt_theap_absorb(heap); i++) {
     }
     mt_span_look();
@@ -301,6 +302,7 @@ void mt_pools_detach(void)
     if (!heap) return;
     mt_remote_flush_all(heap);
     mt_arena_leave_heap(heap);
+    mt_mid_leave_heap(heap);
     mt_subs_change_shard(heap, &idle_shard);
     mt_theap_leave(heap);
 }

@@ -1,10 +1,11 @@
 /*
- * TLSF arenas and huge blocks. An arena's lock guards its engine, its chunks
- * and their bitmaps; what a reader needs about a live block (its mark) can be
- * read without it.
+ * TLSF arenas, and the way of larger blocks through the caches. An arena's
+ * lock guards its engine, its chunks and their bitmaps; what a reader needs
+ * about a live block (its mark) can be read without it.
  */
 #include "mid.h"
 #include "balance.h"
+#include "huge.h"
 #include "huge_kept.h"
 #include "lock.h"
 #include "mid_cache.h"
@@ -25,6 +26,7 @@ enum {
     PUBLISHED = 5,
     ROOM_STEP = 8,             /* from much room to some */
     MOVE_PAGES_FROM = 1 << 20, /* below, copying is cheaper than changing page tables */
+    FREES_PER_LOOK = 8,        /* at the clock, which costs a fifth of a free that a cache takes */
 };
 
 /* Where a block starts: how large it is, its id in the engine, and what was noted of it. 0 elsewhere. */
@@ -55,20 +57,10 @@ struct arena {
     uint64_t dirty_granules, last_look_ns;
     uint64_t published[PUBLISHED];
     _Atomic uint64_t largest_free;
-    _Atomic uint64_t look_after_ns; /* when idle memory is to be looked at next; to be asked without the lock */
     size_t record_bytes;
     _Atomic bool is_started;
     struct mt_tlsf tlsf;
 };
-
-/* A block with a mapping of its own. */
-struct huge {
-    _Alignas(MT_RECORD_ALIGN) char *base;
-    _Atomic size_t bytes;
-    size_t requested;
-    uint32_t origin;
-};
-_Static_assert(sizeof(struct huge) == MT_RECORD_ALIGN, "a huge block's record has the size of all records");
 
 static struct arena arenas[ARENAS];
 static size_t chunk_bytes = 64 << 20; /* address space taken at once */
@@ -156,9 +148,6 @@ static void publish(struct arena *arena)
     PUBLISH_CHANGE(tlsf_free_count, 3);
     PUBLISH_CHANGE(tlsf_chunk_count, 4);
     memcpy(arena->published, now, sizeof now);
-    atomic_store_explicit(&arena->look_after_ns,
-                          arena->dirty_granules ? arena->last_look_ns + purge_delay_ns : UINT64_MAX,
-                          memory_order_relaxed);
     uint64_t own = mt_tlsf_largest_free(&arena->tlsf);
     if (own == atomic_load_explicit(&arena->largest_free, memory_order_relaxed)) return;
     atomic_store_explicit(&arena->largest_free, own, memory_order_relaxed);
@@ -232,7 +221,7 @@ static bool ensure_records(struct arena *arena)
     return true;
 }
 
-static void empty_caches(bool is_idle_only);
+static size_t empty_caches(bool is_idle_only);
 
 /* ---- purging ---------------------------------------------------------------------------- */
 
@@ -278,16 +267,13 @@ static size_t purge_locked(struct arena *arena, bool is_all, size_t enough)
     return bytes;
 }
 
-/* True when caches are to be looked at too. */
-static bool look_at_clock_locked(struct arena *arena)
+static void look_at_clock_locked(struct arena *arena)
 {
-    if (!arena->dirty_granules) return false;
+    if (!arena->dirty_granules) return;
     uint64_t now = mt_now_coarse_ns();
-    if (now - arena->last_look_ns < purge_delay_ns) return false;
-    bool is_first = !arena->last_look_ns;
-    if (!is_first) purge_locked(arena, false, SIZE_MAX);
+    if (now - arena->last_look_ns < purge_delay_ns) return;
+    if (arena->last_look_ns) purge_locked(arena, false, SIZE_MAX);
     arena->last_look_ns = now;
-    return !is_first;
 }
 
 size_t mt_mid_purge_all(void)
@@ -295,11 +281,9 @@ size_t mt_mid_purge_all(void)
     return mt_mid_purge_some(SIZE_MAX);
 }
 
-size_t mt_mid_purge_some(size_t enough)
+static size_t purge_arenas(size_t enough)
 {
     size_t bytes = 0;
-    empty_caches(false);
-    mt_huge_drop_all();
     for (unsigned i = 0; i < ARENAS && bytes < enough; i++) {
         mt_lock_take(&arenas[i].lock);
         if (arenas[i].is_started) bytes += purge_locked(&arenas[i], true, enough - bytes);
@@ -307,6 +291,16 @@ size_t mt_mid_purge_some(size_t enough)
         mt_lock_give(&arenas[i].lock);
     }
     return bytes;
+}
+
+/* What waits for its own size is worth more than what lies in an arena. */
+size_t mt_mid_purge_some(size_t enough)
+{
+    size_t bytes = enough < SIZE_MAX ? purge_arenas(enough) : 0;
+    if (bytes >= enough) return bytes;
+    bytes += empty_caches(false);
+    mt_huge_drop_all();
+    return bytes + (bytes < enough ? purge_arenas(enough - bytes) : 0);
 }
 
 void mt_mid_set_purge_delay(uint64_t nanoseconds)
@@ -407,67 +401,166 @@ static void arena_free(void *block, size_t granules, bool is_clean)
     bits_change(chunk->touched, first, granules, is_clean ? CLEAR : SET);
     if (!is_clean) arena->dirty_granules += granules;
     mt_tlsf_free(&arena->tlsf, id);
-    bool is_time = look_at_clock_locked(arena);
+    look_at_clock_locked(arena);
     publish(arena);
     mt_lock_give(&arena->lock);
-    if (is_time) empty_caches(true);
 }
 
-/* Takes the block's mark away; its granules. */
-static size_t unmark(void *block)
+/* ---- blocks that wait ------------------------------------------------------------------------ */
+
+/* is_idle: it has waited for the purge delay already, so that its memory goes back with it. */
+static void let_go_mid(struct mt_mid_cached block, bool is_idle)
 {
-    struct chunk *chunk = mt_entry_record(mt_pagemap_entry(block));
-    struct mark *mark = &chunk->marks[granule_of(chunk, block)];
-    size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
-    atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
-    return granules;
+    bool is_clean = is_idle && mt_os_purge(block.block, block.bytes);
+    if (is_clean) {
+        MT_POOL_STAT_ADD(tlsf_purged_bytes, block.bytes);
+        MT_POOL_STAT_ADD(tlsf_purge_count, 1);
+    }
+    arena_free(block.block, block.bytes / GRANULE, is_clean);
 }
 
-static void empty_caches(bool is_idle_only)
+/* Blocks that waited in vain. Returns the bytes of huge ones, which go back to the system. */
+static size_t let_go(const struct mt_mid_cached *others, unsigned count, bool is_idle)
 {
-    struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 1];
-    for (unsigned slot = 0; slot < MT_MID_CACHE_SLOTS; slot++) {
-        unsigned count = mt_mid_cache_empty(slot, is_idle_only, others);
-        while (count-- > 0) arena_free(others[count].block, others[count].bytes / GRANULE, false);
+    size_t huge_bytes = 0;
+    while (count-- > 0) {
+        uint64_t entry = mt_pagemap_entry(others[count].block);
+        if (mt_entry_class(entry) != MT_ENTRY_HUGE) {
+            let_go_mid(others[count], is_idle);
+            continue;
+        }
+        mt_huge_release(mt_entry_record(entry), others[count].bytes);
+        huge_bytes += others[count].bytes;
+    }
+    return huge_bytes;
+}
+
+static void empty_near(struct mt_theap *heap, bool is_idle_only)
+{
+    struct mt_mid_cached others[MT_MID_NEAR];
+    let_go(others, mt_mid_near_empty(&heap->near, is_idle_only, others), is_idle_only);
+}
+
+/* All slots, and what waits near the calling thread. */
+static size_t empty_caches(bool is_idle_only)
+{
+    struct mt_mid_cached others[MT_MID_CACHE_ENTRIES];
+    size_t bytes = 0;
+    for (unsigned slot = 0; slot < MT_MID_CACHE_SLOTS; slot++)
+        bytes += let_go(others, mt_mid_cache_empty(slot, is_idle_only, others), is_idle_only);
+    if (mt_theap_self) empty_near(mt_theap_self, is_idle_only);
+    return bytes;
+}
+
+void mt_mid_leave_heap(struct mt_theap *heap)
+{
+    empty_near(heap, false);
+}
+
+void mt_mid_tidy_heap(struct mt_theap *heap)
+{
+    empty_near(heap, true);
+    mt_mid_look();
+}
+
+void mt_mid_look(void)
+{
+    static _Atomic uint64_t next_look_ns;
+    uint64_t now = mt_now_coarse_ns(), next = atomic_load_explicit(&next_look_ns, memory_order_relaxed);
+    if (now < next) return;
+    atomic_store_explicit(&next_look_ns, now + purge_delay_ns, memory_order_relaxed);
+    if (!next) return;
+    empty_caches(true);
+    for (unsigned i = 0; i < ARENAS; i++) {
+        if (!atomic_load_explicit(&arenas[i].is_started, memory_order_relaxed)) continue;
+        mt_lock_take(&arenas[i].lock);
+        look_at_clock_locked(&arenas[i]);
+        publish(&arenas[i]);
+        mt_lock_give(&arenas[i].lock);
     }
 }
 
-static void *cached_allocate(size_t bytes, size_t *usable)
+void *mt_mid_allocate_near(struct mt_theap *heap, size_t bytes, unsigned origin, size_t *usable)
 {
     struct mt_mid_cached found;
-    if (bytes > MT_MID_CACHE_BYTES || !mt_mid_cache_take(bytes, &found)) return NULL;
+    if (!mt_mid_near_take(&heap->near, bytes, &found)) return NULL;
     struct chunk *chunk = mt_entry_record(mt_pagemap_entry(found.block));
     struct mark *mark = &chunk->marks[granule_of(chunk, found.block)];
     mark->id |= IS_USED_AGAIN;
-    atomic_store_explicit(&mark->granules, (uint32_t)(found.bytes / GRANULE), memory_order_relaxed);
+    mark->requested = (uint32_t)bytes;
+    mark->origin = origin;
+    atomic_store_explicit(&mark->granules, (uint32_t)(found.bytes >> GRANULE_SHIFT), memory_order_relaxed);
     *usable = found.bytes;
     return found.block;
 }
 
-/* What idles in an arena goes back also while all requests are served by the caches. */
-static void look_at_arena(struct arena *arena)
+/* From near, or from a slot. */
+static void *cached_allocate(struct mt_theap *heap, size_t bytes, size_t *usable)
 {
-    if (mt_now_coarse_ns() < atomic_load_explicit(&arena->look_after_ns, memory_order_relaxed)) return;
-    mt_lock_take(&arena->lock);
-    bool is_time = look_at_clock_locked(arena);
-    publish(arena);
-    mt_lock_give(&arena->lock);
-    if (is_time) empty_caches(true);
+    struct mt_mid_cached found;
+    if (heap && bytes <= MT_MID_NEAR_BYTES) return mt_mid_allocate_near(heap, bytes, 0, usable);
+    if (!mt_mid_cache_take(heap, bytes, &found)) return NULL;
+    uint64_t entry = mt_pagemap_entry(found.block);
+    *usable = found.bytes;
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
+        struct mt_huge *huge = mt_entry_record(entry);
+        huge->is_used_again = true;
+        atomic_store_explicit(&huge->bytes, found.bytes, memory_order_relaxed);
+        return found.block;
+    }
+    struct chunk *chunk = mt_entry_record(entry);
+    struct mark *mark = &chunk->marks[granule_of(chunk, found.block)];
+    mark->id |= IS_USED_AGAIN;
+    atomic_store_explicit(&mark->granules, (uint32_t)(found.bytes / GRANULE), memory_order_relaxed);
+    return found.block;
 }
 
-static void cached_free(void *block)
+static bool end_huge(const void *block, struct mt_huge *huge, struct mt_mid_block *what)
 {
-    struct chunk *chunk = mt_entry_record(mt_pagemap_entry(block));
-    struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 1];
-    size_t granules = unmark(block);
-    if (granules * GRANULE > MT_MID_CACHE_BYTES) {
-        arena_free(block, granules, false);
+    *what = (struct mt_mid_block){atomic_load_explicit(&huge->bytes, memory_order_relaxed), huge->requested,
+                                  huge->origin};
+    if (huge->base != block || !what->usable) return false;
+    atomic_store_explicit(&huge->bytes, 0, memory_order_relaxed);
+    return true;
+}
+
+bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what)
+{
+    if (__builtin_expect(mt_entry_class(entry) == MT_ENTRY_HUGE, 0))
+        return end_huge(block, mt_entry_record(entry), what);
+    struct chunk *chunk = mt_entry_record(entry);
+    struct mark *mark = &chunk->marks[granule_of(chunk, block)];
+    size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
+    if (((uintptr_t)block & (GRANULE - 1)) || !granules) return false;
+    atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
+    *what = (struct mt_mid_block){granules * GRANULE, mark->requested, mark->origin};
+    return true;
+}
+
+/* Others have to go first, or the block is too large to wait near. */
+static __attribute__((noinline)) void give_slow(struct mt_theap *heap, struct mt_mid_cached block, bool is_near)
+{
+    struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 2];
+    if (!is_near) {
+        let_go(others, mt_mid_cache_put(heap, block, others), false);
         return;
     }
-    unsigned count = mt_mid_cache_put((struct mt_mid_cached){block, granules * GRANULE}, others);
-    while (count-- > 0) arena_free(others[count].block, others[count].bytes / GRANULE, false);
-    look_at_arena(chunk->arena);
+    do {
+        others[0] = mt_mid_near_remove(&heap->near, 0);
+        let_go(others, 1, false);
+    } while (!mt_mid_near_put(&heap->near, block));
 }
+
+void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t usable)
+{
+    struct mt_mid_cached freed = {block, usable};
+    bool is_near = heap && usable <= MT_MID_NEAR_BYTES && mt_entry_class(entry) == MT_ENTRY_MID;
+    if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed, is_near);
+    /* What idles goes back also while all requests are served by the caches. */
+    if (!heap || ++heap->near.free_count % FREES_PER_LOOK == 0) mt_mid_look();
+}
+
+/* ---- changing a block's size ----------------------------------------------------------------- */
 
 static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, size_t *usable)
 {
@@ -498,7 +591,10 @@ static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, size_t 
 void mt_mid_clear(void *block, size_t bytes)
 {
     uint64_t entry = mt_pagemap_entry(block);
-    if (mt_entry_class(entry) != MT_ENTRY_MID) return;
+    if (mt_entry_class(entry) != MT_ENTRY_MID) {
+        mt_huge_clear(mt_entry_record(entry), bytes);
+        return;
+    }
     struct chunk *chunk = mt_entry_record(entry);
     size_t first = granule_of(chunk, block), count = (bytes + GRANULE - 1) >> GRANULE_SHIFT;
     if (chunk->marks[first].id & IS_USED_AGAIN) {
@@ -515,108 +611,26 @@ void mt_mid_clear(void *block, size_t bytes)
     }
 }
 
-/* ---- huge blocks ------------------------------------------------------------------------------ */
-
-static size_t whole_pages(size_t bytes)
-{
-    return (bytes + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1);
-}
-
-static char *huge_map(size_t *bytes, size_t alignment)
-{
-    char *base = alignment <= MT_OS_PAGE ? mt_huge_take(bytes) : NULL;
-    if (!base) base = mt_os_map_aligned(*bytes, alignment);
-    if (base) return base;
-    mt_huge_drop_all();
-    return mt_os_map_aligned(*bytes, alignment);
-}
-
-static void *huge_allocate(size_t bytes, size_t alignment, size_t *usable)
-{
-    bytes = whole_pages(bytes);
-    struct huge *huge = mt_record_new();
-    if (!huge) return NULL;
-    char *base = huge_map(&bytes, alignment);
-    if (!base || !mt_pagemap_reserve(base, 1)) {
-        if (base) mt_os_unmap(base, bytes);
-        mt_record_drop(huge);
-        return NULL;
-    }
-    huge->base = base;
-    atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
-    mt_pagemap_set(base, 1, mt_entry_make(huge, 0, false, MT_ENTRY_HUGE));
-    MT_POOL_STAT_ADD(huge_bytes, bytes);
-    MT_POOL_STAT_ADD(huge_count, 1);
-    MT_POOL_STAT_ADD(huge_allocation_count, 1);
-    *usable = bytes;
-    return base;
-}
-
-static void huge_free(struct huge *huge)
-{
-    size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
-    char *base = huge->base;
-    mt_pagemap_set(base, 1, 0);
-    mt_record_drop(huge);
-    MT_POOL_STAT_ADD(huge_bytes, -(int64_t)bytes);
-    MT_POOL_STAT_ADD(huge_count, -1);
-    mt_huge_give(base, bytes);
-}
-
-/* Moves the pages to a range whose page map entry is certain to be had. */
-static char *huge_move(struct huge *huge, size_t old_bytes, size_t bytes)
-{
-    char *to = mt_os_map(bytes);
-    if (!to) return NULL;
-    if (!mt_pagemap_reserve(to, 1)) {
-        mt_os_unmap(to, bytes);
-        return NULL;
-    }
-    mt_pagemap_set(huge->base, 1, 0);
-    if (!mt_os_move(huge->base, old_bytes, to, bytes)) {
-        mt_pagemap_set(huge->base, 1, mt_entry_make(huge, 0, false, MT_ENTRY_HUGE));
-        mt_os_unmap(to, bytes);
-        return NULL;
-    }
-    huge->base = to;
-    mt_pagemap_set(to, 1, mt_entry_make(huge, 0, false, MT_ENTRY_HUGE));
-    return to;
-}
-
-static void *huge_resize(struct huge *huge, size_t bytes, size_t *usable)
-{
-    size_t old_bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
-    bytes = whole_pages(bytes);
-    char *at = huge->base;
-    if (!mt_os_resize(at, old_bytes, bytes)) at = huge_move(huge, old_bytes, bytes);
-    if (!at) return NULL;
-    atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
-    MT_POOL_STAT_ADD(huge_bytes, (int64_t)bytes - (int64_t)old_bytes);
-    MT_POOL_STAT_ADD(huge_remap_count, 1);
-    *usable = bytes;
-    return at;
-}
-
 /* ---- the interface ------------------------------------------------------------------------------ */
 
-void *mt_mid_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, size_t *usable, bool *is_zero)
+void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, size_t *usable,
+                      bool *is_zero)
 {
-    if (bytes > MT_MID_MAX || alignment > MT_MID_MAX / 2) {
-        *is_zero = true;
-        return huge_allocate(bytes, alignment, usable);
-    }
-    void *cached = room == 1 && alignment <= GRANULE ? cached_allocate(bytes, usable) : NULL;
+    void *cached = room == 1 && alignment <= GRANULE ? cached_allocate(heap, bytes, usable) : NULL;
     if (cached) {
         *is_zero = false;
         return cached;
     }
-    return arena_allocate(bytes, alignment, room, home, usable, is_zero);
+    if (bytes <= MT_MID_MAX && alignment <= MT_MID_MAX / 2)
+        return arena_allocate(bytes, alignment, room, heap ? heap->id : 0, usable, is_zero);
+    *is_zero = true;
+    return mt_huge_allocate(bytes, alignment, usable);
 }
 
 void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested)
 {
     struct chunk *chunk = mt_entry_record(entry);
-    struct huge *huge = mt_entry_record(entry);
+    struct mt_huge *huge = mt_entry_record(entry);
     if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
         huge->origin = origin;
         huge->requested = requested;
@@ -630,7 +644,7 @@ void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requ
 unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested)
 {
     const struct chunk *chunk = mt_entry_record(entry);
-    const struct huge *huge = mt_entry_record(entry);
+    const struct mt_huge *huge = mt_entry_record(entry);
     bool is_huge = mt_entry_class(entry) == MT_ENTRY_HUGE;
     const struct mark *mark = is_huge ? NULL : &chunk->marks[granule_of(chunk, block)];
     *requested = is_huge ? huge->requested : mark->requested;
@@ -640,7 +654,7 @@ unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested)
 size_t mt_mid_usable(const void *block, uint64_t entry)
 {
     if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
-        struct huge *huge = mt_entry_record(entry);
+        struct mt_huge *huge = mt_entry_record(entry);
         return huge->base == block ? atomic_load_explicit(&huge->bytes, memory_order_relaxed) : 0;
     }
     struct chunk *chunk = mt_entry_record(entry);
@@ -649,28 +663,28 @@ size_t mt_mid_usable(const void *block, uint64_t entry)
            GRANULE;
 }
 
-void mt_mid_free(void *block, uint64_t entry)
+bool mt_mid_is_freed(const void *block, uint64_t entry)
 {
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE)
-        huge_free(mt_entry_record(entry));
-    else
-        cached_free(block);
+    const struct mt_huge *huge = mt_entry_record(entry);
+    return mt_entry_class(entry) == MT_ENTRY_MID || huge->base == block;
 }
 
-void mt_mid_move(void *from, uint64_t entry, void *to)
+void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to)
 {
-    size_t bytes = mt_mid_usable(from, entry);
-    if (mt_entry_class(entry) == MT_ENTRY_MID && bytes >= MOVE_PAGES_FROM && mt_os_move_content(from, to, bytes)) {
-        arena_free(from, unmark(from), true);
+    struct mt_mid_block what;
+    mt_mid_end(from, entry, &what);
+    if (mt_entry_class(entry) == MT_ENTRY_MID && what.usable >= MOVE_PAGES_FROM &&
+        mt_os_move_content(from, to, what.usable)) {
+        arena_free(from, what.usable / GRANULE, true);
         return;
     }
-    memcpy(to, from, bytes);
-    mt_mid_free(from, entry);
+    memcpy(to, from, what.usable);
+    mt_mid_give(heap, from, entry, what.usable);
 }
 
 void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable)
 {
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE) return huge_resize(mt_entry_record(entry), bytes, usable);
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) return mt_huge_resize(mt_entry_record(entry), bytes, usable);
     if (bytes > MT_MID_MAX || bytes <= MT_SLAB_MAX) return NULL;
     return arena_resize(mt_entry_record(entry), block, bytes, usable) ? block : NULL;
 }

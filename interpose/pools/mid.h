@@ -1,6 +1,7 @@
 /*
  * Blocks above 32 KiB: up to 32 MiB from TLSF chunks of a few arenas, each
- * under its lock; larger ones ("huge") from a mapping of their own. Any thread.
+ * under its lock; larger ones ("huge") from a mapping of their own; both from
+ * what waits in caches, where there is a block of the size. Any thread.
  * Nothing here counts allocations: that is the caller's. errno is untouched.
  */
 #ifndef MT_POOLS_MID_H
@@ -15,17 +16,31 @@ bool mt_mid_start(size_t chunk_bytes);
  * A block of at least bytes at a multiple of alignment (a power of two); its
  * usable size comes back in *usable, and whether it reads as zero in *is_zero.
  * room: choose a place where the block can grow to so many times its size, or
- * nearly so; 1 = anywhere. home picks the arena.
+ * nearly so; 1 = anywhere. heap: of the calling thread, or NULL.
  */
-void *mt_mid_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, size_t *usable, bool *is_zero);
+void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, size_t *usable,
+                      bool *is_zero);
+/* A block that waits near the heap, noted; NULL where none fits. */
+void *mt_mid_allocate_near(struct mt_theap *heap, size_t bytes, unsigned origin, size_t *usable);
 
 /* Remembers with a block whose it is and how many bytes were asked for. Whoever holds the block calls these. */
 void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested);
 unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested);
 
-/* For entries of kind MT_ENTRY_MID and MT_ENTRY_HUGE. 0 where no block starts. */
+/* For entries of kind MT_ENTRY_MID and MT_ENTRY_HUGE. 0 where no live block starts. */
 size_t mt_mid_usable(const void *block, uint64_t entry);
-void mt_mid_free(void *block, uint64_t entry);
+/* True for a block that was freed and is still the pools'. */
+bool mt_mid_is_freed(const void *block, uint64_t entry);
+
+/* A free in two halves: what the block was, which nobody's look finds any more; false where no live block starts.
+ */
+struct mt_mid_block {
+    size_t usable, requested;
+    unsigned origin;
+};
+bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what);
+void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t usable);
+
 /* Changes the size where the block lies or, for huge ones, by moving its pages. The block, or NULL with nothing
  * changed. */
 void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable);
@@ -33,9 +48,15 @@ void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable);
  * Takes the content of a block to another one that is no smaller, and frees
  * the block: by moving its pages where that is cheaper than copying.
  */
-void mt_mid_move(void *from, uint64_t entry, void *to);
+void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to);
 /* Sets a block that does not read as zero to zero; leaves pages alone that were never used. */
 void mt_mid_clear(void *block, size_t bytes);
+
+/* What waits near a heap goes back: all, as its thread ends; what was not used since the last call. */
+void mt_mid_leave_heap(struct mt_theap *heap);
+void mt_mid_tidy_heap(struct mt_theap *heap);
+/* Gives back what has been idle for the purge delay, if it is time to look. */
+void mt_mid_look(void);
 
 /* Gives the memory of free blocks back now: all of it, or about so many bytes. Returns the bytes given back. */
 size_t mt_mid_purge_all(void);

@@ -1,108 +1,176 @@
 /*
- * The slots of waiting blocks. Nothing here knows arenas: what has to go is
- * handed back to the caller. An entry is one word, so that whoever exchanges
- * it owns the block: its address, which is a multiple of 4 KiB, and its size
- * in units of 4 KiB.
+ * What waits near the threads, and the slots. Nothing here knows arenas: what
+ * has to go is handed back to the caller. An entry of a slot is one word, so
+ * that whoever exchanges it owns the block: its address, which is a multiple of
+ * 4 KiB, with its size in units of 4 KiB in the bits that addresses leave, the
+ * upper sixteen of it in the upper ones.
  */
 #include "mid_cache.h"
-#include "pools.h"
+#include "stats.h"
+
+#include <string.h>
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
 
-enum { UNIT_SHIFT = 12, UNIT_MASK = (1 << UNIT_SHIFT) - 1 };
-_Static_assert(MT_MID_CACHE_BYTES >> UNIT_SHIFT <= UNIT_MASK, "the size fits beside the address");
+enum {
+    UNIT_SHIFT = 12,
+    LOW_MASK = (1 << UNIT_SHIFT) - 1,
+    HIGH_SHIFT = 48,
+    UNITS_SHIFT = UNIT_SHIFT + 64 - HIGH_SHIFT, /* bits that a size has room in */
+    TRUST = 4, /* blocks that may leave a slot unused before none waits there any more */
+};
 
 struct slot {
-    _Alignas(128) _Atomic uintptr_t entries[MT_MID_CACHE_ENTRIES];
-    _Atomic uint32_t victim; /* the entry that goes next */
-    _Atomic bool is_used;    /* since the last look */
+    _Alignas(128) _Atomic uint64_t entries[MT_MID_CACHE_ENTRIES];
+    _Atomic uint64_t missed_bytes; /* the size of the last block that was not let in */
+    _Atomic uint32_t victim;       /* the entry that goes next */
+    _Atomic uint32_t trust;        /* 0: blocks of this size were not asked for again of late */
+    _Atomic bool is_used;          /* since the last look */
 };
 
 static struct slot slots[MT_MID_CACHE_SLOTS];
 
-static struct slot *own_slot(void)
+/* ---- near ------------------------------------------------------------------------------- */
+
+struct mt_mid_cached mt_mid_near_remove(struct mt_mid_near *near, unsigned at)
 {
-    return &slots[mt_theap_self ? mt_theap_self->id % MT_MID_CACHE_SLOTS : 0];
+    struct mt_mid_cached found = near->blocks[at];
+    near->count--;
+    near->bytes -= found.bytes;
+    for (unsigned i = at; i < near->count; i++) near->blocks[i] = near->blocks[i + 1];
+    if (near->idle_count > at) near->idle_count--;
+    return found;
 }
 
-static size_t bytes_of(uintptr_t entry)
+unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only, struct mt_mid_cached others[MT_MID_NEAR])
 {
-    return (entry & UNIT_MASK) << UNIT_SHIFT;
+    unsigned count = 0, most = is_idle_only ? near->idle_count : near->count;
+    while (count < most) others[count++] = mt_mid_near_remove(near, 0);
+    near->idle_count = near->count;
+    return count;
 }
 
-static struct mt_mid_cached unpack(uintptr_t entry)
+/* ---- slots -------------------------------------------------------------------------------- */
+
+static struct slot *slot_for(const struct mt_theap *heap, size_t bytes)
 {
-    return (struct mt_mid_cached){(char *)(entry & ~(uintptr_t)UNIT_MASK), bytes_of(entry)};
+    if (bytes > MT_MID_MAX) return &slots[MT_MID_CACHE_SLOTS - 1];
+    return &slots[heap ? heap->id % (MT_MID_CACHE_SLOTS - 1) : 0];
+}
+
+static size_t bytes_of(uint64_t entry)
+{
+    return ((entry & LOW_MASK) | entry >> HIGH_SHIFT << UNIT_SHIFT) << UNIT_SHIFT;
+}
+
+static uint64_t pack(struct mt_mid_cached block)
+{
+    uint64_t units = block.bytes >> UNIT_SHIFT;
+    return (uint64_t)(uintptr_t)block.block | (units & LOW_MASK) | units >> UNIT_SHIFT << HIGH_SHIFT;
+}
+
+static struct mt_mid_cached unpack(uint64_t entry)
+{
+    uint64_t address = entry & ((UINT64_C(1) << HIGH_SHIFT) - 1) & ~(uint64_t)LOW_MASK;
+    return (struct mt_mid_cached){(char *)(uintptr_t)address, bytes_of(entry)};
 }
 
 /* Acquire: what the thread wrote that let the block wait. Pairs with the release in change() of that thread. */
-static bool change(_Atomic uintptr_t *entry, uintptr_t from, uintptr_t to)
+static bool change(_Atomic uint64_t *entry, uint64_t from, uint64_t to)
 {
     return atomic_compare_exchange_strong_explicit(entry, &from, to, memory_order_acq_rel, memory_order_relaxed);
 }
 
-bool mt_mid_cache_take(size_t bytes, struct mt_mid_cached *found)
+static bool slot_take(struct slot *slot, size_t bytes, struct mt_mid_cached *found)
 {
-    struct slot *slot = own_slot();
     for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES; i++) {
-        uintptr_t entry = LOAD(slot->entries[i]);
-        size_t size = bytes_of(entry);
-        if (size < bytes || size - bytes > bytes / 8 || !change(&slot->entries[i], entry, 0)) continue;
+        uint64_t entry = LOAD(slot->entries[i]);
+        if (!mt_mid_cache_fits(bytes_of(entry), bytes) || !change(&slot->entries[i], entry, 0)) continue;
         *found = unpack(entry);
         STORE(slot->is_used, true);
+        STORE(slot->trust, TRUST);
         return true;
     }
+    if (mt_mid_cache_fits(LOAD(slot->missed_bytes), bytes)) STORE(slot->trust, TRUST); /* the next one is let in */
     return false;
 }
 
-static bool put_if_empty(struct slot *slot, uintptr_t fresh)
-{
-    for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES; i++)
-        if (!LOAD(slot->entries[i]) && change(&slot->entries[i], 0, fresh)) return true;
-    return false;
-}
-
-static size_t waiting_bytes(const struct slot *slot)
+static size_t slot_bytes(const struct slot *slot)
 {
     size_t bytes = 0;
     for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES; i++) bytes += bytes_of(LOAD(slot->entries[i]));
     return bytes;
 }
 
-/* Takes one block out, in turn; 0 where others were faster. */
-static uintptr_t evict(struct slot *slot)
+size_t mt_mid_cache_bytes(void)
 {
-    unsigned at = LOAD(slot->victim);
-    STORE(slot->victim, at + 1);
-    return atomic_exchange_explicit(&slot->entries[at % MT_MID_CACHE_ENTRIES], 0, memory_order_acquire);
+    size_t bytes = 0;
+    for (unsigned i = 0; i < MT_MID_CACHE_SLOTS; i++) bytes += slot_bytes(&slots[i]);
+    return bytes;
 }
 
-unsigned mt_mid_cache_put(struct mt_mid_cached block, struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 1])
+/* So much may wait in a slot: of blocks with a mapping of their own no more than is in use of all of them. */
+static size_t most_bytes(const struct slot *slot)
 {
-    struct slot *slot = own_slot();
-    uintptr_t fresh = (uintptr_t)block.block | block.bytes >> UNIT_SHIFT;
+    if (slot != &slots[MT_MID_CACHE_SLOTS - 1]) return MT_MID_SLOT_BYTES;
+    size_t half = (LOAD(mt_pools_stats.tlsf_used_bytes) + LOAD(mt_pools_stats.huge_bytes)) / 2;
+    return half > 2 * (size_t)MT_MID_SLOT_BYTES ? half : 2 * (size_t)MT_MID_SLOT_BYTES;
+}
+
+/* Takes one block out, in turn; 0 where others were faster. It has waited in vain. */
+static uint64_t evict(struct slot *slot)
+{
+    unsigned at = LOAD(slot->victim), trust = LOAD(slot->trust);
+    STORE(slot->victim, at + 1);
+    uint64_t entry = atomic_exchange_explicit(&slot->entries[at % MT_MID_CACHE_ENTRIES], 0, memory_order_acquire);
+    if (entry && trust) STORE(slot->trust, trust - 1);
+    return entry;
+}
+
+static bool put_if_empty(struct slot *slot, uint64_t fresh)
+{
+    for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES; i++)
+        if (!LOAD(slot->entries[i]) && change(&slot->entries[i], 0, fresh)) return true;
+    return false;
+}
+
+static unsigned slot_put(struct slot *slot, struct mt_mid_cached block, struct mt_mid_cached *others)
+{
     unsigned count = 0;
-    STORE(slot->is_used, true);
-    for (unsigned tries = 0; tries < MT_MID_CACHE_ENTRIES; tries++) {
-        if (waiting_bytes(slot) + block.bytes <= MT_MID_CACHE_BYTES && put_if_empty(slot, fresh)) return count;
-        uintptr_t other = evict(slot);
+    size_t most = most_bytes(slot);
+    bool is_small_enough = !(block.bytes >> UNIT_SHIFT >> UNITS_SHIFT);
+    for (unsigned i = 0; i <= MT_MID_CACHE_ENTRIES && is_small_enough && LOAD(slot->trust); i++) {
+        if (slot_bytes(slot) + block.bytes <= most && put_if_empty(slot, pack(block))) return count;
+        uint64_t other = evict(slot);
         if (other) others[count++] = unpack(other);
     }
-    if (!put_if_empty(slot, fresh)) others[count++] = block;
+    STORE(slot->missed_bytes, block.bytes);
+    others[count++] = block;
     return count;
 }
 
-unsigned mt_mid_cache_empty(unsigned index, bool is_idle_only,
-                            struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 1])
+unsigned mt_mid_cache_empty(unsigned index, bool is_idle_only, struct mt_mid_cached others[MT_MID_CACHE_ENTRIES])
 {
     struct slot *slot = &slots[index];
     unsigned count = 0;
     bool is_idle = !LOAD(slot->is_used);
     STORE(slot->is_used, false);
     for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES && (is_idle || !is_idle_only); i++) {
-        uintptr_t entry = atomic_exchange_explicit(&slot->entries[i], 0, memory_order_acquire);
+        if (!LOAD(slot->entries[i])) continue;
+        uint64_t entry = atomic_exchange_explicit(&slot->entries[i], 0, memory_order_acquire);
         if (entry) others[count++] = unpack(entry);
     }
     return count;
+}
+
+bool mt_mid_cache_take(const struct mt_theap *heap, size_t bytes, struct mt_mid_cached *found)
+{
+    return slot_take(slot_for(heap, bytes), bytes, found);
+}
+
+unsigned mt_mid_cache_put(const struct mt_theap *heap, struct mt_mid_cached block,
+                          struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 2])
+{
+    return slot_put(slot_for(heap, block.bytes), block, others);
 }

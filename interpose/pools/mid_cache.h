@@ -1,36 +1,74 @@
 /*
- * A few freed middle blocks that wait for the next request of their size, so
- * that it need not go through an arena. Threads share slots by their heap's
- * id; a block enters or leaves a slot by one atomic exchange. Any thread, no
- * locks; after fork the child has the slots as they were.
+ * Freed blocks above 32 KiB that wait for the next request of their size, so
+ * that it need go neither through an arena nor to the system: small ones near,
+ * in the heap of the thread that freed them, which alone touches them there;
+ * larger ones in slots that threads share by their heap's id, where a block
+ * enters or leaves by one atomic exchange, as long as such blocks are asked
+ * for again. Any thread, no locks; after fork the child has both as they were,
+ * but for what waited near in heaps of threads that did not come along.
  */
 #ifndef MT_POOLS_MID_CACHE_H
 #define MT_POOLS_MID_CACHE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "pools.h"
 
 enum {
-    MT_MID_CACHE_SLOTS = 16,
-    MT_MID_CACHE_ENTRIES = 8,
-    MT_MID_CACHE_BYTES = 1 << 20, /* in one slot, about; larger blocks do not wait */
+    MT_MID_NEAR_BYTES = 1 << 20, /* near one thread, about; larger blocks wait in a slot */
+    MT_MID_CACHE_SLOTS = 17,     /* the last one is for blocks with a mapping of their own */
+    MT_MID_CACHE_ENTRIES = 4,
+    MT_MID_SLOT_BYTES = 32 << 20,
 };
 
-struct mt_mid_cached {
-    char *block;
-    size_t bytes;
-};
+static inline bool mt_mid_cache_fits(size_t size, size_t bytes)
+{
+    return size - bytes <= bytes / 8; /* a smaller one is a very large number here */
+}
 
-/* A block of at least bytes and at most an eighth more. False when none waits. */
-bool mt_mid_cache_take(size_t bytes, struct mt_mid_cached *found);
+/* ---- near: only the heap's thread ------------------------------------------------------- */
+
+struct mt_mid_cached mt_mid_near_remove(struct mt_mid_near *near, unsigned at);
+
+/* A block of at least bytes and at most an eighth more, the newest of several. False when none waits. */
+static inline bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
+{
+    for (unsigned i = near->count; i-- > 0;) {
+        if (!mt_mid_cache_fits(near->blocks[i].bytes, bytes)) continue;
+        *found = near->blocks[i];
+        if (__builtin_expect(i + 1 < near->count || i < near->idle_count, 0)) {
+            mt_mid_near_remove(near, i);
+        } else {
+            near->count = i;
+            near->bytes -= found->bytes;
+        }
+        return true;
+    }
+    return false;
+}
+
+/* Lets a block wait. False, with nothing done, where others would have to go first. */
+static inline bool mt_mid_near_put(struct mt_mid_near *near, struct mt_mid_cached block)
+{
+    if (near->count == MT_MID_NEAR || near->bytes + block.bytes > MT_MID_NEAR_BYTES) return false;
+    near->blocks[near->count++] = block;
+    near->bytes += block.bytes;
+    return true;
+}
+
+/* Takes out what waits; with is_idle_only what has waited since this was last asked. Returns the number. */
+unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only, struct mt_mid_cached others[MT_MID_NEAR]);
+
+/* ---- slots: any thread, whose heap may be NULL --------------------------------------------- */
+
+bool mt_mid_cache_take(const struct mt_theap *heap, size_t bytes, struct mt_mid_cached *found);
 /*
- * Lets a block of at most MT_MID_CACHE_BYTES wait, in place of others, which
- * come back with their number (which may include the block itself). The caller frees those.
+ * Lets a block wait, in place of others, which come back with their number
+ * (which may include the block itself). The caller frees those.
  */
-unsigned mt_mid_cache_put(struct mt_mid_cached block, struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 1]);
+unsigned mt_mid_cache_put(const struct mt_theap *heap, struct mt_mid_cached block,
+                          struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 2]);
 /* Empties a slot; with is_idle_only only one that was not used since this was last asked. */
-unsigned mt_mid_cache_empty(unsigned slot, bool is_idle_only,
-                            struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 1]);
+unsigned mt_mid_cache_empty(unsigned slot, bool is_idle_only, struct mt_mid_cached others[MT_MID_CACHE_ENTRIES]);
+/* What waits in the slots, about. */
+size_t mt_mid_cache_bytes(void);
 
 #endif

@@ -205,7 +205,7 @@ static MT_POOLS_COLD void *allocate_spare(struct mt_theap *heap, size_t bytes, u
 {
     bool is_zero;
     size_t usable;
-    void *block = mt_mid_allocate(MT_SLAB_MAX + 1, MT_SLAB_MAX, 1, heap ? heap->id : 0, &usable, &is_zero);
+    void *block = mt_mid_allocate(heap, MT_SLAB_MAX + 1, MT_SLAB_MAX, 1, &usable, &is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
     if (mt_account_large_allocated(heap, origin, bytes, usable) && the_client.sampled)
@@ -249,11 +249,21 @@ static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment,
 {
     size_t usable;
     void *block = NULL;
-    if (bytes <= PTRDIFF_MAX)
-        block = mt_mid_allocate(bytes, alignment, room, heap ? heap->id : 0, &usable, is_zero);
+    if (bytes <= PTRDIFF_MAX) block = mt_mid_allocate(heap, bytes, alignment, room, &usable, is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
     if (mt_account_large_allocated(heap, origin, bytes, usable) && the_client.sampled)
+        the_client.sampled(heap->shard, block, bytes, usable);
+    return block;
+}
+
+void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
+{
+    bool is_zero;
+    size_t usable;
+    void *block = mt_mid_allocate_near(heap, bytes, site->origin, &usable);
+    if (__builtin_expect(!block, 0)) return allocate_mid(heap, bytes, 1, 1, site->origin, &is_zero);
+    if (mt_account_large_allocated(heap, site->origin, bytes, usable) && the_client.sampled)
         the_client.sampled(heap->shard, block, bytes, usable);
     return block;
 }
@@ -362,12 +372,17 @@ static void free_remote(struct mt_theap *heap, void *block, unsigned owner, unsi
 
 static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
 {
-    size_t usable = mt_mid_usable(block, entry);
-    if (!usable) return mt_entry_class(entry) == MT_ENTRY_MID;
-    count_mid_freed(heap, block, entry, usable); /* before the block can be another thread's */
-    if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, usable);
-    mt_mid_free(block, entry);
+    struct mt_mid_block what;
+    if (__builtin_expect(!mt_mid_end(block, entry, &what), 0)) return mt_mid_is_freed(block, entry);
+    mt_account_large_freed(heap, what.origin, what.requested, what.usable);
+    if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, what.usable);
+    mt_mid_give(heap, block, entry, what.usable);
     return true;
+}
+
+bool mt_pools_free_large(struct mt_theap *heap, void *block)
+{
+    return free_mid(heap, block, mt_pagemap_entry(block));
 }
 
 static void look_at_bin(struct mt_theap *heap, struct mt_bin *bin)
@@ -465,7 +480,7 @@ static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to
 {
     count_mid_freed(heap, block, mt_pagemap_entry(block), usable);
     if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, usable);
-    mt_mid_move(block, mt_pagemap_entry(block), to);
+    mt_mid_move(heap, block, mt_pagemap_entry(block), to);
 }
 
 /* A place for a block that has to move. */

@@ -33,6 +33,7 @@ enum {
     MT_GROWN_SLOTS = 4,
     MT_SUBS = 16,          /* sub-heaps of a thread heap; 0 is the mixed one */
     MT_ORIGIN_CACHED = 32, /* counters that a heap finds without looking through its shard's list */
+    MT_MID_NEAR = 8,       /* freed larger blocks that may wait with the heap of their thread */
 };
 
 struct mt_slab;
@@ -72,6 +73,19 @@ struct mt_remote_slot {
     uint32_t owner, count;
 };
 
+/* A freed block above MT_SLAB_MAX that waits for the next request of its size, and those of one heap, the newest
+ * last. */
+struct mt_mid_cached {
+    char *block;
+    size_t bytes;
+};
+struct mt_mid_near {
+    uint32_t count, idle_count; /* all; those that have waited since the last look */
+    uint32_t free_count;        /* blocks above MT_SLAB_MAX freed by the thread, modulo 2^32 */
+    size_t bytes;
+    struct mt_mid_cached blocks[MT_MID_NEAR];
+};
+
 /*
  * A thread heap. Only its thread writes it, but for the inbox. A thread that
  * ends leaves it as it is to the next thread that starts.
@@ -102,6 +116,7 @@ struct mt_theap {
     struct mt_bin bins[MT_SUBS * MT_SLAB_CLASSES];
     uint64_t tidied_ns;                       /* when its idle bins were last looked for */
     uint32_t seen[MT_SUBS * MT_SLAB_CLASSES]; /* each bin's head then, cut */
+    struct mt_mid_near near;
 };
 
 /* LOCKED: used under a lock by many. ORPHAN: its thread vanished at a fork, maybe in the middle of something. */
@@ -210,6 +225,10 @@ bool mt_pools_after_free(struct mt_theap *heap, struct mt_bin *bin) __attribute_
 /* See arena_serve.h. */
 void *mt_arena_allocate(struct mt_theap *heap, const struct mt_site *site, size_t bytes) __attribute__((noinline));
 bool mt_arena_free(struct mt_theap *heap, void *block) __attribute__((noinline));
+/* Blocks above MT_SLAB_MAX; for free, of kind MT_ENTRY_MID or MT_ENTRY_HUGE. */
+void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
+    __attribute__((noinline));
+bool mt_pools_free_large(struct mt_theap *heap, void *block) __attribute__((noinline));
 
 /* The part of counting that is the thread's own. True when mt_pools_due() is to be called. */
 static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t requested, uint64_t usable)
@@ -250,9 +269,10 @@ static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
  * The two halves of the hot path as their callers need them, so that each of
  * the three ends can be a tail call: MISS = nothing was done, ask the slow
  * function; DONE; DUE = done, and mt_pools_due() or mt_pools_after_free() is to be called;
- * ARENA = nothing was done, mt_arena_allocate() for the site that *block points to, or mt_arena_free(), does it.
+ * ARENA = nothing was done, mt_arena_allocate() for the site that *block points to, or mt_arena_free(), does it;
+ * LARGE = the same with mt_pools_allocate_large() or mt_pools_free_large().
  */
-enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE, MT_POOLS_ARENA };
+enum mt_pools_end { MT_POOLS_MISS, MT_POOLS_DONE, MT_POOLS_DUE, MT_POOLS_ARENA, MT_POOLS_LARGE };
 
 /* Without tracking all blocks have one origin, and a bin's length is not a difference of statistics. */
 static inline __attribute__((always_inline)) enum mt_pools_end
@@ -280,8 +300,10 @@ mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, const void *caller, 
         class = heap->small_class[(bytes + 15) / 16];
     else if (bytes <= MT_SLAB_MAX)
         class = mt_class_of_block(bytes);
-    else
-        return MT_POOLS_MISS;
+    else {
+        *block = site;
+        return MT_POOLS_LARGE;
+    }
     struct mt_bin *bin = &site->bins[class];
     *block = bin->head;
     if (__builtin_expect(!*block, 0)) {
@@ -302,8 +324,10 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin)
 {
     if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     uint64_t entry = mt_pagemap_entry(block);
-    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0))
-        return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_MISS;
+    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0)) {
+        if (mt_entry_bin(entry) < MT_ENTRY_MID) return MT_POOLS_MISS;
+        return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_LARGE;
+    }
     struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
     struct mt_origin_cell *cell = bin->cell;
     uint32_t usable = bin->bytes;
@@ -326,6 +350,7 @@ static inline void *mt_pools_allocate(size_t bytes, const void *caller)
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
     case MT_POOLS_ARENA: return mt_arena_allocate(heap, block, bytes);
+    case MT_POOLS_LARGE: return mt_pools_allocate_large(heap, block, bytes);
     default: return mt_pools_allocate_slow(bytes, caller);
     }
 }
@@ -339,6 +364,7 @@ static inline bool mt_pools_free(void *block)
     case MT_POOLS_DONE: return true;
     case MT_POOLS_DUE: return mt_pools_after_free(heap, bin);
     case MT_POOLS_ARENA: return mt_arena_free(heap, block);
+    case MT_POOLS_LARGE: return mt_pools_free_large(heap, block);
     default: return mt_pools_free_slow(block);
     }
 }

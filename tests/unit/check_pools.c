@@ -168,6 +168,7 @@ START_TEST(huge_blocks_grow_and_shrink)
     ck_assert(is_filled(block, 100, 7));
     mt_pools_free(block);
     ck_assert_int_eq(sum().live_bytes, 0);
+    mt_pools_trim();
     struct mt_pools_info info;
     mt_pools_info(&info);
     ck_assert_uint_eq(info.huge_count, 0);
@@ -614,11 +615,10 @@ START_TEST(idle_memory_goes_back_after_the_delay)
         void *large[20];
         for (unsigned i = 0; i < 20; i++) memset(large[i] = mt_pools_allocate(3 << 20), 1, round ? 100 : 3 << 20);
         for (unsigned i = 0; i < 20; i++) mt_pools_free(large[i]);
-        mt_pools_free(mt_pools_allocate(100000));
-        usleep(30000);
-        mt_pools_free(mt_pools_allocate(100000));
-        usleep(30000);
-        mt_pools_free(mt_pools_allocate(100000));
+        for (unsigned look = 0; look < 3; look++) {
+            for (unsigned i = 0; i < 8; i++) mt_pools_free(mt_pools_allocate(100000));
+            usleep(30000);
+        }
     }
     ck_assert_uint_gt(core.segment->pools.tlsf_purged_bytes, (uint64_t)40 << 20);
     ck_assert_uint_lt(core.segment->pools.tlsf_dirty_bytes, (uint64_t)2 << 20);

@@ -60,10 +60,179 @@ START_TEST(waiting_blocks_are_few_and_go_back_when_trimmed)
     void *blocks[100];
     for (unsigned i = 0; i < 100; i++) memset(blocks[i] = mt_pools_allocate(120000), 1, 120000);
     for (unsigned i = 0; i < 100; i++) mt_pools_free(blocks[i]);
-    ck_assert_uint_le(core.segment->pools.tlsf_used_bytes, MT_MID_CACHE_BYTES);
+    ck_assert_uint_le(core.segment->pools.tlsf_used_bytes, MT_MID_NEAR_BYTES);
     mt_pools_trim();
     ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
     ck_assert_uint_eq(core.segment->pools.tlsf_dirty_bytes, 0);
+}
+END_TEST
+
+enum { LARGE = 5 << 20, HUGE = 50 << 20 };
+
+START_TEST(a_large_block_waits_once_its_size_was_asked_for_again)
+{
+    void *first = mt_pools_allocate(LARGE);
+    mt_pools_free(first);
+    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0); /* nobody knows yet that it is wanted again */
+    void *second = mt_pools_allocate(LARGE);
+    mt_pools_free(second);
+    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, LARGE);
+    ck_assert_uint_eq(mt_pools_usable(second), 0);
+    ck_assert(mt_pools_free(second)); /* twice does no harm */
+    ck_assert_ptr_eq(mt_pools_allocate(LARGE - 100000), second);
+    ck_assert_uint_eq(mt_pools_usable(second), LARGE);
+    mt_pools_free(second);
+    /* Other sizes push it out. */
+    for (size_t bytes = LARGE + 2000000; bytes < LARGE + 10000000; bytes += 2000000)
+        mt_pools_free(mt_pools_allocate(bytes));
+    ck_assert_uint_le(mt_mid_cache_bytes(), MT_MID_SLOT_BYTES);
+    mt_pools_trim();
+    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
+START_TEST(a_huge_block_that_is_asked_for_again_and_again_keeps_its_memory)
+{
+    unsigned char in_memory[HUGE / 4096], *block = NULL, *kept;
+    for (unsigned round = 0; round < 3; round++) {
+        block = mt_pools_allocate(HUGE);
+        for (unsigned i = 0; i < HUGE; i += 50000) block[i] = 1;
+        mt_pools_free(block);
+    }
+    ck_assert_int_eq(mincore(block, HUGE, in_memory), 0);
+    ck_assert_uint_eq(in_memory[0] & 1, 1);
+    ck_assert_uint_eq(mt_pools_usable(block), 0);
+    ck_assert(mt_pools_free(block)); /* twice does no harm */
+    kept = mt_pools_allocate_zeroed(HUGE - 1000000);
+    ck_assert_ptr_eq(kept, block);
+    for (unsigned i = 0; i < HUGE - 1000000; i += 50000) ck_assert_uint_eq(kept[i], 0);
+    mt_pools_free(kept);
+    mt_pools_trim();
+    ck_assert_int_eq(mincore(block, HUGE, in_memory), -1);
+    ck_assert_uint_eq(core.segment->pools.huge_bytes, 0);
+    ck_assert_uint_eq(core.segment->pools.huge_count, 0);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
+START_TEST(what_waits_goes_before_the_use_of_memory_rises)
+{
+    void *blocks[8];
+    for (unsigned round = 0; round < 3; round++) mt_pools_free(mt_pools_allocate(HUGE));
+    ck_assert_uint_ge(mt_mid_cache_bytes(), HUGE);
+    for (unsigned i = 0; i < 8; i++) blocks[i] = mt_pools_allocate(LARGE * 2);
+    ck_assert_uint_eq(mt_mid_cache_bytes(), 0);
+    ck_assert_uint_eq(core.segment->pools.huge_bytes, 0);
+    for (unsigned i = 0; i < 8; i++) mt_pools_free(blocks[i]);
+}
+END_TEST
+
+START_TEST(what_waits_unused_goes_back_after_the_delay)
+{
+    size_t bytes = _i ? HUGE : LARGE;
+    mt_mid_set_purge_delay(1000000);
+    mt_pools_free(mt_pools_allocate(300000));
+    mt_pools_free(mt_pools_allocate(100000));
+    for (unsigned round = 0; round < 3; round++) mt_pools_free(mt_pools_allocate(bytes));
+    ck_assert_uint_ge(mt_mid_cache_bytes(), bytes);
+    for (unsigned look = 0; look < 4; look++) {
+        usleep(10000);
+        for (unsigned i = 0; i < 16; i++) mt_pools_free(mt_pools_allocate(100000));
+    }
+    ck_assert_uint_eq(mt_mid_cache_bytes(), 0);
+    ck_assert_uint_lt(core.segment->pools.tlsf_used_bytes, 200000);
+}
+END_TEST
+
+static void *leaves_a_block_waiting(void *argument)
+{
+    attach();
+    mt_pools_free(mt_pools_allocate(900000));
+    ck_assert_uint_gt(core.segment->pools.tlsf_used_bytes, 800000);
+    detach();
+    return argument;
+}
+
+START_TEST(a_thread_that_ends_leaves_nothing_waiting)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, leaves_a_block_waiting, NULL);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+}
+END_TEST
+
+/* Blocks of all sizes above 32 KiB in random order against a table of what they hold. */
+struct model {
+    unsigned char *block, mark;
+    size_t bytes;
+};
+
+static size_t random_size(uint64_t *random)
+{
+    *random = *random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    unsigned shift = 15 + (unsigned)(*random >> 40) % 12;
+    size_t bytes = ((size_t)1 << shift) + (*random >> 33) % ((size_t)1 << shift);
+    return *random >> 62 ? bytes : (size_t)1 << (shift + 1); /* now and then sizes that come again */
+}
+
+static void check_ends(const struct model *model, size_t bytes)
+{
+    ck_assert_uint_eq(model->block[0], model->mark);
+    ck_assert_uint_eq(model->block[bytes / 2], model->mark);
+    ck_assert_uint_eq(model->block[bytes - 1], model->mark);
+}
+
+static void set_ends(struct model *model, unsigned char mark)
+{
+    ck_assert_ptr_nonnull(model->block);
+    ck_assert_uint_ge(mt_pools_usable(model->block), model->bytes);
+    model->mark = mark;
+    model->block[0] = model->block[model->bytes / 2] = model->block[model->bytes - 1] = mark;
+}
+
+static void random_step(struct model *model, uint64_t *random, unsigned char mark)
+{
+    size_t bytes = random_size(random), old = model->bytes;
+    bool is_zeroed = (*random >> 50) % 4 == 0;
+    if (model->block) check_ends(model, old);
+    if (model->block && (*random >> 52) % 4 == 0) {
+        model->block = mt_pools_reallocate(model->block, bytes);
+        ck_assert_uint_eq(model->block[0], model->mark);
+        if (bytes > old) check_ends(model, old);
+    } else {
+        mt_pools_free(model->block);
+        model->block = is_zeroed ? mt_pools_allocate_zeroed(bytes) : mt_pools_allocate(bytes);
+        for (size_t i = 0; is_zeroed && i < bytes; i += 4001) ck_assert_uint_eq(model->block[i], 0);
+    }
+    model->bytes = bytes;
+    set_ends(model, mark);
+}
+
+static int64_t usable_bytes(const struct model *models, unsigned count)
+{
+    int64_t bytes = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (models[i].block) bytes += (int64_t)mt_pools_usable(models[i].block);
+    return bytes;
+}
+
+START_TEST(random_large_blocks_agree_with_a_model)
+{
+    static struct model models[24];
+    uint64_t random = 5;
+    for (unsigned step = 0; step < 6000; step++) {
+        random_step(&models[(random >> 20) % 24], &random, (unsigned char)(step | 1));
+        if (step % 50 == 0) ck_assert_int_eq(sum().live_bytes, usable_bytes(models, 24));
+        if (step % 1500 == 1499) mt_pools_trim();
+    }
+    for (unsigned i = 0; i < 24; i++) mt_pools_free(models[i].block);
+    mt_pools_trim();
+    ck_assert_int_eq(sum().live_bytes, 0);
+    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+    ck_assert_uint_eq(core.segment->pools.tlsf_dirty_bytes, 0);
+    ck_assert_uint_eq(core.segment->pools.huge_bytes, 0);
 }
 END_TEST
 
@@ -125,7 +294,6 @@ END_TEST
 
 START_TEST(a_huge_block_used_again_is_zero_and_costs_no_memory)
 {
-    enum { HUGE = 50 << 20 };
     unsigned char *first = mt_pools_allocate(HUGE);
     for (unsigned i = 0; i < HUGE; i += 50000) first[i] = 1;
     mt_pools_free(first);
@@ -208,6 +376,12 @@ int main(void)
     tcase_add_test(tests, a_middle_block_that_is_freed_twice_waits_once);
     tcase_add_test(tests, a_middle_block_used_again_reads_as_zero_for_calloc);
     tcase_add_test(tests, waiting_blocks_are_few_and_go_back_when_trimmed);
+    tcase_add_test(tests, a_large_block_waits_once_its_size_was_asked_for_again);
+    tcase_add_test(tests, a_huge_block_that_is_asked_for_again_and_again_keeps_its_memory);
+    tcase_add_test(tests, what_waits_goes_before_the_use_of_memory_rises);
+    tcase_add_loop_test(tests, what_waits_unused_goes_back_after_the_delay, 0, 2);
+    tcase_add_test(tests, a_thread_that_ends_leaves_nothing_waiting);
+    tcase_add_test(tests, random_large_blocks_agree_with_a_model);
     tcase_add_test(tests, threads_never_share_a_middle_block);
     tcase_add_test(tests, a_block_that_creeps_moves_seldom_and_keeps_its_content);
     tcase_add_test(tests, a_huge_block_used_again_is_zero_and_costs_no_memory);

@@ -1,0 +1,30 @@
+/*
+ * Blocks above 32 MiB, each with a mapping of its own. Any thread, but each
+ * block by one thread at a time. Nothing here counts allocations; errno is
+ * untouched.
+ */
+#ifndef MT_POOLS_HUGE_H
+#define MT_POOLS_HUGE_H
+
+#include "pagemap.h"
+
+/* The record of such a block. The page map has it for the block's first slice. */
+struct mt_huge {
+    _Alignas(MT_RECORD_ALIGN) char *base;
+    _Atomic size_t bytes; /* 0 while it waits in a cache */
+    size_t requested;
+    uint32_t origin;
+    bool is_used_again; /* it has waited: its content is old */
+};
+_Static_assert(sizeof(struct mt_huge) == MT_RECORD_ALIGN, "a huge block's record has the size of all records");
+
+/* All zero. NULL when there is no memory. */
+void *mt_huge_allocate(size_t bytes, size_t alignment, size_t *usable);
+/* Gives back a block of so many bytes that is nobody's. */
+void mt_huge_release(struct mt_huge *huge, size_t bytes);
+/* The block, maybe elsewhere; NULL with nothing changed. */
+void *mt_huge_resize(struct mt_huge *huge, size_t bytes, size_t *usable);
+/* Makes a block read as zero. */
+void mt_huge_clear(struct mt_huge *huge, size_t bytes);
+
+#endif
