@@ -17,13 +17,13 @@ const json_t *mt_export_stacks(const struct mt_export *job)
 const char *mt_export_frame_name(const json_t *frame, char *buffer, size_t bytes)
 {
     const char *function = mt_json_get_text(frame, "function"), *module = mt_json_get_text(frame, "module");
-    const char *slash = strrchr(module, '/');
+    const char *slash = strrchr(module, '/'), *address = mt_json_get_text(frame, "address");
     if (*function)
         snprintf(buffer, bytes, "%s", function);
     else if (*module)
         snprintf(buffer, bytes, "%s+%s", slash ? slash + 1 : module, mt_json_get_text(frame, "offset"));
     else
-        snprintf(buffer, bytes, "%s", mt_json_get_text(frame, "address"));
+        snprintf(buffer, bytes, "%s", *address ? address : "?");
     return buffer;
 }
 

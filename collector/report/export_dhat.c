@@ -1,7 +1,4 @@
-/*
- * DHAT's file format, version 2, for dh_view.html of valgrind; and the trace
- * format of Chrome and Perfetto: the timeline as counters, frames, events.
- */
+/* DHAT's file format, version 2, for dh_view.html of valgrind. */
 #include "export.h"
 
 #include "json_build.h"
@@ -10,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- DHAT --------------------------------------------------------------------------- */
 
 static json_t *frame_index(json_t *table, json_t *index_of, const json_t *frame)
 {
@@ -118,96 +113,6 @@ bool mt_export_dhat(const struct mt_export *job)
     mt_json_set(document, "ftbl", table);
     json_decref(index_of);
     json_decref(point_of);
-    int error = json_dumpf(document, job->out, JSON_COMPACT);
-    fputc('\n', job->out);
-    json_decref(document);
-    return !error;
-}
-
-/* ---- Chrome and Perfetto ---------------------------------------------------------------- */
-
-static int64_t pid_of(const struct mt_export *job)
-{
-    return mt_json_get_i64(mt_json_get(job->report, "process"), "pid");
-}
-
-static json_t *event_json(const struct mt_export *job, const char *phase, const char *name, int64_t time_us)
-{
-    json_t *event = json_object();
-    mt_json_set_text(event, "ph", phase);
-    mt_json_set_i64(event, "pid", pid_of(job));
-    mt_json_set_i64(event, "tid", 0);
-    mt_json_set_text(event, "name", name);
-    mt_json_set_i64(event, "ts", time_us);
-    return event;
-}
-
-static void add_counter(const struct mt_export *job, json_t *events, const json_t *point, const char *name,
-                        const char *key)
-{
-    const json_t *value = mt_json_get(point, key);
-    if (!json_is_integer(value)) return;
-    json_t *event = event_json(job, "C", name, (int64_t)(mt_json_get_real(point, "t_s") * 1e6)),
-           *arguments = json_object();
-    json_object_set(arguments, "bytes", (json_t *)value);
-    mt_json_set(event, "args", arguments);
-    json_array_append_new(events, event);
-}
-
-static void add_frames(const struct mt_export *job, json_t *events)
-{
-    const json_t *frames = mt_json_get(job->report, "frames"), *recent = mt_json_get(frames, "recent");
-    const json_t *numbers = mt_json_get(recent, "frame"), *durations = mt_json_get(recent, "duration_ns");
-    const json_t *counts = mt_json_get(recent, "allocation_count"), *device = mt_json_get(recent, "device_ns");
-    int64_t end = (int64_t)(mt_json_get_real(frames, "last_s") * 1e6);
-    for (size_t i = json_array_size(numbers); i-- > 0;) {
-        int64_t duration = json_integer_value(json_array_get(durations, i)) / 1000;
-        json_t *event = event_json(job, "X", "frame", end - duration), *arguments = json_object();
-        mt_json_set_i64(event, "dur", duration);
-        mt_json_set_i64(arguments, "frame", json_integer_value(json_array_get(numbers, i)));
-        mt_json_set_i64(arguments, "allocations", json_integer_value(json_array_get(counts, i)));
-        mt_json_set_i64(arguments, "driver_ns", json_integer_value(json_array_get(device, i)));
-        mt_json_set(event, "args", arguments);
-        json_array_append_new(events, event);
-        end -= duration;
-    }
-}
-
-static void add_instants(const struct mt_export *job, json_t *events)
-{
-    size_t index;
-    const json_t *row;
-    json_array_foreach((json_t *)mt_json_get(job->report, "events"), index, row)
-    {
-        json_t *event = event_json(job, "i", mt_json_get_text(row, "kind"),
-                                   (int64_t)(mt_json_get_real(row, "t_s") * 1e6));
-        json_t *arguments = json_object();
-        mt_json_set_text(arguments, "text", mt_json_get_text(row, "text"));
-        mt_json_set_text(event, "s", "p");
-        mt_json_set(event, "args", arguments);
-        json_array_append_new(events, event);
-    }
-}
-
-bool mt_export_chrome(const struct mt_export *job)
-{
-    json_t *document = json_object(), *events = json_array(), *name = event_json(job, "M", "process_name", 0);
-    json_t *arguments = json_object();
-    size_t index;
-    const json_t *point;
-    mt_json_set_text(arguments, "name", mt_json_get_text(mt_json_get(job->report, "process"), "executable"));
-    mt_json_set(name, "args", arguments);
-    json_array_append_new(events, name);
-    json_array_foreach((json_t *)mt_json_get(job->report, "timeline"), index, point)
-    {
-        add_counter(job, events, point, "cpu heap", "cpu_current_bytes");
-        add_counter(job, events, point, "vulkan", "vulkan_current_bytes");
-        add_counter(job, events, point, "rss", "rss_bytes");
-    }
-    add_frames(job, events);
-    add_instants(job, events);
-    mt_json_set_text(document, "displayTimeUnit", "ms");
-    mt_json_set(document, "traceEvents", events);
     int error = json_dumpf(document, job->out, JSON_COMPACT);
     fputc('\n', job->out);
     json_decref(document);

@@ -16,6 +16,7 @@ RUN_OPTIONS=(--stacks=all)
 # The plugins are deleted while their stacks stay: two stacks have the same addresses of different modules.
 tracked "$TEST_TMP/host" "$TEST_TMP/libfirst.so" "$TEST_TMP/libsecond.so" "$TEST_TMP/libfirst.so"
 report=$(report_of host)
+cp "$report" "$TEST_TMP/host.json"
 for format in folded speedscope pprof massif dhat perfetto csv; do
     "$MEMTRACK" export --format=$format --output "$TEST_TMP/host.$format" "$report" || problem "export --format=$format"
 done
@@ -98,7 +99,8 @@ frames=0
 if command -v vkcube >/dev/null && command -v Xvfb >/dev/null; then
     start_x 320x240
     rm -f "$OUT"/*
-    tracked vkcube --c 200
+    RUN_OPTIONS=(--interval=0.2)
+    tracked vkcube --c 900
     cube=$(report_of vkcube) && frames=1 && "$MEMTRACK" export --format=vma --output "$TEST_TMP/cube.vma" "$cube" || problem "vma of vkcube"
     "$MEMTRACK" export --format=chrome --output "$TEST_TMP/cube.perfetto" "$cube" || problem "chrome of vkcube"
     "$MEMTRACK" export --format=csv --output "$TEST_TMP/cube.csv" "$cube" || problem "csv of vkcube"
@@ -109,31 +111,53 @@ if command -v vkcube >/dev/null && command -v Xvfb >/dev/null; then
 else
     echo "skip vma: vkcube or Xvfb is missing (packages vulkan-tools, xvfb)"
 fi
-"$PYTHON" - "$TEST_TMP" $frames <<'P' || problem "trace events, CSV or VMA's JSON"
+"$PYTHON" - "$TEST_TMP" $frames "$TEST_TMP/host.json" "${cube-}" <<'P' || problem "trace events, CSV or VMA's JSON"
 import csv, json, os, sys
 folder, frames = sys.argv[1], sys.argv[2] == "1"
 
-def trace(path, wants_frames):
-    document = json.load(open(path))
+# What the format's documentation lists for each phase; times are microseconds.
+PHASES = {"M": {"args"}, "C": {"args"}, "X": {"args", "dur"}, "i": {"args", "s"}}
+
+def trace(path, report, wants_frames):
+    document, report = json.load(open(path)), json.load(open(report))
     assert set(document) <= {"traceEvents", "displayTimeUnit"} and document["displayTimeUnit"] in ("ms", "ns")
-    ends, kinds = {}, set()
+    slices, kinds, counters, instants, named = [], set(), {}, [], set()
     for event in document["traceEvents"]:
-        assert isinstance(event["name"], str) and isinstance(event["pid"], int) and isinstance(event["tid"], int), event
-        assert isinstance(event["ts"], (int, float)) and event["ts"] >= 0, event
+        assert isinstance(event["name"], str) and event["name"], event
+        assert type(event["pid"]) is int and type(event["tid"]) is int and event["pid"] == report["process"]["pid"], event
+        assert type(event["ts"]) is int and event["ts"] >= 0, event
+        assert set(event) == {"name", "ph", "pid", "tid", "ts"} | PHASES[event["ph"]] and isinstance(event["args"], dict), event
         kinds.add(event["ph"])
         if event["ph"] == "X":
-            assert event["dur"] >= 0, event
-            ends.setdefault(event["tid"], []).append((event["ts"], event["ts"] + event["dur"]))
+            assert type(event["dur"]) is int and event["dur"] >= 0, event
+            slices.append((event["ts"], event["ts"] + event["dur"], event))
         elif event["ph"] == "C":
-            assert event["args"] and all(isinstance(v, (int, float)) for v in event["args"].values()), event
+            assert len(event["args"]) == 1 and all(type(v) in (int, float) for v in event["args"].values()), event
+            counters.setdefault(event["name"], []).append((event["ts"], *event["args"].values()))
         elif event["ph"] == "i":
             assert event["s"] in ("g", "p", "t"), event
+            instants.append((event["name"], event["args"]["text"]))
         else:
-            assert event["ph"] == "M" and event["name"] in ("process_name", "thread_name") and "name" in event["args"], event
-    for spans in ends.values():
-        spans.sort()
-        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:])), "slices of one thread overlap"
+            assert event["name"] in ("process_name", "thread_name") and set(event["args"]) == {"name"}, event
+            named.add((event["name"], event["tid"]))
+    slices.sort(key=lambda row: row[:2])
+    assert all(a[1] <= b[0] for a, b in zip(slices, slices[1:])), "slices of one track overlap"
     assert {"M", "C"} <= kinds and ("X" in kinds) == wants_frames, kinds
+    assert ("process_name", 0) in named and all(("thread_name", row[2]["tid"]) in named for row in slices)
+    # All of the report is there: its points, its events, its frames in their order, and their time.
+    for name, key in (("heap", "cpu_current_bytes"), ("device memory", "vulkan_current_bytes"), ("resident", "rss_bytes")):
+        wanted = {(round(p["t_s"] * 1e6), p[key]) for p in report["timeline"] if p[key] is not None}
+        found = set(counters.get(name, []))
+        assert all((t, v) in found or (t - 1, v) in found for t, v in wanted), name
+    assert instants == [(e["kind"], e["text"]) for e in report["events"]]
+    if wants_frames:
+        frames, recent = [row[2]["args"]["frame"] for row in slices], report["frames"]["recent"]
+        assert frames == sorted(set(frames)) and set(recent["frame"]) <= set(frames), frames
+        assert set(frames) == set(recent["frame"]) | {row["frame"] for row in report["frames"]["worst"] + report["frames"]["hitches"]["longest"]}
+        assert abs(slices[-1][1] / 1e6 - report["frames"]["last_s"]) < 1e-5
+        ours = [row[2]["args"]["duration_ns"] for row in slices if row[2]["args"]["frame"] in set(recent["frame"])]
+        assert ours == recent["duration_ns"]
+        assert all(abs(row[1] - row[0] - row[2]["args"]["duration_ns"] / 1000) <= 2 for row in slices)
 
 def table(path):
     rows = list(csv.DictReader(open(path)))
@@ -160,12 +184,16 @@ def vma(path):
             total += at
     assert document["Total"]["BlockBytes"] == total
 
-trace(os.path.join(folder, "host.perfetto"), False)
+trace(os.path.join(folder, "host.perfetto"), sys.argv[3], False)
 table(os.path.join(folder, "host.csv"))
 if frames:
-    trace(os.path.join(folder, "cube.perfetto"), True)
+    trace(os.path.join(folder, "cube.perfetto"), sys.argv[4], True)
     table(os.path.join(folder, "cube.csv"))
     vma(os.path.join(folder, "cube.vma"))
 P
-"$MEMTRACK" diff "$report" "$report" 2>/dev/null | grep -q 'no change' || [ ! -e "$report" ] || problem "a report differs from itself"
+"$MEMTRACK" diff "$TEST_TMP/host.json" "$TEST_TMP/host.json" | grep -q 'no change' || problem "a report differs from itself"
+if [ $frames = 1 ]; then
+    "$MEMTRACK" diff "$TEST_TMP/host.json" "$cube" --by heap >"$TEST_TMP/heaps" || problem "diff --by heap"
+    grep -q 'heap 0, .*device-local' "$TEST_TMP/heaps" || problem "diff has no heaps of device memory: $(cat "$TEST_TMP/heaps")"
+fi
 verdict
