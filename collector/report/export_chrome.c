@@ -13,9 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Tracks are threads to the format; counters and instants belong to the process. */
-enum { PROCESS_TRACK = 0, FRAME_TRACK = 1 };
-
 struct trace {
     const json_t *report;
     json_t *events;
@@ -32,23 +29,27 @@ static int64_t us_of(int64_t time_ns)
     return time_ns > 0 ? time_ns / 1000 : 0;
 }
 
-static json_t *add_event(const struct trace *trace, const char *phase, const char *name, int track, int64_t time_ns)
+/*
+ * Tracks are threads to the format, and Perfetto takes a thread's id for one of the whole machine, with a meaning
+ * of its own for 0. The only id that is certainly this process's is that of its main thread, the process's own.
+ */
+static json_t *add_event(const struct trace *trace, const char *phase, const char *name, int64_t time_ns)
 {
     json_t *event = json_object();
     mt_json_set_text(event, "ph", phase);
     mt_json_set_i64(event, "pid", trace->pid);
-    mt_json_set_i64(event, "tid", track);
+    mt_json_set_i64(event, "tid", trace->pid);
     mt_json_set_text(event, "name", *name ? name : "unnamed");
     mt_json_set_i64(event, "ts", us_of(time_ns));
     json_array_append_new(trace->events, event);
     return event;
 }
 
-static void add_name(const struct trace *trace, const char *kind, int track, const char *name)
+static void add_name(const struct trace *trace, const char *kind, const char *name)
 {
     json_t *arguments = json_object();
     mt_json_set_text(arguments, "name", name);
-    mt_json_set(add_event(trace, "M", kind, track, 0), "args", arguments);
+    mt_json_set(add_event(trace, "M", kind, 0), "args", arguments);
 }
 
 /* ---- counters ------------------------------------------------------------------------ */
@@ -60,7 +61,7 @@ static void add_counter(const struct trace *trace, const char *name, const char 
     if (json_is_number(value)) {
         json_t *arguments = json_object();
         json_object_set(arguments, unit, value);
-        mt_json_set(add_event(trace, "C", name, PROCESS_TRACK, time_ns), "args", arguments);
+        mt_json_set(add_event(trace, "C", name, time_ns), "args", arguments);
     }
     json_decref(value);
 }
@@ -189,7 +190,7 @@ static void add_slices(const struct trace *trace, const struct slices *slices, i
         bool is_hitch = hitch_ns > 0 && slice->end_ns - slice->start_ns >= hitch_ns;
         add_counter(trace, "allocations in a frame", "count", start_ns, copy_of(slice->arguments, "allocations"));
         add_counter(trace, "heap", "bytes", end_ns, copy_of(slice->arguments, "heap_bytes"));
-        json_t *event = add_event(trace, "X", is_hitch ? "hitch" : "frame", FRAME_TRACK, start_ns);
+        json_t *event = add_event(trace, "X", is_hitch ? "hitch" : "frame", start_ns);
         mt_json_set_i64(event, "dur", us_of(end_ns) - us_of(start_ns));
         mt_json_set_i64(slice->arguments, "duration_ns", slice->end_ns - slice->start_ns);
         mt_json_set(event, "args", slice->arguments);
@@ -206,7 +207,7 @@ static bool add_frames(const struct trace *trace)
     collect_kept(&slices, mt_json_get(hitches, "longest"));
     if (slices.count) {
         qsort(slices.rows, slices.count, sizeof *slices.rows, earlier);
-        add_name(trace, "thread_name", FRAME_TRACK, "frames");
+        add_name(trace, "thread_name", "frames");
         add_slices(trace, &slices, mt_json_get_i64(hitches, "threshold_ns"));
     }
     free(slices.rows);
@@ -221,7 +222,7 @@ static void add_instants(const struct trace *trace)
     const json_t *row;
     json_array_foreach((json_t *)mt_json_get(trace->report, "events"), index, row)
     {
-        json_t *event = add_event(trace, "i", mt_json_get_text(row, "kind"), PROCESS_TRACK, ns_of(row, "t_s"));
+        json_t *event = add_event(trace, "i", mt_json_get_text(row, "kind"), ns_of(row, "t_s"));
         json_t *arguments = json_deep_copy(row);
         json_object_del(arguments, "kind");
         json_object_del(arguments, "t_s");
@@ -235,7 +236,7 @@ bool mt_export_chrome(const struct mt_export *job)
     const json_t *process = mt_json_get(job->report, "process");
     struct trace trace = {job->report, json_array(), mt_json_get_i64(process, "pid")};
     json_t *document = json_object();
-    add_name(&trace, "process_name", PROCESS_TRACK, mt_json_get_text(process, "executable"));
+    add_name(&trace, "process_name", mt_json_get_text(process, "executable"));
     add_timeline(&trace);
     bool is_whole = add_frames(&trace);
     add_instants(&trace);

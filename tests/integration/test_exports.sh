@@ -124,7 +124,7 @@ def trace(path, report, wants_frames):
     slices, kinds, counters, instants, named = [], set(), {}, [], set()
     for event in document["traceEvents"]:
         assert isinstance(event["name"], str) and event["name"], event
-        assert type(event["pid"]) is int and type(event["tid"]) is int and event["pid"] == report["process"]["pid"], event
+        assert type(event["pid"]) is int and event["tid"] == event["pid"] == report["process"]["pid"], event
         assert type(event["ts"]) is int and event["ts"] >= 0, event
         assert set(event) == {"name", "ph", "pid", "tid", "ts"} | PHASES[event["ph"]] and isinstance(event["args"], dict), event
         kinds.add(event["ph"])
@@ -139,11 +139,11 @@ def trace(path, report, wants_frames):
             instants.append((event["name"], event["args"]["text"]))
         else:
             assert event["name"] in ("process_name", "thread_name") and set(event["args"]) == {"name"}, event
-            named.add((event["name"], event["tid"]))
+            named.add(event["name"])
     slices.sort(key=lambda row: row[:2])
     assert all(a[1] <= b[0] for a, b in zip(slices, slices[1:])), "slices of one track overlap"
     assert {"M", "C"} <= kinds and ("X" in kinds) == wants_frames, kinds
-    assert ("process_name", 0) in named and all(("thread_name", row[2]["tid"]) in named for row in slices)
+    assert named == {"process_name"} | ({"thread_name"} if wants_frames else set()), named
     # All of the report is there: its points, its events, its frames in their order, and their time.
     for name, key in (("heap", "cpu_current_bytes"), ("device memory", "vulkan_current_bytes"), ("resident", "rss_bytes")):
         wanted = {(round(p["t_s"] * 1e6), p[key]) for p in report["timeline"] if p[key] is not None}
