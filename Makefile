@@ -8,6 +8,7 @@ LIBDIR      ?= $(PREFIX)/lib
 INCLUDEDIR  ?= $(PREFIX)/include
 DATADIR     ?= $(PREFIX)/share
 MANDIR      ?= $(DATADIR)/man
+COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
 
 # TRACKING=0: the pools without their counting, to measure what that costs. Not to be installed.
 TRACKING ?= 1
@@ -96,18 +97,19 @@ include tests/tests.mk
 
 install: all ## install under DESTDIR/PREFIX
 	$(if $(filter 0,$(TRACKING)),$(error a build without tracking is not to be installed))
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(DATADIR)/doc/memtrack
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(DATADIR)/doc/memtrack
 	install -m 755 $(BUILD)/memtrack $(DESTDIR)$(BINDIR)/memtrack
 	install -m 755 $(BUILD)/libmemtrack.so $(BUILD)/libVkLayer_memtrack.so $(DESTDIR)$(LIBDIR)/
 	sed -e 's|@LIBRARY_PATH@|$(LIBDIR)/libVkLayer_memtrack.so|' VkLayer_memtrack.json > $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d/VkLayer_memtrack.json
 	sed -e 's|@LIBRARY_PATH@|$(LIBDIR)/libVkLayer_memtrack.so|' -e '/_environment"/d' -e 's|\("description".*\),$$|\1|' VkLayer_memtrack.json > $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d/VkLayer_memtrack.json
 	install -m 644 man/memtrack.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 scripts/memtrack.bash $(DESTDIR)$(COMPLETIONDIR)/memtrack
 	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md docs/*.json $(DESTDIR)$(DATADIR)/doc/memtrack/
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(BINDIR)/memtrack $(DESTDIR)$(LIBDIR)/libmemtrack.so $(DESTDIR)$(LIBDIR)/libVkLayer_memtrack.so
 	rm -f $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d/VkLayer_memtrack.json $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d/VkLayer_memtrack.json
-	rm -f $(DESTDIR)$(MANDIR)/man1/memtrack.1
+	rm -f $(DESTDIR)$(MANDIR)/man1/memtrack.1 $(DESTDIR)$(COMPLETIONDIR)/memtrack
 	rm -rf $(DESTDIR)$(DATADIR)/doc/memtrack
 
 clean: ## remove the build folder

@@ -10,7 +10,8 @@ make -s -C "$TEST_SOURCE" BUILD="$build" DESTDIR="$root" PREFIX=/opt/memtrack in
 cd "$TEST_TMP" || exit 1
 prefix=$root/opt/memtrack
 for file in bin/memtrack lib/libmemtrack.so lib/libVkLayer_memtrack.so share/man/man1/memtrack.1 \
-    share/vulkan/implicit_layer.d/VkLayer_memtrack.json share/vulkan/explicit_layer.d/VkLayer_memtrack.json; do
+    share/vulkan/implicit_layer.d/VkLayer_memtrack.json share/vulkan/explicit_layer.d/VkLayer_memtrack.json \
+    share/bash-completion/completions/memtrack; do
     [ -s "$prefix/$file" ] || problem "$file is not installed"
 done
 library=$("$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))["layer"]["library_path"])' \
