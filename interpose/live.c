@@ -139,7 +139,7 @@ static void shadow_clear(void)
 
 /* ---- the hash table of sampled blocks ---------------------------------------------------- */
 
-enum { BUCKETS = 16384, LOCKS = 64, AREA_BYTES = 65536, BATCH = 2, SPINS = 64, SLICE_STEP = 37 };
+enum { BUCKETS = 4096, LOCKS = 64, AREA_BYTES = 65536, BATCH = 2, SPINS = 64, SLICE_STEP = 37 };
 
 struct entry {
     struct entry *next;

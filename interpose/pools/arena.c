@@ -80,7 +80,7 @@ static void chunk_drop(struct mt_arena_chunk *chunk)
 {
     struct mt_span_chunk *span = chunk->span;
     MT_POOL_STAT_ADD(arena_chunk_count, -1);
-    mt_span_give(span, (char *)chunk, 1);
+    mt_span_give(span, (char *)chunk, 1, MT_SLICE_BYTES);
 }
 
 static void unpin(struct mt_arena_chunk *chunk)

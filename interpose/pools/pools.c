@@ -81,6 +81,7 @@ bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
     if (!mt_mid_start(core->options.number[MT_OPT_POOL_CHUNK])) return false;
     shared.heap = mt_theap_take();
     sampled.heap = mt_theap_take();
+    if (sampled.heap) sampled.heap->keeps_nothing = true;
     return shared.heap && sampled.heap;
 }
 
@@ -136,6 +137,7 @@ static void *take_locked(struct locked_heap *locked, unsigned class, unsigned *o
     void *block = NULL;
     mt_lock_take(&locked->lock);
     struct mt_bin *bin = &locked->heap->bins[class];
+    if (locked->heap->keeps_nothing) mt_slab_drain(locked->heap);
     if (bin->head || mt_slab_refill(locked->heap, bin)) {
         block = pop(bin);
         bin->adjust--;

@@ -103,6 +103,9 @@ struct mt_theap {
     struct mt_origin_counts *counts[MT_ORIGIN_CACHED]; /* by origin modulo their number */
     struct mt_remote_slot remote[MT_REMOTE_SLOTS];
     struct mt_slab *slabs; /* all that it owns */
+    uint32_t slab_count;   /* of them */
+    uint32_t grown_slabs;  /* slabs of fresh memory since it was last looked for what it does not use */
+    bool keeps_nothing;    /* free blocks go home at once: few are asked for, of all classes */
     struct mt_theap *next_dead;
     uint64_t dead_since_ns;
     struct mt_arena_heap *arenas;        /* NULL: no call site of its threads was ever taken up */

@@ -9,6 +9,9 @@
 
 enum {
     CUT_BYTES = 4096,        /* blocks are made ready for one page of memory at a time */
+    FIRST_BYTES = 8 << 10,   /* what a bin's first slab keeps of the memory that others left in it */
+    GROWTH_LEAST = 8,        /* new slabs after which a heap looks for what it does not use */
+    GROWTH_SHARE = 8,        /* and this part of those that it has */
     SMALL_SLAB_BLOCK = 8192, /* larger blocks come from slabs of four slices */
 };
 
@@ -113,6 +116,7 @@ static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
     if (heap->slabs) heap->slabs->heap_previous = slab;
     heap->slabs = slab;
     bin_of(heap, slab)->slab_count++;
+    heap->slab_count++;
     mt_pagemap_set(slab->start, (size_t)slab->slices * MT_SLICE_BYTES,
                    mt_entry_make(slab, heap->id, slab->bin < MT_SLAB_CLASSES, slab->bin));
 }
@@ -125,6 +129,7 @@ static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
     else
         heap->slabs = slab->heap_next;
     bin_of(heap, slab)->slab_count--;
+    heap->slab_count--;
 }
 
 /* ---- slabs come and go --------------------------------------------------------------- */
@@ -136,8 +141,27 @@ static bool take_span(struct mt_theap *heap, unsigned slices, struct mt_span *sp
     return mt_span_take(slices, true, span);
 }
 
+/* A bin that begins may stay small, and what another one touched before it would lie idle behind its blocks. */
+static void purge_tail(struct mt_slab *slab)
+{
+    uint32_t kept = (slab->block_bytes + MT_OS_PAGE - 1) & ~(uint32_t)(MT_OS_PAGE - 1);
+    if (kept < FIRST_BYTES) kept = FIRST_BYTES;
+    if (slab->touched_bytes <= kept) return;
+    if (mt_os_purge(slab->start + kept, slab->touched_bytes - kept)) slab->touched_bytes = kept;
+}
+
+/* Before a heap grows by much it looks for what it does not use. */
+static void look_if_grown(struct mt_theap *heap)
+{
+    uint32_t limit = heap->slab_count / GROWTH_SHARE;
+    if (heap->grown_slabs < (limit > GROWTH_LEAST ? limit : GROWTH_LEAST)) return;
+    heap->grown_slabs = 0;
+    mt_slab_trim_idle(heap);
+}
+
 static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
 {
+    look_if_grown(heap);
     struct mt_span span;
     unsigned slices = bin->bytes > SMALL_SLAB_BLOCK ? 4 : 1;
     struct mt_slab *slab = mt_record_new();
@@ -157,6 +181,9 @@ static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
     slab->block_bytes = bin->bytes;
     slab->inverse = (uint32_t)((UINT64_C(0x100000000) + bin->bytes - 1) / bin->bytes);
     slab->capacity = slices * (uint32_t)MT_SLICE_BYTES / bin->bytes;
+    heap->grown_slabs += span.is_zero;
+    slab->touched_bytes = span.touched_bytes;
+    if (!bin->slab_count) purge_tail(slab);
     heap_push(heap, slab);
     fresh_push(bin, slab);
     MT_POOL_STAT_ADD(classes[slab->class].slab_count, 1);
@@ -173,6 +200,12 @@ static void forget_origins(struct mt_slab *slab)
     mt_table_drop((void *)origins, slab->capacity * sizeof *origins);
 }
 
+static void note_touched(struct mt_slab *slab)
+{
+    uint32_t cut_bytes = slab->cut_count * slab->block_bytes;
+    if (slab->touched_bytes < cut_bytes) slab->touched_bytes = cut_bytes;
+}
+
 /* Gives back a slab of which all blocks are home. */
 static void slab_release(struct mt_theap *heap, struct mt_slab *slab)
 {
@@ -183,7 +216,8 @@ static void slab_release(struct mt_theap *heap, struct mt_slab *slab)
     forget_origins(slab);
     MT_POOL_STAT_ADD(classes[slab->class].slab_count, -1);
     MT_POOL_STAT_ADD(classes[slab->class].reserved_bytes, -(int64_t)slab->slices * MT_SLICE_BYTES);
-    mt_span_give(slab->chunk, slab->start, slab->slices);
+    note_touched(slab);
+    mt_span_give(slab->chunk, slab->start, slab->slices, slab->touched_bytes);
     mt_record_drop(slab);
 }
 
@@ -192,6 +226,7 @@ static void slab_restart(struct mt_bin *bin, struct mt_slab *slab)
 {
     if (slab->is_partial) partial_remove(bin, slab);
     if (!slab->is_fresh) fresh_push(bin, slab);
+    note_touched(slab);
     slab->free = NULL;
     slab->free_count = slab->cut_count = 0;
     slab->is_zero = false;
@@ -208,7 +243,7 @@ static void slab_return(struct mt_theap *heap, void *block)
     slab->free = block;
     slab->free_count++;
     if (slab->free_count == slab->cut_count) {
-        if (bin->slab_count > 1)
+        if (bin->slab_count > 1 || heap->keeps_nothing)
             slab_release(heap, slab);
         else
             slab_restart(bin, slab);
@@ -229,13 +264,14 @@ void mt_slab_release_empty(struct mt_theap *heap)
 /* ---- filling a bin --------------------------------------------------------------------- */
 
 /* Makes the next blocks of a slab ready: as many as end in the page of memory where the first one begins. */
-static void cut(struct mt_bin *bin, struct mt_slab *slab)
+static void cut(const struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
 {
     uint32_t bytes = slab->block_bytes;
     char *first = slab->start + (size_t)slab->cut_count * bytes;
     uint32_t room = CUT_BYTES - (uint32_t)((uintptr_t)first & (CUT_BYTES - 1));
     uint32_t count = room / bytes ? room / bytes : 1;
     if (count > slab->capacity - slab->cut_count) count = slab->capacity - slab->cut_count;
+    if (heap->keeps_nothing) count = 1;
     char *last = first + (size_t)(count - 1) * bytes;
     for (char *block = first; block < last; block += bytes) *(void **)(void *)block = block + bytes;
     *(void **)(void *)last = bin->head;
@@ -267,7 +303,7 @@ bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
     struct mt_slab *slab = bin->fresh ? bin->fresh : slab_new(heap, bin);
     if (bin->head) return true; /* heaps were absorbed on the way */
     if (!slab) return false;
-    cut(bin, slab);
+    cut(heap, bin, slab);
     return true;
 }
 
@@ -364,6 +400,9 @@ void mt_slab_drain(struct mt_theap *heap)
         struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
         if (owner != heap->id) {
             mt_slab_send(owner, block, block, 1); /* its slab has gone to another heap meanwhile */
+        } else if (heap->keeps_nothing) {
+            mt_slab_trim_bin(heap, bin, 0);
+            slab_return(heap, block);
         } else if (mt_slab_bin_length(bin) < bin->max_count) {
             *(void **)block = bin->head;
             bin->head = block;

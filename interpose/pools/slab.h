@@ -21,6 +21,7 @@ struct mt_slab {
     struct mt_span_chunk *chunk;
     _Atomic(_Atomic uint16_t *) origins; /* of each block; NULL = all have the one below; release */
     uint32_t inverse;                    /* 2^32 / block_bytes, rounded up */
+    uint32_t touched_bytes;              /* by whoever had its memory before, or before it was cut anew */
     uint16_t owner, bin, origin;
     uint8_t class, slices;
     bool is_marked;            /* origin stands for live blocks */

@@ -16,6 +16,7 @@ enum {
     CHUNK_WORDS = CHUNK_SLICES / 64,
     SMALL_CHUNK_SLICES = 64, /* tried where 32 MiB cannot be had */
     RECORD_BATCH_BYTES = 64 * 1024,
+    SLICE_PAGES = MT_SLICE_BYTES / MT_OS_PAGE,
 };
 
 struct mt_span_chunk {
@@ -23,6 +24,7 @@ struct mt_span_chunk {
     unsigned slices, free_count;
     struct mt_span_chunk *next, *previous; /* in the list of chunks */
     uint64_t free[CHUNK_WORDS], dirty[CHUNK_WORDS], aged[CHUNK_WORDS];
+    uint8_t touched_pages[CHUNK_SLICES]; /* of slices that are free and dirty */
 };
 
 struct record {
@@ -165,10 +167,20 @@ static int find_run(const struct mt_span_chunk *chunk, unsigned slices, bool is_
     return -1;
 }
 
+/* The last byte of a run that may have memory behind it. */
+static uint32_t touched_of(const struct mt_span_chunk *chunk, unsigned first, unsigned slices)
+{
+    for (unsigned i = slices; i-- > 0;)
+        if (chunk->dirty[first / 64] >> ((first + i) % 64) & 1)
+            return i * MT_SLICE_BYTES + chunk->touched_pages[first + i] * (uint32_t)MT_OS_PAGE;
+    return 0;
+}
+
 static void take_run(struct mt_span_chunk *chunk, unsigned first, unsigned slices, struct mt_span *span)
 {
     uint64_t mask = run_mask(slices) << (first % 64);
     uint64_t dirty = chunk->dirty[first / 64] & mask;
+    span->touched_bytes = touched_of(chunk, first, slices);
     chunk->free[first / 64] &= ~mask;
     chunk->aged[first / 64] &= ~mask;
     chunk->dirty[first / 64] |= mask;
@@ -271,11 +283,21 @@ bool mt_span_take(unsigned slices, bool may_grow, struct mt_span *span)
     return is_taken;
 }
 
-void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices)
+static void note_touched(struct mt_span_chunk *chunk, unsigned first, unsigned slices, uint32_t touched_bytes)
+{
+    uint32_t pages = (touched_bytes + MT_OS_PAGE - 1) / MT_OS_PAGE;
+    for (unsigned i = 0; i < slices; i++) {
+        chunk->touched_pages[first + i] = (uint8_t)(pages < SLICE_PAGES ? pages : SLICE_PAGES);
+        pages -= chunk->touched_pages[first + i];
+    }
+}
+
+void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices, uint32_t touched_bytes)
 {
     unsigned first = (unsigned)((size_t)(start - chunk->base) / MT_SLICE_BYTES);
     mt_pagemap_set(start, (size_t)slices * MT_SLICE_BYTES, 0);
     mt_lock_take(&spans.lock);
+    note_touched(chunk, first, slices, touched_bytes);
     chunk->free[first / 64] |= run_mask(slices) << (first % 64);
     if (!chunk->free_count) {
         list_remove(chunk);

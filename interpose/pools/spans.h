@@ -14,7 +14,8 @@ struct mt_span_chunk;
 struct mt_span {
     char *start;
     struct mt_span_chunk *chunk;
-    bool is_zero; /* never used since the system gave it */
+    bool is_zero;           /* never used since the system gave it */
+    uint32_t touched_bytes; /* from its start, that have memory behind them */
 };
 
 struct mt_span_counters {
@@ -28,7 +29,8 @@ struct mt_span_counters {
 /* A span of 1 or 4 slices (4: at a multiple of 4 slices). False when there is none or, without may_grow, none left.
  */
 bool mt_span_take(unsigned slices, bool may_grow, struct mt_span *span);
-void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices);
+/* Nothing behind the first touched_bytes was written to since the span was taken. */
+void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices, uint32_t touched_bytes);
 
 /* Gives the memory of free spans back now: all of it, or about so many bytes. Returns the bytes given back. */
 size_t mt_span_purge_all(void);
