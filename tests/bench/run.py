@@ -41,6 +41,27 @@ def built(build, name):
     return None
 
 
+def added_seconds(found, name):
+    """What a variant adds to the least wall time and processor time of the plain run; None where it failed."""
+    rows, plain = found.get(name), found["plain"]
+    if not rows or any(row[3] for row in rows + plain):
+        return None
+    return [min(row[i] for row in rows) - min(row[i] for row in plain) for i in range(2)]
+
+
+def added_text(added):
+    """Recording every stack against heaptrack, which does the same: over all rows together, and the worst row."""
+    rows = [row for row in added if row[1] and row[2] and min(row[2]) > 0]
+    if not rows:
+        return []
+    words = []
+    for i, what in enumerate(("wall time", "processor time")):
+        total = sum(row[1][i] for row in rows) / sum(row[2][i] for row in rows)
+        worst = max(rows, key=lambda row: row[1][i] / row[2][i])
+        words.append(f"{total:.0%} of the {what} that heaptrack adds ({worst[0]}: {worst[1][i] / worst[2][i]:.0%})")
+    return ["", "Recording all stacks adds, over all rows together (and in the worst one), " + " and ".join(words) + "."]
+
+
 def launched(path):
     """What bench_launch wrote: wall time, processor time, KiB, exit status."""
     if not os.path.exists(path):
@@ -166,7 +187,7 @@ class Bench:
 
     def ratios(self, found, name):
         plain, mine = found["plain"], found[name]
-        if any(row[3] != plain[0][3] for row in mine):
+        if any(row[3] for row in mine + plain):
             return None
         wall = min(m[0] for m in mine) / max(1e-9, min(p[0] for p in plain))
         cpu = min(m[1] for m in mine) / max(1e-9, min(p[1] for p in plain))
@@ -235,8 +256,10 @@ class Bench:
         names = [name for name, _, _ in variants if name != "plain"]
         lines = ["| program | plain, s | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
         overall = {name: [] for name in names}
+        added = []
         for work in self.present(rows):
             found = self.measure(work, variants, self.options.rounds)
+            added.append((work.title, added_seconds(found, "all stacks"), added_seconds(found, "heaptrack")))
             cells = []
             for name in names:
                 ratio = self.ratios(found, name)
@@ -250,6 +273,7 @@ class Bench:
                      for n in names]
             lines.append(f"| **{word}** | | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
             note(lines[-1])
+        lines += added_text(added)
         absent = [f"{work.title}: {workloads.missing(work)}" for work in rows if workloads.missing(work)]
         if absent:
             lines += ["", "Left out: " + "; ".join(absent) + "."]
