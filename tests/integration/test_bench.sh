@@ -6,7 +6,7 @@ need make
 need lua5.4
 build=$(realpath --relative-to="$TEST_SOURCE" "$BUILD_DIR")
 make -s -C "$TEST_SOURCE" BUILD="$build" "$build/tests/bench_launch" >"$TEST_TMP/log" 2>&1 || { cat "$TEST_TMP/log"; problem "bench_launch"; }
-bench=("$(command -v "$PYTHON")" "$TEST_SOURCE/tests/bench/run.py" --build "$BUILD_DIR" --rounds 1 --no-peers)
+bench=("$("$PYTHON" -c 'import sys; print(sys.executable)')" "$TEST_SOURCE/tests/bench/run.py" --build "$BUILD_DIR" --rounds 1 --no-peers)
 segments() { find /dev/shm -maxdepth 1 -name 'memtrack-bench.*' 2>/dev/null | sort; }
 before=$(segments)
 
