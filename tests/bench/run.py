@@ -172,7 +172,7 @@ class Bench:
                     if row[3] == 0:
                         break
                 found[name].append(row)
-            if self.options.row_seconds and time.monotonic() - start > self.options.row_seconds:
+            if number and self.options.row_seconds and time.monotonic() - start > self.options.row_seconds:
                 break
         return found
 
@@ -217,7 +217,7 @@ class Bench:
                    "ratios to the plain run. `memtrack` is the preloaded library with its default options: pools, exact counts "
                    "and sampled call stacks. larson, xmalloc-test, rptest and glibc-thread report rates: the time is that for "
                    f"the same work at that rate. Up to {self.options.rounds} interleaved rounds"
-                   + (f"; a row ends after the round in which it has taken {self.options.row_seconds:g} seconds."
+                   + (f"; a row ends after the second one, or any later, in which it has taken {self.options.row_seconds:g} seconds."
                       if self.options.row_seconds else "."))
 
     def patterns(self):
@@ -480,8 +480,8 @@ def main():
     parser.add_argument("--most-live", type=int, default=10 ** 7, help="live blocks of the largest row; 10^8 take 2.4 GB")
     parser.add_argument("--no-peers", action="store_true", help="leave the other allocators and heaptrack out")
     parser.add_argument("--suite", metavar="FOLDER", help="a built daanx/mimalloc-bench, for --target bench-suite")
-    parser.add_argument("--row-seconds", type=float, help="a row ends after the round in which it has taken so long; 0: all "
-                        "rounds (default: 25 for the suite, else 0)")
+    parser.add_argument("--row-seconds", type=float, help="a row ends after two or more rounds that took so long together; 0: all "
+                        "rounds (default: 20 for the suite, else 0)")
     parser.add_argument("--programs", metavar="NAME,...", help="only these rows of the tables")
     parser.add_argument("--write", metavar="FILE", help="put the tables into this document")
     options = parser.parse_args()
@@ -491,7 +491,7 @@ def main():
         ([f"--row-seconds {options.row_seconds:g}"] if options.row_seconds is not None else []) + \
         ([f"--programs {options.programs}"] if options.programs else [])
     if options.row_seconds is None:
-        options.row_seconds = 25 if options.target == "bench-suite" else 0
+        options.row_seconds = 20 if options.target == "bench-suite" else 0
     if not built(options.build, "bench_launch"):
         parser.error(f"bench_launch is not in {options.build}: `make bench` builds it")
     with tempfile.TemporaryDirectory(prefix="memtrack-bench.") as folder:
