@@ -402,10 +402,13 @@ static void fill_next(struct mt_device *device, PFN_vkGetDeviceProcAddr next)
 #define MT_POOL_HOOK(Name)   MT_DEVICE_HOOK(Name)
 #include "hooks.def"
     device->next.GetDeviceProcAddr = next;
+    device->GetImageSparseMemoryRequirements = (PFN_vkGetImageSparseMemoryRequirements)next(
+        device->handle, "vkGetImageSparseMemoryRequirements");
 }
 
 static void free_device(struct mt_device *device)
 {
+    mt_sparse_end(device);
     mt_arena_end(&device->arena);
     mt_layer_unmap(device->core, device, sizeof *device);
 }
@@ -420,6 +423,7 @@ static void start_maps(struct mt_device *device)
     device->accels.arena = &device->arena;
     device->video_sessions.arena = &device->arena;
     device->video_bindings.arena = &device->arena;
+    device->sparse_ranges.arena = &device->arena;
 }
 
 static bool make_device(VkDevice handle, struct mt_instance *instance, VkPhysicalDevice physical_device,

@@ -37,7 +37,10 @@ struct mt_node {
      * memory: first of the resources bound to it, under the memory's lock; NULL is stored last, with release.
      * Video session: first of its bindings, and in a binding the next one, under the session's lock.
      */
-    struct mt_node *_Atomic bound;
+    union {
+        struct mt_node *_Atomic bound;
+        struct mt_sparse *sparse; /* resource: its ranges; NULL: none were ever bound. See sparse.c */
+    };
     /* resource: the memory it is bound to and its place in that list, under the memory's lock */
     struct mt_node *_Atomic memory;
     struct mt_node *bound_next, *bound_previous;
@@ -50,6 +53,7 @@ enum mt_node_flags {
     MT_NODE_NO_QUERY = 1 << 3,     /* its requirements may not be asked plainly (disjoint, of a swapchain, known) */
     MT_NODE_IS_ACCEL = 1 << 4,     /* resource: it lies in the map of acceleration structures */
     MT_NODE_IS_VIDEO = 1 << 5,     /* resource: a binding of a video session, in the map of those */
+    MT_NODE_IS_SPARSE = 1 << 6,    /* resource: a bound range of a sparse one, in the map of those */
 };
 
 struct mt_arena {

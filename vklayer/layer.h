@@ -104,6 +104,7 @@ struct mt_device {
     struct mt_device_stats *stats;
     struct mt_device_next next;
     struct mt_device_below below;
+    PFN_vkGetImageSparseMemoryRequirements GetImageSparseMemoryRequirements; /* not hooked; NULL: there is none */
     bool has_scopes; /* next leads through the scopes to below */
     VkPhysicalDeviceMemoryProperties memory;
     struct mt_simulated_card *card;  /* NULL: nothing is simulated */
@@ -112,8 +113,9 @@ struct mt_device {
     enum mt_vulkan_report_status report_status;
     struct mt_arena arena;
     struct mt_handle_map memories, buffers, images, swapchains;
-    struct mt_handle_map accels, video_sessions, video_bindings;
-    _Atomic uint64_t last_video_binding; /* bindings have no handle of their own: they are numbered */
+    struct mt_handle_map accels, video_sessions, video_bindings, sparse_ranges;
+    /* Bindings have no handle of their own: they are numbered. */
+    _Atomic uint64_t last_video_binding, last_sparse_range;
 };
 
 /* Any dispatchable handle's key: equal for an instance and its physical devices, for a device and its queues. */
@@ -194,6 +196,7 @@ void mt_device_after_fork(void);
 uint32_t mt_resource_memory_gone(struct mt_device *device, struct mt_node *memory);
 static inline struct mt_handle_map *mt_resource_map(struct mt_device *device, const struct mt_node *node)
 {
+    if (__builtin_expect(node->flags & MT_NODE_IS_SPARSE, 0)) return &device->sparse_ranges;
     if (node->flags & (MT_NODE_IS_ACCEL | MT_NODE_IS_VIDEO))
         return node->flags & MT_NODE_IS_ACCEL ? &device->accels : &device->video_bindings;
     return node->flags & MT_NODE_IS_IMAGE ? &device->images : &device->buffers;
@@ -213,6 +216,25 @@ void mt_resource_forget(struct mt_device *device, struct mt_handle_map *map, uin
 /* Notes that a resource of a map lies in a memory now; both are handles. True: its requirements are not known. */
 bool mt_bind_record(struct mt_device *device, struct mt_handle_map *map, uint64_t resource, uint64_t memory,
                     uint64_t offset);
+
+/* ---- sparse: what is bound where of sparse buffers and images ------------------- */
+
+/* Notes one bind, of an opaque range or of blocks; see sparse_blocks.c. False: it could not be recorded in full. */
+struct mt_sparse_place {
+    struct mt_handle_map *map; /* of the resource */
+    uint64_t resource;
+    uint64_t start, bytes;          /* as in MT_VK_SPARSE_START */
+    uint64_t aspect, block_bytes;   /* of blocks */
+    uint64_t memory, memory_offset; /* memory 0: nothing from now on */
+};
+bool mt_sparse_record(struct mt_device *device, const struct mt_sparse_place *place);
+/* Notes the binds of blocks of one image; group_device is which one of a group. False as above. */
+bool mt_sparse_record_blocks(struct mt_device *device, uint64_t group_device,
+                             const VkSparseImageMemoryBindInfo *info);
+/* Forgets the ranges of a resource that is about to be destroyed; its node is out of its map. */
+void mt_sparse_forget(struct mt_device *device, struct mt_node *resource);
+/* Frees what the ranges of all resources need; the device is about to go. */
+void mt_sparse_end(struct mt_device *device);
 
 /* The object of a node for writing, NULL when it has none. The caller holds the node's lock. */
 static inline struct mt_object *mt_node_object(struct mt_device *device, const struct mt_node *node)

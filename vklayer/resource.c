@@ -107,6 +107,8 @@ void mt_resource_forget(struct mt_device *device, struct mt_handle_map *map, uin
     mt_node_fetch(device, node);
     if (node->flags & MT_NODE_IS_IMAGE) mt_past_note(device, node);
     mt_resource_unlink(device, node);
+    bool has_ranges = (map == &device->buffers || map == &device->images) && node->sparse;
+    if (__builtin_expect(has_ranges, 0)) mt_sparse_forget(device, node);
     if (node->object) mt_object_free_in(device->core, mt_process_lane(device->core), node->object);
     mt_handles_give_back(map, node);
 }

@@ -64,6 +64,11 @@ enum mt_vulkan_kind {
      */
     MT_VK_POOL_PART = 15,
     MT_VK_POOL_TIMES_PART = 16,
+    /*
+     * A range of a sparse buffer or image that memory is bound to; attr[] as a resource's. size_bytes: of the
+     * range; handle: the resource's; owner: device; link, offset: the memory it is bound to
+     */
+    MT_VK_SPARSE_RANGE = 17,
 };
 
 /* Indexes into attr[]. */
@@ -118,7 +123,9 @@ enum {
     MT_VK_MEMORY_OTHER_PNEXT = 1 << 11, /* a pNext structure that the layer does not know */
     MT_VK_MEMORY_IS_SLICE = 1 << 12,    /* part of a chunk; no allocation of the driver's own */
     MT_VK_MEMORY_WAS_MAPPED = 1 << 13,  /* mapped now or at any time before */
-    MT_VK_MEMORY_IS_SPARSE = 1 << 14,   /* a sparse bind has named it: where it is used is not known */
+    MT_VK_MEMORY_IS_SPARSE = 1 << 14,   /* a sparse bind has named it */
+    MT_VK_MEMORY_SPARSE_UNKNOWN =
+        1 << 15, /* and one of them could not be recorded: where it is used is not known */
 };
 
 enum {
@@ -164,6 +171,28 @@ enum {
     /* of MT_VK_VIDEO_MEMORY */
     MT_VK_VIDEO_SESSION_ID = 7, /* the session's record */
     MT_VK_VIDEO_BIND_INDEX = 8,
+};
+
+/* Of MT_VK_SPARSE_RANGE. */
+enum {
+    MT_VK_SPARSE_RESOURCE = 7, /* the resource's record */
+    /*
+     * Where in the resource: bytes from its start; with the METADATA bit in its metadata; with the BLOCKS bit in
+     * the blocks of one mip level and layer, in the order x, y, z
+     */
+    MT_VK_SPARSE_START = 8,
+    MT_VK_SPARSE_ASPECT = 9,       /* VkImageAspectFlagBits of blocks */
+    MT_VK_SPARSE_BLOCK_BYTES = 10, /* of blocks */
+};
+#define MT_VK_SPARSE_BLOCKS   (UINT64_C(1) << 63)
+#define MT_VK_SPARSE_METADATA (UINT64_C(1) << 62)
+/* Fields of MT_VK_SPARSE_START: the device of a group, and for blocks the aspect's number, layer, level and byte.
+ */
+enum {
+    MT_VK_SPARSE_DEVICE_SHIFT = 59,
+    MT_VK_SPARSE_ASPECT_SHIFT = 57,
+    MT_VK_SPARSE_LAYER_SHIFT = 45,
+    MT_VK_SPARSE_LEVEL_SHIFT = 40,
 };
 
 enum { MT_VK_PAST_MAX = 512 };

@@ -415,9 +415,11 @@ static void add_bytes(struct table *table, const char *tag, uint64_t bytes)
     sum->vulkan_count++;
 }
 
-/* What covers a range of memory: a binding of a video session stands for the session. */
+/* What covers a range of memory: a binding stands for its video session, a range for its sparse resource. */
 static const struct mt_object *holder_of(const struct sorter *sorter, const struct mt_object *resource)
 {
+    if (resource->kind == MT_VK_SPARSE_RANGE)
+        return mt_snapshot_object(sorter->snapshot, (uint32_t)resource->attr[MT_VK_SPARSE_RESOURCE]);
     if (resource->kind != MT_VK_VIDEO_MEMORY) return resource;
     const struct mt_object *session = mt_snapshot_object(sorter->snapshot,
                                                          (uint32_t)resource->attr[MT_VK_VIDEO_SESSION_ID]);

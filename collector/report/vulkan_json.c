@@ -13,6 +13,7 @@
 #include "vulkan_names.h"
 #include "vulkan_pools_json.h"
 #include "vulkan_records.h"
+#include "vulkan_sparse_json.h"
 #include "vulkan_view.h"
 
 #include <inttypes.h>
@@ -179,6 +180,7 @@ static json_t *allocation_json(const struct mt_vulkan_view *device, uint32_t id,
     mt_json_set_bool(row, "device_mask", (flags & MT_VK_MEMORY_HAS_DEVICE_MASK) != 0);
     mt_json_set_bool(row, "zero_initialized", (flags & MT_VK_MEMORY_ZERO_INITIALIZE) != 0);
     mt_json_set_bool(row, "sparse_bound", (flags & MT_VK_MEMORY_IS_SPARSE) != 0);
+    mt_json_set_bool(row, "sparse_unknown", (flags & MT_VK_MEMORY_SPARSE_UNKNOWN) != 0);
     mt_json_set_bool(row, "pooled", (flags & MT_VK_MEMORY_IS_SLICE) != 0);
     mt_json_set(row, "unknown_structure", flags & MT_VK_MEMORY_OTHER_PNEXT ? mt_json_u64(flags >> 32) : NULL);
     mt_json_set(row, "priority", priority_json(record));
@@ -308,6 +310,7 @@ static json_t *resource_json(const struct mt_vulkan_view *device, uint32_t id, c
     set_place(row, snapshot, record);
     mt_json_set(row, "image", is_image ? image_json(record) : NULL);
     mt_json_set(row, "video", is_video ? video_json(snapshot, id, record) : NULL);
+    mt_json_set(row, "sparse_binding", flags & MT_VK_RESOURCE_SPARSE ? mt_vulkan_sparse_json(device, id) : NULL);
     mt_json_set_bool(row, "leaked", (flags & MT_VK_RESOURCE_LEAKED) != 0);
     set_origin(row, device, record);
     return row;
@@ -318,9 +321,11 @@ struct kind_sum {
     uint64_t count, requested, required, bound;
 };
 
-static void add_to_kind(struct kind_sum *sums, size_t *count, const struct mt_snapshot *snapshot,
-                        const struct mt_object *record)
+static void add_to_kind(struct kind_sum *sums, size_t *count, const struct mt_vulkan_view *device,
+                        const struct mt_snapshot_object *object)
 {
+    const struct mt_snapshot *snapshot = device->snapshot;
+    const struct mt_object *record = &object->record;
     const char *kind = mt_vulkan_kind_of(snapshot, record);
     size_t i = 0;
     while (i < *count && strcmp(sums[i].kind, kind)) i++;
@@ -335,6 +340,7 @@ static void add_to_kind(struct kind_sum *sums, size_t *count, const struct mt_sn
     sums[i].required += record->attr[MT_VK_RESOURCE_REQUIRED_BYTES];
     if (lies_in_buffer(record) ? mt_vulkan_buffer_of(snapshot, record) : mt_vulkan_is_bound(record))
         sums[i].bound += mt_vulkan_occupied_bytes(record);
+    sums[i].bound += mt_vulkan_sparse_bytes(device, object->id);
 }
 
 static int larger_kind_first(const void *a, const void *b)
@@ -358,9 +364,9 @@ static json_t *resource_sum_json(const struct mt_vulkan_view *device, uint16_t r
     struct kind_sum sums[32], all = {0};
     size_t count = 0;
     for (size_t i = 0; i < device->snapshot->object_count; i++) {
-        const struct mt_object *record = &device->snapshot->objects[i].record;
-        if (record->kind == record_kind && record->owner == device->id)
-            add_to_kind(sums, &count, device->snapshot, record);
+        const struct mt_snapshot_object *object = &device->snapshot->objects[i];
+        if (object->record.kind == record_kind && object->record.owner == device->id)
+            add_to_kind(sums, &count, device, object);
     }
     qsort(sums, count, sizeof *sums, larger_kind_first);
     json_t *part = json_object(), *rows = json_array();

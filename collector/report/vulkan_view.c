@@ -20,6 +20,7 @@ bool mt_vulkan_is_resource(const struct mt_object *record)
 static bool is_placed(const struct mt_object *record)
 {
     return record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE || record->kind == MT_VK_VIDEO_MEMORY ||
+           record->kind == MT_VK_SPARSE_RANGE ||
            (record->kind == MT_VK_ACCEL && record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_NV);
 }
 
@@ -60,6 +61,50 @@ static struct mt_vulkan_binding *collect_bindings(const struct mt_snapshot *snap
     return list;
 }
 
+static int by_resource_and_start(const void *a, const void *b)
+{
+    const uint64_t *left = (*(const struct mt_object *const *)a)->attr,
+                   *right = (*(const struct mt_object *const *)b)->attr;
+    unsigned key = left[MT_VK_SPARSE_RESOURCE] != right[MT_VK_SPARSE_RESOURCE] ? MT_VK_SPARSE_RESOURCE
+                                                                               : MT_VK_SPARSE_START;
+    return left[key] < right[key] ? -1 : left[key] > right[key];
+}
+
+static const struct mt_object **collect_ranges(const struct mt_snapshot *snapshot, size_t *count)
+{
+    size_t all = 0;
+    for (size_t i = 0; i < snapshot->object_count; i++)
+        all += snapshot->objects[i].record.kind == MT_VK_SPARSE_RANGE;
+    const struct mt_object **list = malloc((all + 1) * sizeof *list);
+    *count = 0;
+    for (size_t i = 0; list && i < snapshot->object_count; i++)
+        if (snapshot->objects[i].record.kind == MT_VK_SPARSE_RANGE) list[(*count)++] = &snapshot->objects[i].record;
+    if (list) qsort(list, *count, sizeof *list, by_resource_and_start);
+    return list;
+}
+
+size_t mt_vulkan_first_range(const struct mt_vulkan_view *device, uint32_t resource)
+{
+    size_t low = 0, high = device->range_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (device->ranges[middle]->attr[MT_VK_SPARSE_RESOURCE] < resource)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint64_t mt_vulkan_sparse_bytes(const struct mt_vulkan_view *device, uint32_t resource)
+{
+    uint64_t sum = 0;
+    for (size_t i = mt_vulkan_first_range(device, resource);
+         i < device->range_count && device->ranges[i]->attr[MT_VK_SPARSE_RESOURCE] == resource; i++)
+        if (mt_vulkan_is_bound(device->ranges[i])) sum += device->ranges[i]->size_bytes;
+    return sum;
+}
+
 size_t mt_vulkan_first_binding(const struct mt_vulkan_view *device, uint32_t memory)
 {
     size_t low = 0, high = device->binding_count;
@@ -81,11 +126,11 @@ static void add_gap(struct mt_vulkan_usage *sum, uint64_t bytes)
     if (bytes > sum->largest_gap) sum->largest_gap = bytes;
 }
 
-/* What sparse resources have of their memory is not known. */
-static bool is_sparse(const struct mt_vulkan_view *device, uint32_t memory)
+/* Not all that sparse resources have of this memory could be recorded. */
+static bool is_unknown(const struct mt_vulkan_view *device, uint32_t memory)
 {
     const struct mt_object *record = mt_snapshot_object(device->snapshot, memory);
-    return record && (record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_IS_SPARSE);
+    return record && (record->attr[MT_VK_MEMORY_FLAGS] & MT_VK_MEMORY_SPARSE_UNKNOWN);
 }
 
 struct mt_vulkan_usage mt_vulkan_usage_of(const struct mt_vulkan_view *device, uint32_t memory, uint64_t size)
@@ -107,7 +152,7 @@ struct mt_vulkan_usage mt_vulkan_usage_of(const struct mt_vulkan_view *device, u
         }
     }
     add_gap(&sum, size - covered_to);
-    if (is_sparse(device, memory)) sum.gap_count = sum.largest_gap = 0;
+    if (is_unknown(device, memory)) sum.gap_count = sum.largest_gap = 0;
     sum.unbound = sum.gap_count ? size - sum.bound : 0;
     sum.aliased = lengths - sum.bound;
     return sum;
@@ -183,11 +228,14 @@ void mt_vulkan_view_start(struct mt_vulkan_view *view, const struct mt_snapshot 
 {
     *view = (struct mt_vulkan_view){.snapshot = snapshot};
     view->bindings = collect_bindings(snapshot, &view->binding_count);
+    view->ranges = collect_ranges(snapshot, &view->range_count);
 }
 
 void mt_vulkan_view_end(struct mt_vulkan_view *view)
 {
     free(view->bindings);
+    free(view->ranges);
     view->bindings = NULL;
-    view->binding_count = 0;
+    view->ranges = NULL;
+    view->binding_count = view->range_count = 0;
 }

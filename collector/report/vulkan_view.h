@@ -21,6 +21,8 @@ struct mt_vulkan_view {
     const struct mt_object *record;     /* NULL: the layer dropped it, only counters are left */
     struct mt_vulkan_binding *bindings; /* of all devices, by memory and start */
     size_t binding_count;
+    const struct mt_object **ranges; /* bound ranges of sparse resources of all devices, by resource and start */
+    size_t range_count;
     const struct mt_tagger *tagger; /* NULL: objects are given no tags */
 };
 
@@ -45,6 +47,10 @@ uint32_t mt_vulkan_buffer_of(const struct mt_snapshot *snapshot, const struct mt
 const char *mt_vulkan_type_of(const struct mt_object *record);
 /* The one kind of a resource, see vulkan_names.h. */
 const char *mt_vulkan_kind_of(const struct mt_snapshot *snapshot, const struct mt_object *record);
+/* Index of the first range of a sparse resource; they follow each other, by start. */
+size_t mt_vulkan_first_range(const struct mt_vulkan_view *device, uint32_t resource);
+/* Bytes of a sparse resource that lie in memory. */
+uint64_t mt_vulkan_sparse_bytes(const struct mt_vulkan_view *device, uint32_t resource);
 /* Index of the first binding of an allocation; they follow each other, by start. */
 size_t mt_vulkan_first_binding(const struct mt_vulkan_view *device, uint32_t memory);
 /* The union of the bound ranges of an allocation, what is left, and what is covered more than once. */

@@ -15,5 +15,6 @@ int main(void)
     add_life_tests(suite);
     add_depth_tests(suite);
     add_rough_tests(suite);
+    add_sparse_tests(suite);
     return run_suite(suite);
 }

@@ -349,6 +349,20 @@ static VkResult VKAPI_CALL fake_QueueBindSparse(VkQueue queue, uint32_t count, c
     return fake.fail;
 }
 
+/* Blocks of 128 x 128 texels. */
+static void VKAPI_CALL fake_GetImageSparseMemoryRequirements(VkDevice device, VkImage image, uint32_t *count,
+                                                             VkSparseImageMemoryRequirements *required)
+{
+    (void)device, (void)image;
+    if (!required || !*count) {
+        *count = 1;
+        return;
+    }
+    *count = 1;
+    *required = (VkSparseImageMemoryRequirements){.formatProperties = {VK_IMAGE_ASPECT_COLOR_BIT, {128, 128, 1}, 0},
+                                                  .imageMipTailFirstLod = 3};
+}
+
 static VkResult VKAPI_CALL fake_GetSwapchainImagesKHR(VkDevice device, VkSwapchainKHR swapchain, uint32_t *count,
                                                       VkImage *images)
 {
@@ -397,6 +411,7 @@ static const struct command device_commands[] = {
 #define MT_DEVICE_HOOK(Name) COMMAND(Name),
 #include "vklayer/hooks.def"
     COMMAND(DeviceWaitIdle),
+    COMMAND(GetImageSparseMemoryRequirements),
     COMMAND(GetAccelerationStructureMemoryRequirementsNV),
 };
 static const struct command instance_commands[] = {

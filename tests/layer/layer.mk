@@ -16,7 +16,7 @@ $(layer_test_dir)/%.o: tests/layer/%.c
 	$(Q)$(CC) $(BASE_CFLAGS) $(shell pkg-config --cflags check) $(CFLAGS) -c -o $@ $<
 
 layer_support_obj := $(patsubst %,$(layer_test_dir)/%.o,layer_support fake_driver segment_view)
-$(layer_test_dir)/check_layer: $(patsubst %,$(layer_test_dir)/check_layer_%.o,chain memory resources life depth rough)
+$(layer_test_dir)/check_layer: $(patsubst %,$(layer_test_dir)/check_layer_%.o,chain memory resources life depth rough sparse)
 $(layer_test_dir)/check_layer $(layer_test_dir)/check_layer_model: %: %.o $(layer_support_obj)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs check) -lpthread -lm

@@ -46,5 +46,6 @@ void add_resource_tests(Suite *suite);
 void add_life_tests(Suite *suite);
 void add_depth_tests(Suite *suite);
 void add_rough_tests(Suite *suite);
+void add_sparse_tests(Suite *suite);
 
 #endif

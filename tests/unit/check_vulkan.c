@@ -230,11 +230,12 @@ END_TEST
 START_TEST(memory_of_sparse_resources_is_not_wasted)
 {
     put_device();
-    put_memory(TYPE_LOCAL, 64 * MIB, MT_VK_MEMORY_IS_SPARSE);
+    put_memory(TYPE_LOCAL, 64 * MIB, MT_VK_MEMORY_IS_SPARSE | MT_VK_MEMORY_SPARSE_UNKNOWN);
     expect_silence();
     json_t *report = load();
     ck_assert_int_eq(number(report, "vulkan.devices.0.memory.unbound_bytes"), 0);
     ck_assert(json_is_true(at(report, "vulkan.devices.0.allocations.0.sparse_bound")));
+    ck_assert(json_is_true(at(report, "vulkan.devices.0.allocations.0.sparse_unknown")));
     json_decref(report);
 }
 END_TEST

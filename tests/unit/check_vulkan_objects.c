@@ -225,13 +225,70 @@ START_TEST(video_sessions_are_listed_with_their_places)
 }
 END_TEST
 
+static void put_range(uint32_t resource, uint64_t start, uint64_t bytes, uint32_t memory, uint64_t offset)
+{
+    struct mt_object *range = put_image(memory, offset, bytes, 0);
+    range->kind = MT_VK_SPARSE_RANGE;
+    range->attr[MT_VK_SPARSE_RESOURCE] = resource;
+    range->attr[MT_VK_SPARSE_START] = start;
+    if (start & MT_VK_SPARSE_BLOCKS) {
+        range->attr[MT_VK_SPARSE_ASPECT] = 1;
+        range->attr[MT_VK_SPARSE_BLOCK_BYTES] = 64 * KIB;
+    }
+}
+
+START_TEST(sparse_resources_have_the_ranges_that_lie_in_memory)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, MIB, MT_VK_MEMORY_IS_SPARSE);
+    struct mt_object *buffer = put_buffer(0, 16 * MIB);
+    uint32_t buffer_id = next_id;
+    buffer->attr[MT_VK_RESOURCE_FLAGS] = MT_VK_RESOURCE_SPARSE;
+    snprintf(buffer->name, sizeof buffer->name, "terrain");
+    struct mt_object *image = put_image(0, 0, 16 * MIB, SAMPLED);
+    uint32_t image_id = next_id;
+    image->attr[MT_VK_RESOURCE_FLAGS] = MT_VK_RESOURCE_SPARSE;
+    put_range(buffer_id, 8 * MIB, 128 * KIB, memory, 0);
+    put_range(buffer_id, 0, 64 * KIB, memory, 128 * KIB);
+    put_range(buffer_id, 4 * MIB, 64 * KIB, memory, 128 * KIB); /* the same memory once more */
+    put_range(image_id,
+              MT_VK_SPARSE_BLOCKS | UINT64_C(7) << MT_VK_SPARSE_LAYER_SHIFT |
+                  UINT64_C(2) << MT_VK_SPARSE_LEVEL_SHIFT | 5 * 64 * KIB,
+              256 * KIB, memory, 512 * KIB);
+    put_range(image_id, 15 * MIB | MT_VK_SPARSE_METADATA, 4 * KIB, 0, 0); /* its memory was freed */
+    use_rules("{\"tags\": [{\"tag\": \"land\", \"match\": [{\"vulkan_name\": \"terrain\"}]}]}");
+    json_t *report = load();
+    const json_t *device = at(report, "vulkan.devices.0");
+    ck_assert_int_eq(number(device, "allocations.0.resource_count"), 4);
+    ck_assert_int_eq(number(device, "allocations.0.bound_bytes"), 448 * KIB);
+    ck_assert_int_eq(number(device, "allocations.0.aliased_bytes"), 64 * KIB);
+    ck_assert_int_eq(number(device, "allocations.0.unbound_bytes"), (1024 - 448) * KIB);
+    ck_assert_int_eq(number(device, "allocations.0.largest_unbound_bytes"), 320 * KIB);
+    ck_assert_int_eq(number(device, "buffers.bound_bytes"), 256 * KIB);
+    ck_assert_int_eq(number(device, "images.bound_bytes"), 256 * KIB);
+    ck_assert_str_eq(word(device, "resources.0.binding"), "sparse");
+    ck_assert_int_eq(number(device, "resources.0.sparse_binding.bound_bytes"), 256 * KIB);
+    ck_assert_uint_eq(json_array_size(at(device, "resources.0.sparse_binding.ranges")), 3);
+    ck_assert_int_eq(number(device, "resources.0.sparse_binding.ranges.1.offset"), 4 * MIB);
+    ck_assert_int_eq(number(device, "resources.0.sparse_binding.ranges.1.memory_offset"), 128 * KIB);
+    ck_assert(json_is_true(at(device, "resources.1.sparse_binding.ranges.0.metadata")));
+    ck_assert(json_is_null(at(device, "resources.1.sparse_binding.ranges.0.memory")));
+    ck_assert_int_eq(number(device, "resources.1.sparse_binding.ranges.1.blocks.array_layer"), 7);
+    ck_assert_int_eq(number(device, "resources.1.sparse_binding.ranges.1.blocks.mip_level"), 2);
+    ck_assert_int_eq(number(device, "resources.1.sparse_binding.ranges.1.blocks.first"), 5);
+    ck_assert_int_eq(number(device, "resources.1.sparse_binding.ranges.1.blocks.count"), 4);
+    ck_assert_int_eq(tagged(report, "land"), 192 * KIB);
+    json_decref(report);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tags[] = {each_byte_has_one_tag, tags_by_thread, tags_by_kind,
                                  a_tags_budget_counts_device_memory};
-    const TTest *const resources[] = {ranges_that_nothing_is_bound_to,
-                                      acceleration_structures_are_listed_with_their_buffer,
-                                      video_sessions_are_listed_with_their_places};
+    const TTest *const resources[] = {
+        ranges_that_nothing_is_bound_to, acceleration_structures_are_listed_with_their_buffer,
+        video_sessions_are_listed_with_their_places, sparse_resources_have_the_ranges_that_lie_in_memory};
     Suite *suite = suite_create("vulkan objects");
     ADD(suite, tags);
     ADD(suite, resources);
