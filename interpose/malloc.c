@@ -283,7 +283,7 @@ static void *realloc_counted(struct mt_through *through, void *block, size_t byt
 }
 
 /* One free and one allocation, in this order so that the peak does not hold both. */
-static void *realloc_for(void *block, size_t bytes, const void *caller)
+static __attribute__((noinline)) void *realloc_slow(void *block, size_t bytes, const void *caller)
 {
     if (!block) return malloc_for(bytes, caller);
     uintptr_t self = mt_thread.self;
@@ -305,6 +305,18 @@ static void *realloc_for(void *block, size_t bytes, const void *caller)
     mt_through_count(bytes, caller);
     mt_thread_reallocated();
     return moved;
+}
+
+/* Every call in it is a tail call, so that it needs no stack frame. */
+static inline __attribute__((always_inline)) void *realloc_for(void *block, size_t bytes, const void *caller)
+{
+    uintptr_t self = mt_thread.self;
+    struct mt_theap *heap = MT_UNLIKELY(mt_thread_is_through(self)) ? NULL : (struct mt_theap *)self;
+    switch (mt_pools_reallocate_fast(heap, block, bytes)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_pools_reallocate_due(heap, block, bytes);
+    default: return realloc_slow(block, bytes, caller);
+    }
 }
 
 MT_EXPORT void *realloc(void *block, size_t bytes)

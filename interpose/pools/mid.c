@@ -24,18 +24,24 @@ enum {
     SMALL_CHUNK_BYTES = 8 << 20, /* tried where the chosen size cannot be had */
     FIRST_RECORDS = 1600,        /* 64 KiB of them */
     PUBLISHED = 5,
-    ROOM_STEP = 8,             /* from much room to some */
+    ROOM_STEP = 8,            /* from much room to some */
+    DOUBLED_ROOM = 512 << 10, /* to here a block that creeps may grow to twice its size without a lock, */
+    MOST_ROOM = 64 << 10,     /* and beyond by so much or a quarter */
+    HUGE_ROOM = 1 << 20,
     MOVE_PAGES_FROM = 1 << 20, /* below, copying is cheaper than changing page tables */
     FREES_PER_LOOK = 8,        /* at the clock, which costs a fifth of a free that a cache takes */
 };
 
 /* Where a block starts: how large it is, its id in the engine, and what was noted of it. 0 elsewhere. */
 struct mark {
-    _Atomic uint32_t granules; /* 0 also while the block waits in a cache */
+    _Atomic uint16_t granules; /* 0 also while the block waits in a cache */
+    uint16_t room;             /* granules behind them that are the block's too, for it to grow into */
     uint32_t id;               /* with IS_USED_AGAIN where it has waited there: its content is old */
     uint32_t requested;
     uint32_t origin;
 };
+
+_Static_assert(MT_MID_MAX >> GRANULE_SHIFT < UINT16_MAX / 2, "a block and its room fit into their fields");
 
 static const uint32_t IS_USED_AGAIN = UINT32_C(1) << 31;
 
@@ -102,6 +108,11 @@ static size_t bits_change(_Atomic uint64_t *bits, size_t first, size_t count, en
 static bool bit_is_set(const _Atomic uint64_t *bits, size_t index)
 {
     return atomic_load_explicit(&bits[index / 64], memory_order_relaxed) >> (index % 64) & 1;
+}
+
+static size_t whole_granules(size_t bytes)
+{
+    return (bytes + GRANULE - 1) >> GRANULE_SHIFT;
 }
 
 static size_t granule_of(const struct chunk *chunk, const void *address)
@@ -328,12 +339,20 @@ bool mt_mid_start(size_t bytes)
     return start_arena(&arenas[0]);
 }
 
+/* Addresses are cheap: what a creeping block takes in advance is touched only when it is used. */
+static size_t room_for(size_t bytes)
+{
+    if (bytes <= DOUBLED_ROOM) return bytes;
+    return bytes / 4 < MOST_ROOM ? bytes / 4 : MOST_ROOM;
+}
+
 /* A place where the block can grow to room times its size, or at least to twice. */
 static uint32_t take_with_room(struct arena *arena, size_t bytes, size_t alignment, unsigned room)
 {
     uint32_t id = 0;
+    size_t kept = bytes + (room == MT_MID_CREEPS ? room_for(bytes) : 0);
     for (; room > 1 && !id; room /= ROOM_STEP) id = mt_tlsf_allocate(&arena->tlsf, bytes * room, alignment);
-    if (id) mt_tlsf_resize(&arena->tlsf, id, bytes);
+    if (id) mt_tlsf_resize(&arena->tlsf, id, kept);
     return id;
 }
 
@@ -354,12 +373,13 @@ static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, un
     const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
     char *at = (char *)(uintptr_t)block->offset;
     struct chunk *chunk = chunk_of(block->offset);
-    size_t first = granule_of(chunk, at), granules = block->bytes >> GRANULE_SHIFT;
-    size_t dirty = bits_change(chunk->touched, first, granules, COUNT);
-    if (dirty) bits_change(chunk->aged, first, granules, CLEAR);
+    size_t first = granule_of(chunk, at), granules = whole_granules(bytes), all = block->bytes >> GRANULE_SHIFT;
+    size_t dirty = bits_change(chunk->touched, first, all, COUNT);
+    if (dirty) bits_change(chunk->aged, first, all, CLEAR);
     arena->dirty_granules -= dirty;
     chunk->marks[first].id = id;
-    atomic_store_explicit(&chunk->marks[first].granules, (uint32_t)granules, memory_order_relaxed);
+    chunk->marks[first].room = (uint16_t)(all - granules);
+    atomic_store_explicit(&chunk->marks[first].granules, (uint16_t)granules, memory_order_relaxed);
     *usable = granules * GRANULE;
     *is_zero = !dirty;
     return at;
@@ -487,9 +507,10 @@ void *mt_mid_allocate_near(struct mt_theap *heap, size_t bytes, unsigned origin,
     struct chunk *chunk = mt_entry_record(mt_pagemap_entry(found.block));
     struct mark *mark = &chunk->marks[granule_of(chunk, found.block)];
     mark->id |= IS_USED_AGAIN;
+    mark->room = 0;
     mark->requested = (uint32_t)bytes;
     mark->origin = origin;
-    atomic_store_explicit(&mark->granules, (uint32_t)(found.bytes >> GRANULE_SHIFT), memory_order_relaxed);
+    atomic_store_explicit(&mark->granules, (uint16_t)(found.bytes >> GRANULE_SHIFT), memory_order_relaxed);
     *usable = found.bytes;
     return found.block;
 }
@@ -511,14 +532,15 @@ static void *cached_allocate(struct mt_theap *heap, size_t bytes, size_t *usable
     struct chunk *chunk = mt_entry_record(entry);
     struct mark *mark = &chunk->marks[granule_of(chunk, found.block)];
     mark->id |= IS_USED_AGAIN;
-    atomic_store_explicit(&mark->granules, (uint32_t)(found.bytes / GRANULE), memory_order_relaxed);
+    mark->room = 0;
+    atomic_store_explicit(&mark->granules, (uint16_t)(found.bytes / GRANULE), memory_order_relaxed);
     return found.block;
 }
 
 static bool end_huge(const void *block, struct mt_huge *huge, struct mt_mid_block *what)
 {
-    *what = (struct mt_mid_block){atomic_load_explicit(&huge->bytes, memory_order_relaxed), huge->requested,
-                                  huge->origin};
+    size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
+    *what = (struct mt_mid_block){bytes, bytes, huge->requested, huge->origin};
     if (huge->base != block || !what->usable) return false;
     atomic_store_explicit(&huge->bytes, 0, memory_order_relaxed);
     return true;
@@ -533,7 +555,8 @@ bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what)
     size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
     if (((uintptr_t)block & (GRANULE - 1)) || !granules) return false;
     atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
-    *what = (struct mt_mid_block){granules * GRANULE, mark->requested, mark->origin};
+    size_t all = granules + mark->room;
+    *what = (struct mt_mid_block){granules * GRANULE, all * GRANULE, mark->requested, mark->origin};
     return true;
 }
 
@@ -551,10 +574,10 @@ static __attribute__((noinline)) void give_slow(struct mt_theap *heap, struct mt
     } while (!mt_mid_near_put(&heap->near, block));
 }
 
-void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t usable)
+void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
 {
-    struct mt_mid_cached freed = {block, usable};
-    bool is_near = heap && usable <= MT_MID_NEAR_BYTES && mt_entry_class(entry) == MT_ENTRY_MID;
+    struct mt_mid_cached freed = {block, bytes};
+    bool is_near = heap && bytes <= MT_MID_NEAR_BYTES && mt_entry_class(entry) == MT_ENTRY_MID;
     if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed, is_near);
     /* What idles goes back also while all requests are served by the caches. */
     if (!heap || ++heap->near.free_count % FREES_PER_LOOK == 0) mt_mid_look();
@@ -562,30 +585,62 @@ void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t usab
 
 /* ---- changing a block's size ----------------------------------------------------------------- */
 
-static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, size_t *usable)
+/* What changes hands when a block's range, its room included, ends elsewhere than before. Returns what is fresh. */
+static size_t range_changed(struct chunk *chunk, size_t first, size_t used, size_t all, size_t now)
 {
     struct arena *arena = chunk->arena;
-    size_t first = granule_of(chunk, block), wanted = (bytes + GRANULE - 1) >> GRANULE_SHIFT;
-    mt_lock_take(&arena->lock);
-    size_t now = atomic_load_explicit(&chunk->marks[first].granules, memory_order_relaxed);
-    bool is_done = mt_tlsf_resize(&arena->tlsf, chunk->marks[first].id & ~IS_USED_AGAIN, bytes);
-    size_t fresh = 0;
-    if (is_done && wanted > now) {
-        size_t dirty = bits_change(chunk->touched, first + now, wanted - now, COUNT);
-        fresh = wanted - now - dirty;
+    if (now > all) {
+        size_t dirty = bits_change(chunk->touched, first + all, now - all, COUNT);
+        bits_change(chunk->aged, first + all, now - all, CLEAR);
         arena->dirty_granules -= dirty;
-        bits_change(chunk->aged, first + now, wanted - now, CLEAR);
-    } else if (is_done && wanted < now) {
-        bits_change(chunk->touched, first + wanted, now - wanted, SET);
-        arena->dirty_granules += now - wanted;
+        return now - all - dirty;
     }
-    if (is_done) atomic_store_explicit(&chunk->marks[first].granules, (uint32_t)wanted, memory_order_relaxed);
+    if (now < used) bits_change(chunk->touched, first + now, used - now, SET);
+    arena->dirty_granules += bits_change(chunk->touched, first + now, all - now, COUNT);
+    return 0;
+}
+
+static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, bool creeps, size_t *usable)
+{
+    struct arena *arena = chunk->arena;
+    size_t first = granule_of(chunk, block), wanted = whole_granules(bytes), fresh = 0;
+    struct mark *mark = &chunk->marks[first];
+    mt_lock_take(&arena->lock);
+    uint32_t id = mark->id & ~IS_USED_AGAIN;
+    size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
+    bool is_done = (creeps && mt_tlsf_resize(&arena->tlsf, id, bytes + room_for(bytes))) ||
+                   mt_tlsf_resize(&arena->tlsf, id, bytes);
+    if (is_done) {
+        size_t now = mt_tlsf_block(&arena->tlsf, id)->bytes >> GRANULE_SHIFT;
+        fresh = range_changed(chunk, first, used, all, now);
+        mark->room = (uint16_t)(now - wanted);
+        atomic_store_explicit(&mark->granules, (uint16_t)wanted, memory_order_relaxed);
+    }
     publish(arena);
     mt_lock_give(&arena->lock);
     *usable = wanted * GRANULE;
     if (is_done) MT_POOL_STAT_ADD(tlsf_resize_count, 1);
     if (fresh) mt_keep_peak_down(fresh * GRANULE);
     return is_done;
+}
+
+bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_block *what, size_t *usable)
+{
+    if (mt_entry_class(entry) != MT_ENTRY_MID) return false;
+    struct chunk *chunk = mt_entry_record(entry);
+    struct mark *mark = &chunk->marks[granule_of(chunk, block)];
+    size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
+    size_t wanted = whole_granules(bytes);
+    if (wanted > all || wanted * 2 < used) return false;
+    *what = (struct mt_mid_block){used * GRANULE, all * GRANULE, mark->requested, mark->origin};
+    mark->requested = (uint32_t)bytes;
+    if (wanted > used) {
+        mark->room = (uint16_t)(all - wanted);
+        atomic_store_explicit(&mark->granules, (uint16_t)wanted, memory_order_relaxed);
+        used = wanted;
+    }
+    *usable = used * GRANULE;
+    return true;
 }
 
 void mt_mid_clear(void *block, size_t bytes)
@@ -616,7 +671,8 @@ void mt_mid_clear(void *block, size_t bytes)
 void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, size_t *usable,
                       bool *is_zero)
 {
-    void *cached = room == 1 && alignment <= GRANULE ? cached_allocate(heap, bytes, usable) : NULL;
+    if (bytes <= MT_SLAB_MAX) bytes = MT_SLAB_MAX + 1; /* sizes below are the slabs', in statistics too */
+    void *cached = room == MT_MID_ANYWHERE && alignment <= GRANULE ? cached_allocate(heap, bytes, usable) : NULL;
     if (cached) {
         *is_zero = false;
         return cached;
@@ -675,18 +731,24 @@ void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to)
     mt_mid_end(from, entry, &what);
     if (mt_entry_class(entry) == MT_ENTRY_MID && what.usable >= MOVE_PAGES_FROM &&
         mt_os_move_content(from, to, what.usable)) {
-        arena_free(from, what.usable / GRANULE, true);
+        arena_free(from, what.all / GRANULE, what.all == what.usable); /* what lies in its room is not known */
         return;
     }
     memcpy(to, from, what.usable);
-    mt_mid_give(heap, from, entry, what.usable);
+    mt_mid_give(heap, from, entry, what.all);
 }
 
-void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable)
+static void *huge_resize(struct mt_huge *huge, size_t bytes, bool creeps, size_t *usable)
 {
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE) return mt_huge_resize(mt_entry_record(entry), bytes, usable);
+    void *block = creeps ? mt_huge_resize(huge, bytes + HUGE_ROOM, usable) : NULL;
+    return block ? block : mt_huge_resize(huge, bytes, usable);
+}
+
+void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, bool creeps, size_t *usable)
+{
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) return huge_resize(mt_entry_record(entry), bytes, creeps, usable);
     if (bytes > MT_MID_MAX || bytes <= MT_SLAB_MAX) return NULL;
-    return arena_resize(mt_entry_record(entry), block, bytes, usable) ? block : NULL;
+    return arena_resize(mt_entry_record(entry), block, bytes, creeps, usable) ? block : NULL;
 }
 
 void mt_mid_lock_all(void)

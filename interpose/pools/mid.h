@@ -9,14 +9,16 @@
 
 #include "pools.h"
 
+/* For `room`: how many times its size a block is to be able to grow to where it lies, or nearly so. */
+enum { MT_MID_ANYWHERE = 1, MT_MID_GROWS = 2, MT_MID_CREEPS = 16 };
+
 /* Starts the arenas, which grow by chunk_bytes at a time. False when there is no memory. */
 bool mt_mid_start(size_t chunk_bytes);
 
 /*
  * A block of at least bytes at a multiple of alignment (a power of two); its
  * usable size comes back in *usable, and whether it reads as zero in *is_zero.
- * room: choose a place where the block can grow to so many times its size, or
- * nearly so; 1 = anywhere. heap: of the calling thread, or NULL.
+ * A block that creeps has some of the room for itself. heap: of the calling thread, or NULL.
  */
 void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, size_t *usable,
                       bool *is_zero);
@@ -35,15 +37,26 @@ bool mt_mid_is_freed(const void *block, uint64_t entry);
 /* A free in two halves: what the block was, which nobody's look finds any more; false where no live block starts.
  */
 struct mt_mid_block {
-    size_t usable, requested;
+    size_t usable, all; /* all: with its room */
+    size_t requested;
     unsigned origin;
 };
 bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what);
-void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t usable);
+/* bytes: with its room. */
+void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes);
 
-/* Changes the size where the block lies or, for huge ones, by moving its pages. The block, or NULL with nothing
- * changed. */
-void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, size_t *usable);
+/*
+ * A new size for a live block without a lock: within its usable size if more
+ * than half of it stays in use, or its room. Says what the block was. False,
+ * with nothing done, where that cannot be.
+ */
+bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_block *what, size_t *usable);
+/*
+ * Changes the size where the block lies or, for huge ones, by moving its
+ * pages. The block, or NULL with nothing changed. creeps: takes more room for
+ * the next time where there is some.
+ */
+void *mt_mid_resize(void *block, uint64_t entry, size_t bytes, bool creeps, size_t *usable);
 /*
  * Takes the content of a block to another one that is no smaller, and frees
  * the block: by moving its pages where that is cheaper than copying.

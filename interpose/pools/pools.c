@@ -20,10 +20,10 @@
 enum {
     REMOTE_COUNT = 32, /* blocks of one other heap that wait before they are sent */
     REMOTE_BYTES = 16 * 1024,
-    DELAY_FACTOR = 10, /* of the strategies that are not the default */
-    CREEP_ROOM = 16,   /* times its size that a block that grows by little may grow in place */
-    MID_SLACK = 64 << 10,
-    HUGE_SLACK = 1 << 20,
+    DELAY_FACTOR = 10,    /* of the strategies that are not the default */
+    CREEP_DOUBLES = 1024, /* a block that grows by little gets half its size in advance, or as much again */
+    CREEP_TO_MID =
+        18 << 10, /* a block that grows by little goes to the arenas from here on: half of the least there */
 };
 
 struct mt_pools mt_pools_stats;
@@ -207,7 +207,7 @@ static MT_POOLS_COLD void *allocate_spare(struct mt_theap *heap, size_t bytes, u
 {
     bool is_zero;
     size_t usable;
-    void *block = mt_mid_allocate(heap, MT_SLAB_MAX + 1, MT_SLAB_MAX, 1, &usable, &is_zero);
+    void *block = mt_mid_allocate(heap, bytes, MT_SLAB_MAX, MT_MID_ANYWHERE, &usable, &is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
     if (mt_account_large_allocated(heap, origin, bytes, usable) && the_client.sampled)
@@ -378,7 +378,7 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
     if (__builtin_expect(!mt_mid_end(block, entry, &what), 0)) return mt_mid_is_freed(block, entry);
     mt_account_large_freed(heap, what.origin, what.requested, what.usable);
     if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, what.usable);
-    mt_mid_give(heap, block, entry, what.usable);
+    mt_mid_give(heap, block, entry, what.all);
     return true;
 }
 
@@ -452,12 +452,6 @@ size_t mt_pools_usable(const void *block)
     return class < MT_SLAB_CLASSES ? mt_class_bytes(class) : mt_mid_usable(block, entry);
 }
 
-/* A block keeps its place while it fits and does not waste more than half of it. */
-static bool may_stay(size_t usable, size_t bytes)
-{
-    return bytes <= usable && (bytes > usable / 2 || usable <= 32);
-}
-
 static const void **grown_slot(struct mt_theap *heap, const void *block)
 {
     uintptr_t address = (uintptr_t)block;
@@ -470,14 +464,6 @@ static bool creeps(struct mt_theap *heap, const void *block, size_t usable, size
     return heap && bytes > usable && bytes - usable <= usable / 4 && *grown_slot(heap, block) == block;
 }
 
-/* Addresses of a larger block are cheap: what a creeping one takes in advance is touched only when it is used. */
-static size_t with_slack(struct mt_theap *heap, const void *block, size_t usable, size_t bytes)
-{
-    if (!creeps(heap, block, usable, bytes)) return bytes;
-    size_t slack = bytes / 4, most = bytes > MT_MID_MAX ? HUGE_SLACK : MID_SLACK;
-    return bytes + (slack < most ? slack : most);
-}
-
 static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to)
 {
     count_mid_freed(heap, block, mt_pagemap_entry(block), usable);
@@ -485,18 +471,23 @@ static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to
     mt_mid_move(heap, block, mt_pagemap_entry(block), to);
 }
 
+/* A block that creeps gets so much from the slabs; 0: it goes to the arenas. */
+static size_t creeping_bytes(size_t bytes)
+{
+    if (bytes > CREEP_TO_MID) return 0;
+    return bytes + (bytes < CREEP_DOUBLES ? bytes / 2 : bytes < MT_SLAB_MAX / 2 ? bytes : MT_SLAB_MAX - bytes);
+}
+
 /* A place for a block that has to move. */
 static void *place(struct mt_theap *heap, const void *block, size_t usable, size_t bytes, unsigned origin,
                    bool *is_zero)
 {
     bool is_creeping = creeps(heap, block, usable, bytes);
-    if (bytes <= MT_SLAB_MAX) {
-        size_t roomy = is_creeping ? bytes + bytes / 2 : bytes;
-        return allocate_small(heap, mt_class_of(roomy < MT_SLAB_MAX ? roomy : MT_SLAB_MAX), bytes, origin);
-    }
-    if (bytes <= usable || bytes > MT_MID_MAX || (usable <= MT_SLAB_MAX && !is_creeping))
-        return allocate_mid(heap, bytes, 1, 1, origin, is_zero);
-    return allocate_mid(heap, bytes, 1, is_creeping ? CREEP_ROOM : 2, origin, is_zero);
+    size_t roomy = is_creeping ? creeping_bytes(bytes) : bytes;
+    if (roomy && bytes <= MT_SLAB_MAX) return allocate_small(heap, mt_class_of(roomy), bytes, origin);
+    if (is_creeping && bytes <= MT_MID_MAX) return allocate_mid(heap, bytes, 1, MT_MID_CREEPS, origin, is_zero);
+    bool is_growing = bytes > usable && bytes <= MT_MID_MAX && usable > MT_SLAB_MAX;
+    return allocate_mid(heap, bytes, 1, is_growing ? MT_MID_GROWS : MT_MID_ANYWHERE, origin, is_zero);
 }
 
 /* A block stays with the origin that it was allocated by. */
@@ -531,11 +522,9 @@ static void *resize(struct mt_theap *heap, void *block, uint64_t entry, size_t u
 {
     if (mt_entry_owner(entry) == sampled.heap->id) return NULL; /* its call stack ends here */
     *after = usable;
-    if (may_stay(usable, bytes)) return block;
+    if (mt_pools_may_stay(usable, bytes)) return block;
     if (mt_entry_class(entry) < MT_SLAB_CLASSES || bytes <= MT_SLAB_MAX || bytes > PTRDIFF_MAX) return NULL;
-    size_t roomy = with_slack(heap, block, usable, bytes);
-    void *result = roomy > bytes ? mt_mid_resize(block, entry, roomy, after) : NULL;
-    return result ? result : mt_mid_resize(block, entry, bytes, after);
+    return mt_mid_resize(block, entry, bytes, creeps(heap, block, usable, bytes), after);
 }
 
 /* A block of a bin that counts by itself: the bin's list stays as long as it is. */
@@ -575,13 +564,76 @@ static void *resized(struct mt_theap *heap, void *before, void *block, size_t us
     return block;
 }
 
+/* What every realloc that worked ends with. */
+static void *reallocated(struct mt_theap *heap, void *block, bool has_grown)
+{
+    MT_ADD(heap->shard->realloc_count, 1);
+    if (has_grown) *grown_slot(heap, block) = block;
+    return block;
+}
+
+/*
+ * From one bin to another one of the same origin, which both count by
+ * themselves. NULL, with nothing done, where that cannot be.
+ */
+static void *move_own(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
+{
+    struct mt_bin *from = &heap->bins[mt_entry_bin(entry)];
+    size_t usable = from->bytes, used = bytes < usable ? bytes : usable;
+    size_t roomy = creeps(heap, block, usable, bytes) ? creeping_bytes(bytes) : bytes;
+    if (!roomy || roomy > MT_SLAB_MAX || mt_pools_may_stay(usable, bytes)) return NULL;
+    struct mt_bin *to = from - from->class + mt_class_of_block(roomy);
+    void *moved = to->head;
+    if (!moved) return NULL;
+    to->head = *(void **)moved;
+    MT_ADD(to->cell->allocation_count, 1);
+    MT_ADD(to->cell->requested_bytes, bytes);
+    bool is_due = mt_pools_count_allocated(heap, bytes, to->bytes);
+    memcpy(moved, block, used);
+    if (__builtin_expect(is_due, 0)) {
+        mt_account_flush_if_due(heap);
+        if (mt_shard_is_sample_due(heap->shard)) moved = exchange(heap, moved, bytes, used);
+    }
+    mt_pools_free(block);
+    return reallocated(heap, moved, bytes > usable);
+}
+
+/* A block of an arena where it lies. NULL, with nothing done, where it cannot stay there without more ado. */
+static void *stretch(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
+{
+    struct mt_mid_block before;
+    size_t after;
+    if (bytes <= MT_SLAB_MAX / 2 || !mt_mid_stretch(block, entry, bytes, &before, &after)) return NULL;
+    bool is_due = mt_account_large_changed(heap, before.origin, (struct mt_large){before.requested, before.usable},
+                                           (struct mt_large){bytes, after});
+    if (the_client.sample_freed) the_client.sample_freed(heap->shard, block, before.usable);
+    if (is_due && the_client.sampled) the_client.sampled(heap->shard, block, bytes, after);
+    return reallocated(heap, block, after > before.usable);
+}
+
+void *mt_pools_reallocate_due(struct mt_theap *heap, void *block, size_t bytes)
+{
+    return exchange(heap, block, bytes, bytes);
+}
+
+/* The ways that need not ask much. NULL, with nothing done, where there is none. */
+static inline void *reallocate_shortly(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
+{
+    if (!heap || !MT_TRACKING) return NULL;
+    if (mt_entry_mark(entry) == heap->mark)
+        return bytes <= MT_SLAB_MAX ? move_own(heap, block, entry, bytes) : NULL;
+    return mt_entry_class(entry) == MT_ENTRY_MID ? stretch(heap, block, entry, bytes) : NULL;
+}
+
 void *mt_pools_reallocate(void *block, size_t bytes)
 {
     uint64_t entry = mt_pagemap_entry(block);
     struct mt_theap *heap = own_heap();
+    void *done = reallocate_shortly(heap, block, entry, bytes);
+    if (__builtin_expect(done != NULL, 1)) return done;
     size_t usable = mt_pools_usable(block), after = usable;
     bool is_arena = mt_entry_class(entry) == MT_ENTRY_ARENA;
-    void *result = is_arena ? mt_arena_reallocate(heap, block, bytes, may_stay(usable, bytes))
+    void *result = is_arena ? mt_arena_reallocate(heap, block, bytes, mt_pools_may_stay(usable, bytes))
                             : resize(heap, block, entry, usable, bytes, &after);
     if (!result)
         result = move(heap, block, entry, usable, bytes);

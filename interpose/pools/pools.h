@@ -233,6 +233,9 @@ void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site,
     __attribute__((noinline));
 bool mt_pools_free_large(struct mt_theap *heap, void *block) __attribute__((noinline));
 
+/* A block that realloc left where it is may get a call stack. */
+void *mt_pools_reallocate_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline, cold));
+
 /* The part of counting that is the thread's own. True when mt_pools_due() is to be called. */
 static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t requested, uint64_t usable)
 {
@@ -343,6 +346,34 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin)
     return __builtin_expect(atomic_load_explicit(&cell->free_count, memory_order_relaxed) >= bin->free_limit, 0)
                ? MT_POOLS_DUE
                : MT_POOLS_DONE;
+}
+
+/* A block keeps its place while it fits and does not waste more than half of it. */
+static inline bool mt_pools_may_stay(size_t usable, size_t bytes)
+{
+    return bytes <= usable && (bytes > usable / 2 || usable <= 32);
+}
+
+/* realloc() of a block that keeps its place: one free and one allocation, which change nothing but counters. DUE:
+ * mt_pools_reallocate_due() says where the block lies now. */
+static inline __attribute__((always_inline)) enum mt_pools_end
+mt_pools_reallocate_fast(struct mt_theap *heap, const void *block, size_t bytes)
+{
+    if (!MT_TRACKING || __builtin_expect(!heap, 0)) return MT_POOLS_MISS;
+    uint64_t entry = mt_pagemap_entry(block);
+    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0)) return MT_POOLS_MISS;
+    struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
+    if (!mt_pools_may_stay(bin->bytes, bytes) || !bytes) return MT_POOLS_MISS;
+    struct mt_origin_cell *cell = bin->cell;
+    struct mt_shard *shard = heap->shard;
+    MT_ADD(cell->free_count, 1);
+    MT_ADD(cell->allocation_count, 1);
+    MT_ADD(cell->requested_bytes, bytes);
+    MT_ADD(shard->free_count, 1);
+    MT_ADD(shard->allocation_count, 1);
+    MT_ADD(shard->realloc_count, 1);
+    MT_ADD(shard->requested_bytes, bytes);
+    return mt_shard_is_sample_due(shard) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
 static inline void *mt_pools_allocate(size_t bytes, const void *caller)

@@ -292,6 +292,66 @@ START_TEST(a_block_that_creeps_moves_seldom_and_keeps_its_content)
 }
 END_TEST
 
+static unsigned char *creep_to(size_t bytes, size_t end, int filling)
+{
+    unsigned char *text = mt_pools_allocate(bytes);
+    for (; bytes < end; bytes += bytes / 9 + 8) {
+        text = mt_pools_reallocate(text, bytes);
+        ck_assert_ptr_nonnull(text);
+        memset(text, filling, mt_pools_usable(text));
+    }
+    return text;
+}
+
+static void check_zero_blocks(void)
+{
+    for (size_t bytes = 40000; bytes < 3000000; bytes += bytes / 3) {
+        unsigned char *block = mt_pools_allocate_zeroed(bytes);
+        for (size_t i = 0; i < bytes; i += 512) ck_assert_uint_eq(block[i], 0);
+        mt_pools_free(block);
+    }
+}
+
+START_TEST(the_room_of_a_block_is_known_to_be_used_when_it_goes_back)
+{
+    for (size_t end = 20000; end < 2000000; end *= 2) {
+        unsigned char *one = creep_to(1000, end, 1), *two = creep_to(1000, end * 3, 2);
+        mt_pools_free(one);
+        check_zero_blocks();
+        two = mt_pools_reallocate(two, end); /* shrinks where it lies */
+        for (size_t i = 0; i < end; i += 100) ck_assert_uint_eq(two[i], 2);
+        check_zero_blocks();
+        mt_pools_free(two);
+        check_zero_blocks();
+    }
+    ck_assert_int_eq(sum().live_bytes, 0);
+    mt_pools_trim();
+    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+    ck_assert_uint_eq(core.segment->pools.tlsf_dirty_bytes, 0);
+}
+END_TEST
+
+START_TEST(every_realloc_counts_as_one_free_and_one_allocation)
+{
+    uint64_t requested = 0, count = 0;
+    for (unsigned round = 0; round < 300; round++) { /* enough for bins of their own */
+        unsigned char *block = mt_pools_allocate(500);
+        requested += 500;
+        for (size_t bytes = 501; bytes < 90000; bytes += bytes / 7, count++) {
+            block = mt_pools_reallocate(block, bytes);
+            requested += bytes;
+        }
+        ck_assert_int_eq(sum().live_bytes, (int64_t)mt_pools_usable(block));
+        mt_pools_free(block);
+    }
+    ck_assert_uint_eq(sum().realloc_count, count);
+    ck_assert_uint_eq(sum().allocation_count, count + 300);
+    ck_assert_uint_eq(sum().free_count, count + 300);
+    ck_assert_uint_eq(sum().requested_bytes, requested);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
 START_TEST(a_huge_block_used_again_is_zero_and_costs_no_memory)
 {
     unsigned char *first = mt_pools_allocate(HUGE);
@@ -384,6 +444,8 @@ int main(void)
     tcase_add_test(tests, random_large_blocks_agree_with_a_model);
     tcase_add_test(tests, threads_never_share_a_middle_block);
     tcase_add_test(tests, a_block_that_creeps_moves_seldom_and_keeps_its_content);
+    tcase_add_test(tests, the_room_of_a_block_is_known_to_be_used_when_it_goes_back);
+    tcase_add_test(tests, every_realloc_counts_as_one_free_and_one_allocation);
     tcase_add_test(tests, a_huge_block_used_again_is_zero_and_costs_no_memory);
     tcase_add_test(tests, a_block_that_doubles_gets_no_slack);
     tcase_add_test(tests, what_is_not_used_any_more_goes_back_while_the_program_runs);
