@@ -34,6 +34,7 @@ _memtrack_values() {
     diff--by) echo tag module thread size stack heap ;;
     *--by) echo tag module thread stack size heap frame ;;
     *--format) echo folded speedscope pprof massif dhat perfetto chrome vma csv ;;
+    export--device) echo 1 all ;;
     *--from | *--to) echo start end frame: ;;
     report--sort) echo live peak total count frame recent frees temporary blocks size budget usage time device device-total device-time ;;
     top--sort) echo rate live peak total count frame recent frees temporary blocks size budget usage time device device-total device-time ;;

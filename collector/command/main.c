@@ -73,11 +73,14 @@ static const struct subcommand subcommands[] = {
      "  --by LIST          tag, module, thread, size, stack or heap (of device memory) alone\n"
      "  --top N            rows of each list (default 10)\n"
      "  --json             print the comparison as JSON\n"},
-    {"export", mt_command_export, "FILE [--format F] [--by NUMBER] [--output FILE]",
+    {"export", mt_command_export, "FILE [--format F] [--by NUMBER] [--device N] [--output FILE]",
      "write a report in the format of another tool",
      "  FILE               a JSON report or a segment, with call stacks for all formats but the last three\n"
      "  --format F         folded (default), speedscope, pprof, massif, dhat, perfetto (or chrome), vma, csv\n"
      "  --by NUMBER        what folded stacks hold: live (default), peak, total, count, temporary, live-count\n"
+     "  --device N         vma: which Vulkan device, from 1, or all: a file for each, its number before the "
+     "suffix;\n"
+     "                     default: that with most memory\n"
      "  --output FILE      where to write; default: standard output\n"},
     {"env", mt_command_env, "[--json | --markdown]", "list the options with their values, defaults and meaning",
      ""},

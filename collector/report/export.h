@@ -15,6 +15,7 @@ struct mt_export {
     const json_t *report;
     FILE *out;
     const char *measure; /* a member of the rows of cpu.stacks: "live_bytes", "peak_bytes", "total_bytes", ... */
+    size_t device; /* of formats that hold one: its number in vulkan.devices, from 1; 0: that with most memory */
 };
 
 typedef bool mt_export_writer(const struct mt_export *job); /* false: no memory */

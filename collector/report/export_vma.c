@@ -1,8 +1,8 @@
 /*
  * The JSON of the Vulkan Memory Allocator's statistics with its detailed map,
  * as its viewers read it (GpuMemDumpVis). A VkDeviceMemory with one resource
- * that fills it is a dedicated allocation, any other a block. One device: the
- * one with most memory.
+ * that fills it is a dedicated allocation, any other a block; a bound range of a
+ * sparse resource is a part of one. One device, as an allocator has one.
  */
 #include "export.h"
 
@@ -16,7 +16,14 @@
 
 struct piece {
     const json_t *resource;
-    int64_t start, end;
+    int64_t memory, start, end;
+};
+
+/* A device with what lies where in its allocations, by allocation and start. */
+struct map {
+    const json_t *device;
+    struct piece *pieces;
+    size_t count;
 };
 
 struct stats {
@@ -89,32 +96,63 @@ static void set_resource(json_t *row, const json_t *resource, int64_t bytes)
 
 /* ---- blocks -------------------------------------------------------------------------- */
 
-static int by_start(const void *a, const void *b)
+static int by_place(const void *a, const void *b)
 {
     const struct piece *left = a, *right = b;
+    if (left->memory != right->memory) return left->memory < right->memory ? -1 : 1;
     return left->start < right->start ? -1 : left->start > right->start;
 }
 
-/* The resources that lie in an allocation, by offset; *count of them. The caller frees the list. */
-static struct piece *pieces_of(const json_t *device, const json_t *allocation, size_t *count)
+static void add_piece(struct map *map, const json_t *resource, const json_t *memory, int64_t start, int64_t bytes)
 {
-    const json_t *resources = mt_json_get(device, "resources"), *resource;
-    int64_t id = mt_json_get_i64(allocation, "id"), bytes = mt_json_get_i64(allocation, "size_bytes");
-    struct piece *pieces = calloc(json_array_size(resources) + 1, sizeof *pieces);
-    size_t index;
-    *count = 0;
+    if (json_is_integer(memory))
+        map->pieces[map->count++] = (struct piece){resource, json_integer_value(memory), start, start + bytes};
+}
+
+static const json_t *ranges_of(const json_t *resource)
+{
+    return mt_json_get(mt_json_get(resource, "sparse_binding"), "ranges");
+}
+
+/* Every place of every resource. False: no memory. */
+static bool start_map(struct map *map, const json_t *device)
+{
+    const json_t *resources = mt_json_get(device, "resources"), *resource, *range;
+    size_t index, at, most = json_array_size(resources);
+    json_array_foreach((json_t *)resources, index, resource) most += json_array_size(ranges_of(resource));
+    *map = (struct map){device, calloc(most + 1, sizeof *map->pieces), 0};
+    if (!map->pieces) return false;
     json_array_foreach((json_t *)resources, index, resource)
     {
-        if (!pieces || strcmp(mt_json_get_text(resource, "binding"), "bound") ||
-            mt_json_get_i64(resource, "memory") != id)
-            continue;
-        struct piece piece = {resource, mt_json_get_i64(resource, "offset"), 0};
-        piece.end = piece.start + size_of(resource);
-        if (piece.end > bytes) piece.end = bytes;
-        if (piece.start < piece.end) pieces[(*count)++] = piece;
+        if (!strcmp(mt_json_get_text(resource, "binding"), "bound"))
+            add_piece(map, resource, mt_json_get(resource, "memory"), mt_json_get_i64(resource, "offset"),
+                      size_of(resource));
+        json_array_foreach((json_t *)ranges_of(resource), at, range)
+            add_piece(map, resource, mt_json_get(range, "memory"), mt_json_get_i64(range, "memory_offset"),
+                      mt_json_get_i64(range, "bytes"));
     }
-    if (*count) qsort(pieces, *count, sizeof *pieces, by_start);
-    return pieces;
+    qsort(map->pieces, map->count, sizeof *map->pieces, by_place);
+    return true;
+}
+
+/* The places in an allocation, none beyond its end; *count of them. */
+static struct piece *pieces_of(const struct map *map, const json_t *allocation, size_t *count)
+{
+    int64_t id = mt_json_get_i64(allocation, "id"), bytes = mt_json_get_i64(allocation, "size_bytes");
+    size_t low = 0, high = map->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (map->pieces[middle].memory < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *count = 0;
+    for (size_t i = low; i < map->count && map->pieces[i].memory == id; i++, ++*count) {
+        if (map->pieces[i].end > bytes) map->pieces[i].end = bytes;
+        if (map->pieces[i].start > map->pieces[i].end) map->pieces[i].start = map->pieces[i].end;
+    }
+    return map->pieces + low;
 }
 
 static void add_free(json_t *list, int64_t offset, int64_t bytes, struct stats *stats)
@@ -162,37 +200,36 @@ static bool is_dedicated(const json_t *allocation, const struct piece *pieces, s
            (pieces[0].end == bytes || json_is_object(mt_json_get(allocation, "dedicated")));
 }
 
-static void add_allocation(const json_t *device, const json_t *allocation, json_t *blocks, json_t *dedicated,
+static void add_allocation(const struct map *map, const json_t *allocation, json_t *blocks, json_t *dedicated,
                            struct stats *sum)
 {
     size_t count;
     char id[24];
-    struct piece *pieces = pieces_of(device, allocation, &count);
+    const struct piece *pieces = pieces_of(map, allocation, &count);
     struct stats stats = {.block_count = 1, .block_bytes = mt_json_get_i64(allocation, "size_bytes")};
-    if (pieces && is_dedicated(allocation, pieces, count)) {
+    if (is_dedicated(allocation, pieces, count)) {
         json_t *row = json_object();
         set_resource(row, pieces[0].resource, stats.block_bytes);
         json_array_append_new(dedicated, row);
         stats.allocation_count = 1;
         stats.allocation_bytes = stats.block_bytes;
-    } else if (pieces) {
+    } else {
         snprintf(id, sizeof id, "%" PRId64, mt_json_get_i64(allocation, "id"));
         json_object_set_new(blocks, id, block_json(allocation, pieces, count, &stats));
     }
     add_stats(sum, &stats);
-    free(pieces);
 }
 
 /* The pool of one memory type, out of the allocations that are new memory. */
-static json_t *pool_json(const json_t *device, int64_t type, struct stats *stats)
+static json_t *pool_json(const struct map *map, int64_t type, struct stats *stats)
 {
     json_t *pool = json_object(), *blocks = json_object(), *dedicated = json_array();
     const json_t *allocation;
     size_t index;
-    json_array_foreach((json_t *)mt_json_get(device, "allocations"), index,
+    json_array_foreach((json_t *)mt_json_get(map->device, "allocations"), index,
                        allocation) if (mt_json_get_i64(allocation, "type_index") == type &&
                                        !json_is_array(mt_json_get(allocation, "imported_from")))
-        add_allocation(device, allocation, blocks, dedicated, stats);
+        add_allocation(map, allocation, blocks, dedicated, stats);
     mt_json_set_i64(pool, "PreferredBlockSize", 0);
     mt_json_set(pool, "Blocks", blocks);
     mt_json_set(pool, "DedicatedAllocations", dedicated);
@@ -201,14 +238,23 @@ static json_t *pool_json(const json_t *device, int64_t type, struct stats *stats
 
 /* ---- the document ------------------------------------------------------------------------ */
 
-static const json_t *device_of(const json_t *report)
+static const json_t *device_of(const struct mt_export *job)
 {
-    const json_t *devices = mt_json_get(mt_json_get(report, "vulkan"), "devices"), *device, *best = NULL;
+    const json_t *devices = mt_json_get(mt_json_get(job->report, "vulkan"), "devices"), *device, *best = NULL;
     size_t index;
+    if (job->device) return json_array_get(devices, job->device - 1);
     json_array_foreach((json_t *)devices, index, device) if (!best || mt_json_get_i64(device, "current_bytes") >
                                                                           mt_json_get_i64(best, "current_bytes"))
         best = device;
     return best;
+}
+
+/* VkPhysicalDeviceType, as the format has it. */
+static int64_t device_type(const json_t *device)
+{
+    int64_t type = 0;
+    while (type < 5 && strcmp(mt_vk_device_type_name((uint32_t)type), mt_json_get_text(device, "type"))) type++;
+    return type < 5 ? type : 0;
 }
 
 static json_t *general_json(const json_t *device)
@@ -217,7 +263,7 @@ static json_t *general_json(const json_t *device)
     mt_json_set_text(part, "API", "Vulkan");
     mt_json_set_text(part, "apiVersion", mt_json_get_text(device, "api_version"));
     mt_json_set_text(part, "GPU", mt_json_get_text(device, "name"));
-    mt_json_set_text(part, "deviceType", mt_json_get_text(device, "type"));
+    mt_json_set_i64(part, "deviceType", device_type(device));
     mt_json_set_i64(part, "maxMemoryAllocationCount", mt_json_get_i64(device, "max_memory_allocation_count"));
     mt_json_set_i64(part, "bufferImageGranularity", mt_json_get_i64(device, "buffer_image_granularity"));
     mt_json_set_i64(part, "nonCoherentAtomSize", mt_json_get_i64(device, "non_coherent_atom_size"));
@@ -248,19 +294,19 @@ static json_t *heap_json(const json_t *heap, const struct stats *stats, json_t *
 }
 
 /* A heap's types: their pools join `all`. */
-static json_t *heap_part(const json_t *device, const json_t *heap, json_t *all, struct stats *total)
+static json_t *heap_part(const struct map *map, const json_t *heap, json_t *all, struct stats *total)
 {
     json_t *pools = json_object();
     struct stats sum = {0};
     const json_t *type;
     size_t index;
-    json_array_foreach((json_t *)mt_json_get(device, "memory_types"), index, type)
+    json_array_foreach((json_t *)mt_json_get(map->device, "memory_types"), index, type)
     {
         char name[32];
         struct stats stats = {0};
         if (mt_json_get_i64(type, "heap_index") != mt_json_get_i64(heap, "index")) continue;
         snprintf(name, sizeof name, "Type %" PRId64, mt_json_get_i64(type, "index"));
-        json_object_set_new(all, name, pool_json(device, mt_json_get_i64(type, "index"), &stats));
+        json_object_set_new(all, name, pool_json(map, mt_json_get_i64(type, "index"), &stats));
         json_object_set_new(pools, name, type_json(type, &stats));
         add_stats(&sum, &stats);
     }
@@ -270,7 +316,9 @@ static json_t *heap_part(const json_t *device, const json_t *heap, json_t *all, 
 
 bool mt_export_vma(const struct mt_export *job)
 {
-    const json_t *device = device_of(job->report), *heap;
+    const json_t *device = device_of(job), *heap;
+    struct map map;
+    if (!start_map(&map, device)) return false;
     json_t *document = json_object(), *memory = json_object(), *pools = json_object();
     struct stats total = {0};
     size_t index;
@@ -278,7 +326,7 @@ bool mt_export_vma(const struct mt_export *job)
     {
         char name[32];
         snprintf(name, sizeof name, "Heap %" PRId64, mt_json_get_i64(heap, "index"));
-        json_object_set_new(memory, name, heap_part(device, heap, pools, &total));
+        json_object_set_new(memory, name, heap_part(&map, heap, pools, &total));
     }
     mt_json_set(document, "General", general_json(device));
     mt_json_set(document, "Total", stats_json(&total));
@@ -288,5 +336,6 @@ bool mt_export_vma(const struct mt_export *job)
     int error = json_dumpf(document, job->out, JSON_COMPACT);
     fputc('\n', job->out);
     json_decref(document);
+    free(map.pieces);
     return !error;
 }

@@ -23,6 +23,50 @@ done
 "$MEMTRACK" export --by total "$report" >"$TEST_TMP/total.folded" || problem "export --by total"
 "$MEMTRACK" export --format=vma "$report" >/dev/null 2>"$TEST_TMP/no-device" && problem "vma without a device"
 grep -q 'no Vulkan device' "$TEST_TMP/no-device" || problem "vma does not say that there is no device"
+
+# Several devices: one file each, or the one that was asked for; ranges of sparse resources are parts of their memory.
+"$PYTHON" - "$TEST_TMP/host.json" "$TEST_TMP/devices.json" <<'P'
+import json, sys
+def resource(number, memory, offset, size, ranges=()):
+    return {"id": number, "type": "buffer", "kind": "storage", "name": f"buffer {number}", "binding": "sparse" if ranges else "bound",
+            "memory": None if ranges else memory, "offset": None if ranges else offset, "required_bytes": size, "usage": [],
+            "sparse_binding": {"bound_bytes": sum(r[2] for r in ranges),
+                               "ranges": [{"memory": r[0], "memory_offset": r[1], "bytes": r[2]} for r in ranges]} if ranges else None}
+def device(name, kind, size, resources):
+    return {"name": name, "type": kind, "current_bytes": size, "resources": resources,
+            "heaps": [{"index": 0, "flags": ["DEVICE_LOCAL"], "size_bytes": 1 << 30}],
+            "memory_types": [{"index": 0, "heap_index": 0, "flags": []}],
+            "allocations": [{"id": 5, "type_index": 0, "size_bytes": size}]}
+report = json.load(open(sys.argv[1]))
+report["vulkan"]["devices"] = [
+    device("small", "integrated_gpu", 65536, [resource(7, 5, 0, 65536)]),
+    device("large", "discrete_gpu", 1 << 20, [resource(8, 5, 0, 4096),
+                                              resource(9, 0, 0, 1 << 24, [(5, 131072, 65536), (5, 262144, 65536), (None, None, 65536)])])]
+json.dump(report, open(sys.argv[2], "w"))
+P
+export_devices() { "$MEMTRACK" export --format=vma "$@" "$TEST_TMP/devices.json"; }
+export_devices >"$TEST_TMP/most.vma" 2>"$TEST_TMP/most.err" || problem "vma of two devices"
+grep -q 'one of 2 devices' "$TEST_TMP/most.err" || problem "vma does not say that there are more devices"
+export_devices --device 1 --output "$TEST_TMP/one.vma" || problem "vma of device 1"
+export_devices --device all --output "$TEST_TMP/out.d/each.vma" 2>/dev/null && problem "vma into a folder that is not there"
+export_devices --device all --output "$TEST_TMP/each.vma" || problem "vma of all devices"
+for words in "--device 3" "--device 0" "--device x" "--device all"; do
+    # shellcheck disable=SC2086
+    export_devices $words >/dev/null 2>&1 && problem "vma took $words"
+done
+"$MEMTRACK" export --device 1 "$TEST_TMP/devices.json" >/dev/null 2>&1 && problem "--device without vma"
+cmp -s "$TEST_TMP/one.vma" "$TEST_TMP/each.1.vma" && cmp -s "$TEST_TMP/most.vma" "$TEST_TMP/each.2.vma" || problem "vma: other devices than asked for"
+"$PYTHON" - "$TEST_TMP/each.1.vma" "$TEST_TMP/each.2.vma" <<'P' || problem "vma's devices"
+import json, sys
+small, large = (json.load(open(path)) for path in sys.argv[1:])
+assert small["General"]["GPU"] == "small" and small["General"]["deviceType"] == 1 and large["General"]["deviceType"] == 2
+assert small["Total"]["BlockBytes"] == 65536 and len(small["DefaultPools"]["Type 0"]["DedicatedAllocations"]) == 1
+block = large["DefaultPools"]["Type 0"]["Blocks"]["5"]
+assert [(r["Offset"], r["Size"], r.get("Name")) for r in block["Suballocations"]] == [
+    (0, 4096, "buffer 8"), (4096, 126976, None), (131072, 65536, "buffer 9"), (196608, 65536, None), (262144, 65536, "buffer 9"), (327680, 720896, None)]
+assert block["UnusedBytes"] == (1 << 20) - 4096 - 131072 and block["Allocations"] == block["UnusedRanges"] == 3
+P
+
 sum() { value_of host "sum(s.$1 for s in cpu.stacks)"; }
 live=$(sum live_bytes) peak=$(sum peak_bytes) total=$(sum total_bytes) calls=$(sum total_count)
 
