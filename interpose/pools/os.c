@@ -2,6 +2,7 @@
  * The system calls of the pools. They never touch errno and never allocate.
  */
 #include "os.h"
+#include "lock.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -46,15 +47,53 @@ bool mt_os_is_tight(void)
     return is_tight;
 }
 
+/* ---- the break: where mmap gives nothing, as a program's own malloc would do ------------- */
+
+static struct {
+    struct mt_lock lock; /* only tried for, so that a fork's child cannot wait for it */
+    _Atomic uintptr_t low, high;
+} spare;
+
+/* What lies here is never unmapped, because the range is the break's. */
+static bool is_spare(const void *at)
+{
+    uintptr_t address = (uintptr_t)at;
+    return address < atomic_load_explicit(&spare.high, memory_order_relaxed) &&
+           address >= atomic_load_explicit(&spare.low, memory_order_relaxed);
+}
+
+static void *move_break(size_t bytes)
+{
+    void *at = sbrk((intptr_t)(bytes + MT_OS_PAGE));
+    if (at == (void *)-1) return NULL;
+    uintptr_t first = ((uintptr_t)at + MT_OS_PAGE - 1) & ~(uintptr_t)(MT_OS_PAGE - 1);
+    if (!spare.low) atomic_store_explicit(&spare.low, first, memory_order_relaxed);
+    atomic_store_explicit(&spare.high, first + bytes, memory_order_relaxed);
+    mt_own_memory_add((void *)first, bytes);
+    return (void *)first;
+}
+
+static void *map_spare(size_t bytes)
+{
+    if (bytes > PTRDIFF_MAX / 2 || !mt_lock_try(&spare.lock)) return NULL;
+    void *at = move_break(bytes);
+    mt_lock_give(&spare.lock);
+    return at;
+}
+
+/* ---- mappings ------------------------------------------------------------------------------ */
+
 void *mt_os_map(size_t bytes)
 {
     if (is_to_fail()) return NULL;
     int saved = errno;
     void *at = mt_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    if (at == MAP_FAILED) {
+        atomic_store_explicit(&tightness, 0, memory_order_relaxed); /* a limit may have been set meanwhile */
+        at = map_spare(bytes);
+    }
     errno = saved;
-    if (at != MAP_FAILED) return at;
-    atomic_store_explicit(&tightness, 0, memory_order_relaxed); /* a limit may have been set meanwhile */
-    return NULL;
+    return at;
 }
 
 void *mt_os_map_aligned(size_t bytes, size_t alignment)
@@ -72,13 +111,16 @@ void *mt_os_map_aligned(size_t bytes, size_t alignment)
 void mt_os_unmap(void *at, size_t bytes)
 {
     int saved = errno;
-    mt_sys_munmap(at, bytes);
+    if (is_spare(at))
+        syscall(SYS_madvise, at, bytes, MADV_DONTNEED); /* lost but for that: it happens seldom */
+    else
+        mt_sys_munmap(at, bytes);
     errno = saved;
 }
 
 bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes)
 {
-    if (new_bytes > old_bytes && is_to_fail()) return false;
+    if (is_spare(at) || (new_bytes > old_bytes && is_to_fail())) return false;
     int saved = errno;
     bool is_done = syscall(SYS_mremap, at, old_bytes, new_bytes, 0L, NULL) == (long)at;
     errno = saved;
@@ -91,6 +133,7 @@ bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes)
 
 bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 {
+    if (is_spare(from) || is_spare(to)) return false;
     int saved = errno;
     bool is_done = syscall(SYS_mremap, from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)to;
     errno = saved;
@@ -100,6 +143,7 @@ bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 
 bool mt_os_move_content(void *from, void *to, size_t bytes)
 {
+    if (is_spare(from) || is_spare(to)) return false;
     int saved = errno;
     bool is_done = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) ==
                    (long)to;

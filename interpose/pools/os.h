@@ -13,7 +13,8 @@
 
 enum { MT_OS_PAGE = 4096 };
 
-/* Zeroed memory, whole pages; NULL when there is none. mt_os_map_aligned() for alignments above a page. */
+/* Zeroed memory, whole pages; NULL when there is none, not by moving the break either. mt_os_map_aligned() for
+ * alignments above a page. */
 void *mt_os_map(size_t bytes);
 void *mt_os_map_aligned(size_t bytes, size_t alignment);
 void mt_os_unmap(void *at, size_t bytes);

@@ -143,6 +143,13 @@ if command -v strace >/dev/null && strace -qq -o /dev/null -e inject=mmap:error=
             -e inject=mmap,mremap:error=ENOMEM:when=$when "$TEST_TMP/limited" 3000 21
         check_counts "mmap fails at $when"
     done
+    # Every request fails, soon after the program's start: the break serves, as it would without memtrack.
+    for when in 20+1 24+1 40+1; do
+        with_library strace -f -qq -o /dev/null -E "LD_PRELOAD=$PRELOAD" -e trace=mmap,mremap \
+            -e inject=mmap,mremap:error=ENOMEM:when=$when "$TEST_TMP/limited" 3000 21
+        check_counts "mmap fails from $when on"
+        expect "failures where the break can be moved" "$(cut -d' ' -f2 "$TEST_TMP/limited.out")" 0
+    done
 else
     echo "note: no strace that injects errors: failing mmap is left out"
 fi
