@@ -407,6 +407,14 @@ static void free_mixed(struct mt_theap *heap, void *block, unsigned class)
     if (++bin->adjust >= bin->max_count) mt_slab_trim_bin(heap, bin, bin->max_count / 2);
 }
 
+/* A block with a call stack goes home at once: the next one of its class lies where it lay. */
+static void free_twin(void *block, unsigned class)
+{
+    mt_lock_take(&sampled.lock);
+    free_mixed(sampled.heap, block, class);
+    mt_lock_give(&sampled.lock);
+}
+
 bool mt_pools_free_slow(void *block)
 {
     uint64_t entry = mt_pagemap_entry(block);
@@ -417,9 +425,12 @@ bool mt_pools_free_slow(void *block)
     if (class >= MT_SLAB_CLASSES) return free_mid(heap, block, entry);
     if (heap && mt_entry_mark(entry) == heap->mark) return mt_pools_free(block); /* the heap came just now */
     mt_account_freed(heap, mt_slab_origin(mt_entry_record(entry), block), class);
-    if (owner == sampled.heap->id && the_client.sample_freed)
+    bool is_twin = owner == sampled.heap->id;
+    if (is_twin && the_client.sample_freed)
         the_client.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
-    if (!heap)
+    if (is_twin)
+        free_twin(block, class);
+    else if (!heap)
         mt_slab_send(owner, block, block, 1);
     else if (owner == heap->id)
         free_mixed(heap, block, class);
