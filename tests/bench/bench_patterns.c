@@ -53,7 +53,7 @@ static void replace(size_t limit, unsigned steps, unsigned slots, uint64_t seed)
 
 static void churn(void)
 {
-    for (unsigned i = 0; i < 2000000 * scale; i++) {
+    for (unsigned i = 0; i < 6000000 * scale; i++) {
         size_t bytes = 16 + i % 16 * 24;
         drop(make(bytes), bytes);
     }
@@ -66,12 +66,12 @@ static void random_sizes(void)
 
 static void large(void)
 {
-    replace(8 << 20, 400 * scale, 40, 2);
+    replace(8 << 20, 80000 * scale, 40, 2);
 }
 
 static void growth(void)
 {
-    for (unsigned round = 0; round < 300 * scale; round++) {
+    for (unsigned round = 0; round < 18000 * scale; round++) {
         size_t bytes = 16;
         char *text = make(bytes), *list = NULL;
         for (unsigned i = 1; bytes < 400000; i++) {
@@ -88,7 +88,7 @@ static void growth(void)
 
 static void *serve(void *seed)
 {
-    replace(1000, 500000 * scale, 5000, (uint64_t)(uintptr_t)seed);
+    replace(1000, 1000000 * scale, 5000, (uint64_t)(uintptr_t)seed);
     return NULL;
 }
 
