@@ -9,7 +9,8 @@
 #include "stats.h"
 
 enum {
-    IDLE_SHARE = 4,           /* free memory below this part of the used memory is left alone */
+    IDLE_SHARE = 4,           /* free memory below this part of what slabs use is left alone, */
+    LARGE_IDLE_SHARE = 2,     /* and below this part of larger blocks: they seldom fit where others were */
     IDLE_BYTES = 1 << 20,     /* and so much in any case */
     PURGE_AT_LEAST = 1 << 20, /* fewer calls of the system */
 };
@@ -25,19 +26,20 @@ void mt_balance_start(bool is_on)
 void mt_keep_peak_down(size_t fresh_bytes)
 {
     const struct mt_pools *stats = &mt_pools_stats;
-    uint64_t used = stats->slab_used_bytes + stats->tlsf_used_bytes + stats->huge_bytes;
+    uint64_t slabs = stats->slab_used_bytes, large = stats->tlsf_used_bytes + stats->huge_bytes;
     uint64_t idle = stats->slab_dirty_bytes + stats->tlsf_dirty_bytes;
     uint64_t highest = atomic_load_explicit(&highest_bytes, memory_order_relaxed);
-    if (!is_wanted || used + idle <= highest) return;
+    if (!is_wanted || slabs + large + idle <= highest) return;
     uint64_t waiting = mt_mid_cache_bytes();
-    waiting = waiting < used ? waiting : used;
-    used -= waiting;
+    waiting = waiting < large ? waiting : large;
+    large -= waiting;
     idle += waiting;
-    if (idle > IDLE_BYTES + used / IDLE_SHARE) {
+    if (idle > IDLE_BYTES + slabs / IDLE_SHARE + large / LARGE_IDLE_SHARE) {
         size_t enough = fresh_bytes > PURGE_AT_LEAST ? fresh_bytes : PURGE_AT_LEAST;
         size_t done = mt_span_purge_some(enough);
         if (done < enough) done += mt_mid_purge_some(enough - done);
         idle = idle > done ? idle - done : 0;
     }
-    if (used + idle > highest) atomic_store_explicit(&highest_bytes, used + idle, memory_order_relaxed);
+    uint64_t all = slabs + large + idle;
+    if (all > highest) atomic_store_explicit(&highest_bytes, all, memory_order_relaxed);
 }
