@@ -82,8 +82,9 @@ static bool grow_buckets(struct mt_arena *arena, struct mt_shard_map *shard)
     struct mt_node **old = shard->buckets;
     struct mt_node **buckets = mt_arena_alloc(arena, count * sizeof *buckets);
     if (!buckets) return old != NULL;
-    shard->buckets = buckets;
-    shard->mask = count - 1;
+    __atomic_store_n(&shard->buckets, buckets,
+                     __ATOMIC_RELEASE); /* before the mask: mt_handles_fetch() looks at both */
+    __atomic_store_n(&shard->mask, count - 1, __ATOMIC_RELAXED);
     for (uint32_t i = 0; i < old_count; i++) {
         for (struct mt_node *node = old[i], *next; node; node = next) {
             struct mt_node **bucket = bucket_of(shard, mt_handle_hash(node->handle));

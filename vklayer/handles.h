@@ -83,6 +83,23 @@ struct mt_handle_map {
     struct mt_shard_map shards[MT_MAP_SHARDS];
 };
 
+static inline uint64_t mt_handle_hash(uint64_t handle)
+{
+    return handle * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/*
+ * Fetches the place where a handle will be looked for or added: far away where
+ * many live. Without the lock: a stale place is fetched in vain, nothing more.
+ */
+static inline void mt_handles_fetch(const struct mt_handle_map *map, uint64_t handle)
+{
+    uint64_t hash = mt_handle_hash(handle);
+    const struct mt_shard_map *shard = &map->shards[hash >> (64 - MT_SHARD_BITS)];
+    struct mt_node *const *buckets = __atomic_load_n(&shard->buckets, __ATOMIC_RELAXED);
+    if (buckets) __builtin_prefetch(&buckets[(hash >> 24) & __atomic_load_n(&shard->mask, __ATOMIC_RELAXED)], 1);
+}
+
 /* A node for a handle, filled by the caller through `from`; NULL when there is no memory (counted as dropped). */
 struct mt_node *mt_handles_add(struct mt_handle_map *map, const struct mt_node *from);
 /* The node of a handle with its lock held, for mt_handles_leave(); NULL without a lock when it is not known. */
@@ -91,10 +108,6 @@ struct mt_node *mt_handles_enter(struct mt_handle_map *map, uint64_t handle);
 struct mt_node *mt_handles_take(struct mt_handle_map *map, uint64_t handle);
 void mt_handles_give_back(struct mt_handle_map *map, struct mt_node *node);
 
-static inline uint64_t mt_handle_hash(uint64_t handle)
-{
-    return handle * UINT64_C(0x9e3779b97f4a7c15);
-}
 /*
  * The lock that guards a node and the object of its record. Where two are
  * held, the memory's comes first and the resource's inside it.

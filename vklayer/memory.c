@@ -166,6 +166,7 @@ static void record_memory(struct mt_device *device, struct mt_self *self, const 
     for (; at; at = at->pNext) note_structure(&facts, at);
     bool is_import = facts.flags & MT_VK_MEMORY_IS_IMPORT,
          is_slice = device->pool && mt_pool_owns(device->pool, handle);
+    if (!is_slice) mt_handles_fetch(&device->memories, handle);
     if (is_slice) facts.flags |= MT_VK_MEMORY_IS_SLICE;
     struct mt_node node = {.handle = handle, .size_bytes = info->allocationSize};
     node.type = (uint8_t)(info->memoryTypeIndex < VK_MAX_MEMORY_TYPES ? info->memoryTypeIndex

@@ -116,6 +116,7 @@ void mt_resource_forget(struct mt_device *device, struct mt_handle_map *map, uin
 static void record_buffer(struct mt_device *device, const VkBufferCreateInfo *info, uint64_t handle)
 {
     struct mt_node node = {.handle = handle, .size_bytes = info->size};
+    mt_handles_fetch(&device->buffers, handle);
     struct mt_object *record = mt_resource_record(device, MT_VK_BUFFER, handle, &node.object);
     if (record) {
         record->size_bytes = info->size;
@@ -174,6 +175,7 @@ static bool forbids_query(const VkImageCreateInfo *info)
 static void record_image(struct mt_device *device, const VkImageCreateInfo *info, uint64_t handle)
 {
     struct mt_node node = {.handle = handle, .flags = MT_NODE_IS_IMAGE};
+    mt_handles_fetch(&device->images, handle);
     if (forbids_query(info)) node.flags |= MT_NODE_NO_QUERY;
     struct mt_object *record = mt_resource_record(device, MT_VK_IMAGE, handle, &node.object);
     if (record) {
