@@ -113,9 +113,9 @@ class Bench:
         with open(work.stdin, "rb") as stdin, open(printed, "wb") as stdout:
             process = subprocess.Popen(command, env=self.environment(extra), cwd=self.folder, stdin=stdin, stdout=stdout,
                                        stderr=subprocess.DEVNULL, start_new_session=True)
+            is_void = False
             try:
-                if work.beside:
-                    work.beside()
+                is_void = work.beside is not None and not work.beside()
                 process.wait(LIMIT_S)
             except subprocess.TimeoutExpired:
                 note(f"{work.title} is ended after {LIMIT_S} seconds")
@@ -124,6 +124,8 @@ class Bench:
         wall, cpu, rss, status = launched(outer)
         if words:
             _, _, rss, status = launched(inner)
+        if is_void:
+            return wall, cpu, rss, 1
         if work.own_seconds and status == 0:
             with open(printed, encoding="latin-1") as file:
                 own = work.own_seconds(file.read())

@@ -24,7 +24,7 @@ class Work:
     packages: str = ""
     needs_screen: bool = False
     frames: int = 0  # presented in one run
-    # Called with nothing before each run, and with nothing while the program runs.
+    # Called with nothing before each run, and with nothing while the program runs; false: the run is void.
     prepare: object = None
     beside: object = None
     # Takes what the program printed and returns its own figure in seconds, or None; the wall time otherwise.
@@ -110,9 +110,10 @@ def redis(folder):
     def beside():
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
         wait_for(path, 20)
-        subprocess.run(["redis-benchmark", "-s", path, "-q", "-n", "60000", "-r", "60000", "-d", "200", "-P", "16", "-t", tests],
-                       timeout=120, **quiet)
+        client = subprocess.run(["redis-benchmark", "-s", path, "-q", "-n", "60000", "-r", "60000", "-d", "200", "-P", "16", "-t", tests],
+                                timeout=120, **quiet)
         subprocess.run(["redis-cli", "-s", path, "shutdown", "nosave"], timeout=20, **quiet)
+        return client.returncode == 0
 
     command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--maxmemory", "200mb",
                "--maxmemory-policy", "allkeys-lru", "--daemonize", "no"]
