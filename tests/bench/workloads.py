@@ -36,7 +36,7 @@ class Work:
 PYTHON_WORK = """
 import collections, json, re
 rows = [{"id": i, "name": str(i) * 3, "values": [i * j for j in range(10)]} for i in range(25000)]
-for _ in range(3):
+for _ in range(4):
     text = json.dumps(rows); rows = json.loads(text)
 words = collections.Counter(re.findall(r"[0-9]+", text))
 table = {}
@@ -54,7 +54,7 @@ for (let k = 0; k < 30; k++) zlib.inflateSync(zlib.deflateSync(Buffer.from(text.
 console.log(text.length);
 """
 PERL_WORK = """
-my %h; for my $n (1 .. 400000) { $h{"key " . ($n * 7919 % 100003)} .= "value $n"; }
+my %h; for my $n (1 .. 1200000) { $h{"key " . ($n * 7919 % 100003)} .= "value $n"; }
 my @s = sort { $a cmp $b } map { $_ . $h{$_} } keys %h; print scalar(@s), " ", length(join "", @s), "\\n";
 """
 # Lua and SQLite ask for most of their memory by realloc.
@@ -142,7 +142,7 @@ def minetest(folder):
 def programs(folder):
     """The whole programs, those that draw at the end."""
     return [
-        Work("lua", ["lua5.4", os.path.join(DATA, "tables.lua"), "17"], packages="lua5.4"),
+        Work("lua", ["lua5.4", os.path.join(DATA, "tables.lua"), "18"], packages="lua5.4"),
         sqlite(folder),
         Work("python", ["/usr/bin/python3", "-c", PYTHON_WORK], {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"},
              packages="python3"),
