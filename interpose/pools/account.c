@@ -35,7 +35,7 @@ void mt_account_start(struct mt_core *core, const struct mt_pools_client *client
 
 /* ---- counters --------------------------------------------------------------------------- */
 
-static struct mt_origin_counts *counts_of(struct mt_theap *heap, unsigned origin)
+struct mt_origin_counts *mt_account_find_counts(struct mt_theap *heap, unsigned origin)
 {
     struct mt_origin_counts **cached = &heap->counts[origin % MT_ORIGIN_CACHED];
     if (!*cached || (*cached)->origin != origin) *cached = mt_origin_counts(the_core, heap->shard, origin);
@@ -84,7 +84,7 @@ static void allocated_shared(unsigned origin, unsigned class, size_t requested)
 
 void mt_account_cell(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested)
 {
-    struct mt_origin_counts *counts = counts_of(heap, origin);
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
     struct mt_bin *own = mt_sub_bin(heap, origin, class);
     if (counts) {
         MT_ADD(counts->classes[class].allocation_count, 1);
@@ -121,7 +121,7 @@ void mt_account_freed(struct mt_theap *heap, unsigned origin, unsigned class)
         freed_shared(origin, class);
         return;
     }
-    struct mt_origin_counts *counts = counts_of(heap, origin);
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
     struct mt_bin *own = mt_sub_bin(heap, origin, class);
     if (counts) {
         MT_ADD(counts->classes[class].free_count, 1);
@@ -152,14 +152,9 @@ bool mt_account_large_allocated(struct mt_theap *heap, unsigned origin, size_t r
         add_large_shared(origin, false, requested, usable);
         return false;
     }
-    struct mt_origin_counts *counts = counts_of(heap, origin);
-    MT_ADD(heap->shard->classes[mt_class_of_block(usable)].allocation_count, 1);
-    if (counts) {
-        MT_ADD(counts->large_allocation_count, 1);
-        MT_ADD(counts->large_requested_bytes, requested);
-        MT_ADD(counts->large_live_bytes, usable);
-    }
-    return note_allocated(heap, requested, usable);
+    if (!mt_account_large_allocated_own(heap, origin, requested, usable)) return false;
+    mt_account_flush_if_due(heap);
+    return mt_shard_is_sample_due(heap->shard);
 }
 
 void mt_account_large_freed(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
@@ -168,19 +163,12 @@ void mt_account_large_freed(struct mt_theap *heap, unsigned origin, size_t reque
         add_large_shared(origin, true, requested, usable);
         return;
     }
-    struct mt_origin_counts *counts = counts_of(heap, origin);
-    MT_ADD(heap->shard->classes[mt_class_of_block(usable)].free_count, 1);
-    if (counts) {
-        MT_ADD(counts->large_free_count, 1);
-        MT_ADD(counts->large_requested_freed_bytes, requested);
-        MT_ADD(counts->large_live_bytes, 0 - (uint64_t)usable);
-    }
-    if (mt_pools_count_freed(heap, usable)) mt_account_flush(heap);
+    if (mt_account_large_freed_own(heap, origin, requested, usable)) mt_account_flush(heap);
 }
 
 bool mt_account_large_changed(struct mt_theap *heap, unsigned origin, struct mt_large before, struct mt_large after)
 {
-    struct mt_origin_counts *counts = counts_of(heap, origin);
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
     struct mt_shard *shard = heap->shard;
     MT_ADD(shard->classes[mt_class_of_block(before.usable)].free_count, 1);
     MT_ADD(shard->classes[mt_class_of_block(after.usable)].allocation_count, 1);
@@ -238,7 +226,7 @@ void mt_subs_change_shard(struct mt_theap *heap, struct mt_shard *shard)
     for (unsigned sub = 1; sub < MT_SUBS; sub++) {
         struct mt_sub *at = &heap->subs[sub];
         if (!at->counts) continue;
-        struct mt_origin_counts *counts = is_idle ? NULL : counts_of(heap, at->origin);
+        struct mt_origin_counts *counts = is_idle ? NULL : mt_account_counts(heap, at->origin);
         set_cells(heap, sub, counts, true);
         if (counts)
             at->counts = counts;
@@ -303,7 +291,7 @@ struct mt_bin *mt_sub_bin_for(struct mt_theap *heap, unsigned origin, unsigned c
 {
     struct mt_bin *mixed = &heap->bins[class], *own = mt_sub_bin(heap, origin, class);
     if (own) return own;
-    struct mt_origin_counts *counts = counts_of(heap, origin);
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
     if (!counts) return mixed;
     if (!is_heavy(heap, origin, mixed->bytes)) return mixed;
     uint64_t count = LOAD(counts->classes[class].allocation_count);

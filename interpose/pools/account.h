@@ -27,6 +27,41 @@ void mt_account_freed(struct mt_theap *heap, unsigned origin, unsigned class);
 bool mt_account_large_allocated(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable);
 void mt_account_large_freed(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable);
 
+/* The counters of an origin in the heap's shard; NULL where there is no memory for them. */
+struct mt_origin_counts *mt_account_find_counts(struct mt_theap *heap, unsigned origin);
+static inline struct mt_origin_counts *mt_account_counts(struct mt_theap *heap, unsigned origin)
+{
+    struct mt_origin_counts *cached = heap->counts[origin % MT_ORIGIN_CACHED];
+    return __builtin_expect(cached && cached->origin == origin, 1) ? cached : mt_account_find_counts(heap, origin);
+}
+
+/* The same two by the heap's own thread. True when mt_account_flush_if_due() and a call stack may be due; when
+ * mt_account_flush() is. */
+static inline bool mt_account_large_allocated_own(struct mt_theap *heap, unsigned origin, size_t requested,
+                                                  size_t usable)
+{
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
+    MT_ADD(heap->shard->classes[mt_class_of_block(usable)].allocation_count, 1);
+    if (counts) {
+        MT_ADD(counts->large_allocation_count, 1);
+        MT_ADD(counts->large_requested_bytes, requested);
+        MT_ADD(counts->large_live_bytes, usable);
+    }
+    return mt_pools_count_allocated(heap, requested, usable);
+}
+static inline bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t requested,
+                                              size_t usable)
+{
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
+    MT_ADD(heap->shard->classes[mt_class_of_block(usable)].free_count, 1);
+    if (counts) {
+        MT_ADD(counts->large_free_count, 1);
+        MT_ADD(counts->large_requested_freed_bytes, requested);
+        MT_ADD(counts->large_live_bytes, 0 - (uint64_t)usable);
+    }
+    return mt_pools_count_freed(heap, usable);
+}
+
 /* What is counted of such a block. */
 struct mt_large {
     size_t requested, usable;

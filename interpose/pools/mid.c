@@ -8,6 +8,7 @@
 #include "huge.h"
 #include "huge_kept.h"
 #include "lock.h"
+#include "mid_block.h"
 #include "mid_cache.h"
 #include "os.h"
 #include "spans.h"
@@ -18,8 +19,6 @@
 
 enum {
     ARENAS = 4,
-    GRANULE_SHIFT = 12,
-    GRANULE = 1 << GRANULE_SHIFT,
     HUGE_PAGE_BYTES = 2 << 20,
     SMALL_CHUNK_BYTES = 8 << 20, /* tried where the chosen size cannot be had */
     FIRST_RECORDS = 1600,        /* 64 KiB of them */
@@ -29,37 +28,11 @@ enum {
     MOST_ROOM = 64 << 10,     /* and beyond by so much or a quarter */
     HUGE_ROOM = 1 << 20,
     MOVE_PAGES_FROM = 1 << 20, /* below, copying is cheaper than changing page tables */
-    FREES_PER_LOOK = 8,        /* at the clock, which costs a fifth of a free that a cache takes */
 };
-
-/* Where a block starts: how large it is, its id in the engine, and what was noted of it. 0 elsewhere. */
-struct mark {
-    _Atomic uint16_t granules; /* 0 also while the block waits in a cache */
-    uint16_t room;             /* granules behind them that are the block's too, for it to grow into */
-    uint32_t id;               /* with IS_USED_AGAIN where it has waited there: its content is old */
-    uint32_t requested;
-    uint32_t origin;
-};
-
-_Static_assert(MT_MID_MAX >> GRANULE_SHIFT < UINT16_MAX / 2, "a block and its room fit into their fields");
-
-static const uint32_t IS_USED_AGAIN = UINT32_C(1) << 31;
-
-struct chunk {
-    _Alignas(MT_RECORD_ALIGN) char *base;
-    size_t bytes;
-    struct arena *arena;
-    struct mark *marks;
-    _Atomic uint64_t *touched; /* one bit per granule: has been part of a freed block, so may hold old content */
-    _Atomic uint64_t *aged;    /* was free and touched at the last look */
-    size_t side_bytes;
-    struct chunk *next;
-};
-_Static_assert(sizeof(struct chunk) == MT_RECORD_ALIGN, "a chunk's record has the size of all records");
 
 struct arena {
     _Alignas(64) struct mt_lock lock;
-    struct chunk *chunks;
+    struct mt_mid_chunk *chunks;
     uint64_t dirty_granules, last_look_ns;
     uint64_t published[PUBLISHED];
     _Atomic uint64_t largest_free;
@@ -112,21 +85,22 @@ static bool bit_is_set(const _Atomic uint64_t *bits, size_t index)
 
 static size_t whole_granules(size_t bytes)
 {
-    return (bytes + GRANULE - 1) >> GRANULE_SHIFT;
+    return (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
 }
 
-static size_t granule_of(const struct chunk *chunk, const void *address)
+static size_t granule_of(const struct mt_mid_chunk *chunk, const void *address)
 {
-    return (size_t)((const char *)address - chunk->base) >> GRANULE_SHIFT;
+    return (size_t)((const char *)address - chunk->base) >> MT_MID_GRANULE_SHIFT;
 }
 
 /* ---- chunks ---------------------------------------------------------------------------- */
 
-static bool chunk_fill(struct chunk *chunk, size_t bytes)
+static bool chunk_fill(struct mt_mid_chunk *chunk, size_t bytes)
 {
-    size_t granules = bytes >> GRANULE_SHIFT, words = (granules + 63) / 64;
-    chunk->side_bytes = (granules * sizeof(struct mark) + 2 * words * sizeof(uint64_t) + GRANULE - 1) &
-                        ~(size_t)(GRANULE - 1);
+    size_t granules = bytes >> MT_MID_GRANULE_SHIFT, words = (granules + 63) / 64;
+    chunk->side_bytes = (granules * sizeof(struct mt_mid_mark) + 2 * words * sizeof(uint64_t) + MT_MID_GRANULE -
+                         1) &
+                        ~(size_t)(MT_MID_GRANULE - 1);
     char *side = mt_os_map(chunk->side_bytes);
     if (!side) return false;
     chunk->base = mt_os_map_aligned(bytes, bytes >= HUGE_PAGE_BYTES ? (size_t)HUGE_PAGE_BYTES : MT_SLICE_BYTES);
@@ -136,8 +110,8 @@ static bool chunk_fill(struct chunk *chunk, size_t bytes)
         return false;
     }
     chunk->bytes = bytes;
-    chunk->marks = (struct mark *)(void *)side;
-    chunk->touched = (_Atomic uint64_t *)(void *)(side + granules * sizeof(struct mark));
+    chunk->marks = (struct mt_mid_mark *)(void *)side;
+    chunk->touched = (_Atomic uint64_t *)(void *)(side + granules * sizeof(struct mt_mid_mark));
     chunk->aged = chunk->touched + words;
     return true;
 }
@@ -151,8 +125,8 @@ static bool chunk_fill(struct chunk *chunk, size_t bytes)
 /* Adds what has changed since the last time to the pools' counters. */
 static void publish(struct arena *arena)
 {
-    uint64_t now[PUBLISHED] = {arena->tlsf.used_bytes, arena->dirty_granules * GRANULE, arena->tlsf.used_count,
-                               arena->tlsf.free_count, arena->tlsf.chunk_count};
+    uint64_t now[PUBLISHED] = {arena->tlsf.used_bytes, arena->dirty_granules * MT_MID_GRANULE,
+                               arena->tlsf.used_count, arena->tlsf.free_count, arena->tlsf.chunk_count};
     PUBLISH_CHANGE(tlsf_used_bytes, 0);
     PUBLISH_CHANGE(tlsf_dirty_bytes, 1);
     PUBLISH_CHANGE(tlsf_used_count, 2);
@@ -172,7 +146,7 @@ static void publish(struct arena *arena)
 
 static bool chunk_new(struct arena *arena, size_t bytes)
 {
-    struct chunk *chunk = mt_record_new();
+    struct mt_mid_chunk *chunk = mt_record_new();
     if (!chunk) return false;
     if (!chunk_fill(chunk, bytes)) {
         mt_record_drop(chunk);
@@ -193,12 +167,12 @@ static bool chunk_new(struct arena *arena, size_t bytes)
     return true;
 }
 
-static void chunk_drop(struct arena *arena, struct chunk **link, uint32_t id)
+static void chunk_drop(struct arena *arena, struct mt_mid_chunk **link, uint32_t id)
 {
-    struct chunk *chunk = *link;
+    struct mt_mid_chunk *chunk = *link;
     *link = chunk->next;
     mt_tlsf_remove_chunk(&arena->tlsf, id);
-    arena->dirty_granules -= bits_change(chunk->touched, 0, chunk->bytes >> GRANULE_SHIFT, COUNT);
+    arena->dirty_granules -= bits_change(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT, COUNT);
     mt_pagemap_set(chunk->base, chunk->bytes, 0);
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
     mt_os_unmap(chunk->base, chunk->bytes);
@@ -206,7 +180,7 @@ static void chunk_drop(struct arena *arena, struct chunk **link, uint32_t id)
     mt_record_drop(chunk);
 }
 
-static struct chunk *chunk_of(uint64_t address)
+static struct mt_mid_chunk *chunk_of(uint64_t address)
 {
     return mt_entry_record(mt_pagemap_entry((const void *)(uintptr_t)address));
 }
@@ -237,7 +211,7 @@ static size_t empty_caches(bool is_idle_only);
 /* ---- purging ---------------------------------------------------------------------------- */
 
 /* Purges the touched granules of a free range that are aged, or all of them. */
-static size_t purge_range(struct arena *arena, struct chunk *chunk, size_t first, size_t count, bool is_all)
+static size_t purge_range(struct arena *arena, struct mt_mid_chunk *chunk, size_t first, size_t count, bool is_all)
 {
     size_t purged = 0, end = first + count;
     for (size_t i = first; i < end;) {
@@ -247,7 +221,7 @@ static size_t purge_range(struct arena *arena, struct chunk *chunk, size_t first
         }
         size_t from = i;
         while (i < end && bit_is_set(chunk->touched, i) && (is_all || bit_is_set(chunk->aged, i))) i++;
-        if (!mt_os_purge(chunk->base + from * GRANULE, (i - from) * GRANULE)) continue;
+        if (!mt_os_purge(chunk->base + from * MT_MID_GRANULE, (i - from) * MT_MID_GRANULE)) continue;
         bits_change(chunk->touched, from, i - from, CLEAR);
         bits_change(chunk->aged, from, i - from, CLEAR);
         purged += i - from;
@@ -256,7 +230,7 @@ static size_t purge_range(struct arena *arena, struct chunk *chunk, size_t first
     for (size_t i = first; i < end; i++)
         if (bit_is_set(chunk->touched, i)) bits_change(chunk->aged, i, 1, SET);
     arena->dirty_granules -= purged;
-    return purged * GRANULE;
+    return purged * MT_MID_GRANULE;
 }
 
 static size_t purge_locked(struct arena *arena, bool is_all, size_t enough)
@@ -265,12 +239,12 @@ static size_t purge_locked(struct arena *arena, bool is_all, size_t enough)
     for (uint32_t id = 1; id < arena->tlsf.untouched && bytes < enough; id++) {
         const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
         if (block->state != MT_TLSF_FREE) continue;
-        struct chunk *chunk = chunk_of(block->offset);
+        struct mt_mid_chunk *chunk = chunk_of(block->offset);
         bytes += purge_range(arena, chunk, granule_of(chunk, (void *)(uintptr_t)block->offset),
-                             block->bytes >> GRANULE_SHIFT, is_all);
+                             block->bytes >> MT_MID_GRANULE_SHIFT, is_all);
         if (!mt_tlsf_is_whole_chunk(&arena->tlsf, id) || (arena->tlsf.chunk_count == 1 && !is_all)) continue;
-        if (bits_change(chunk->touched, 0, chunk->bytes >> GRANULE_SHIFT, COUNT)) continue;
-        struct chunk **link = &arena->chunks;
+        if (bits_change(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT, COUNT)) continue;
+        struct mt_mid_chunk **link = &arena->chunks;
         while (*link != chunk) link = &(*link)->next;
         chunk_drop(arena, link, id);
     }
@@ -327,7 +301,7 @@ static bool start_arena(struct arena *arena)
     size_t bytes = FIRST_RECORDS * sizeof(struct mt_tlsf_block);
     struct mt_tlsf_block *records = mt_os_map(bytes);
     if (!records) return false;
-    mt_tlsf_init(&arena->tlsf, GRANULE, records, FIRST_RECORDS);
+    mt_tlsf_init(&arena->tlsf, MT_MID_GRANULE, records, FIRST_RECORDS);
     arena->record_bytes = bytes;
     atomic_store_explicit(&arena->is_started, true, memory_order_relaxed);
     return true;
@@ -372,15 +346,16 @@ static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, un
     if (!id) return NULL;
     const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
     char *at = (char *)(uintptr_t)block->offset;
-    struct chunk *chunk = chunk_of(block->offset);
-    size_t first = granule_of(chunk, at), granules = whole_granules(bytes), all = block->bytes >> GRANULE_SHIFT;
+    struct mt_mid_chunk *chunk = chunk_of(block->offset);
+    size_t first = granule_of(chunk, at), granules = whole_granules(bytes),
+           all = block->bytes >> MT_MID_GRANULE_SHIFT;
     size_t dirty = bits_change(chunk->touched, first, all, COUNT);
     if (dirty) bits_change(chunk->aged, first, all, CLEAR);
     arena->dirty_granules -= dirty;
     chunk->marks[first].id = id;
     chunk->marks[first].room = (uint16_t)(all - granules);
     atomic_store_explicit(&chunk->marks[first].granules, (uint16_t)granules, memory_order_relaxed);
-    *usable = granules * GRANULE;
+    *usable = granules * MT_MID_GRANULE;
     *is_zero = !dirty;
     return at;
 }
@@ -413,11 +388,11 @@ static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsig
 /* The block's mark says already that no block lies there. */
 static void arena_free(void *block, size_t granules, bool is_clean)
 {
-    struct chunk *chunk = mt_entry_record(mt_pagemap_entry(block));
+    struct mt_mid_chunk *chunk = mt_entry_record(mt_pagemap_entry(block));
     struct arena *arena = chunk->arena;
     size_t first = granule_of(chunk, block);
     mt_lock_take(&arena->lock);
-    uint32_t id = chunk->marks[first].id & ~IS_USED_AGAIN;
+    uint32_t id = chunk->marks[first].id & ~MT_MID_USED_AGAIN;
     bits_change(chunk->touched, first, granules, is_clean ? CLEAR : SET);
     if (!is_clean) arena->dirty_granules += granules;
     mt_tlsf_free(&arena->tlsf, id);
@@ -436,7 +411,7 @@ static void let_go_mid(struct mt_mid_cached block, bool is_idle)
         MT_POOL_STAT_ADD(tlsf_purged_bytes, block.bytes);
         MT_POOL_STAT_ADD(tlsf_purge_count, 1);
     }
-    arena_free(block.block, block.bytes / GRANULE, is_clean);
+    arena_free(block.block, block.bytes / MT_MID_GRANULE, is_clean);
 }
 
 /* Blocks that waited in vain. Returns the bytes of huge ones, which go back to the system. */
@@ -504,13 +479,8 @@ void *mt_mid_allocate_near(struct mt_theap *heap, size_t bytes, unsigned origin,
 {
     struct mt_mid_cached found;
     if (!mt_mid_near_take(&heap->near, bytes, &found)) return NULL;
-    struct chunk *chunk = mt_entry_record(mt_pagemap_entry(found.block));
-    struct mark *mark = &chunk->marks[granule_of(chunk, found.block)];
-    mark->id |= IS_USED_AGAIN;
-    mark->room = 0;
-    mark->requested = (uint32_t)bytes;
-    mark->origin = origin;
-    atomic_store_explicit(&mark->granules, (uint16_t)(found.bytes >> GRANULE_SHIFT), memory_order_relaxed);
+    mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(mt_pagemap_entry(found.block)), found.block), found.bytes,
+                       bytes, origin);
     *usable = found.bytes;
     return found.block;
 }
@@ -529,11 +499,7 @@ static void *cached_allocate(struct mt_theap *heap, size_t bytes, size_t *usable
         atomic_store_explicit(&huge->bytes, found.bytes, memory_order_relaxed);
         return found.block;
     }
-    struct chunk *chunk = mt_entry_record(entry);
-    struct mark *mark = &chunk->marks[granule_of(chunk, found.block)];
-    mark->id |= IS_USED_AGAIN;
-    mark->room = 0;
-    atomic_store_explicit(&mark->granules, (uint16_t)(found.bytes / GRANULE), memory_order_relaxed);
+    mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.bytes, bytes, 0);
     return found.block;
 }
 
@@ -550,13 +516,13 @@ bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what)
 {
     if (__builtin_expect(mt_entry_class(entry) == MT_ENTRY_HUGE, 0))
         return end_huge(block, mt_entry_record(entry), what);
-    struct chunk *chunk = mt_entry_record(entry);
-    struct mark *mark = &chunk->marks[granule_of(chunk, block)];
+    struct mt_mid_chunk *chunk = mt_entry_record(entry);
+    struct mt_mid_mark *mark = &chunk->marks[granule_of(chunk, block)];
     size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
-    if (((uintptr_t)block & (GRANULE - 1)) || !granules) return false;
+    if (((uintptr_t)block & (MT_MID_GRANULE - 1)) || !granules) return false;
     atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
     size_t all = granules + mark->room;
-    *what = (struct mt_mid_block){granules * GRANULE, all * GRANULE, mark->requested, mark->origin};
+    *what = (struct mt_mid_block){granules * MT_MID_GRANULE, all * MT_MID_GRANULE, mark->requested, mark->origin};
     return true;
 }
 
@@ -580,13 +546,13 @@ void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t byte
     bool is_near = heap && bytes <= MT_MID_NEAR_BYTES && mt_entry_class(entry) == MT_ENTRY_MID;
     if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed, is_near);
     /* What idles goes back also while all requests are served by the caches. */
-    if (!heap || ++heap->near.free_count % FREES_PER_LOOK == 0) mt_mid_look();
+    if (!heap || ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look();
 }
 
 /* ---- changing a block's size ----------------------------------------------------------------- */
 
 /* What changes hands when a block's range, its room included, ends elsewhere than before. Returns what is fresh. */
-static size_t range_changed(struct chunk *chunk, size_t first, size_t used, size_t all, size_t now)
+static size_t range_changed(struct mt_mid_chunk *chunk, size_t first, size_t used, size_t all, size_t now)
 {
     struct arena *arena = chunk->arena;
     if (now > all) {
@@ -600,46 +566,46 @@ static size_t range_changed(struct chunk *chunk, size_t first, size_t used, size
     return 0;
 }
 
-static bool arena_resize(struct chunk *chunk, void *block, size_t bytes, bool creeps, size_t *usable)
+static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, bool creeps, size_t *usable)
 {
     struct arena *arena = chunk->arena;
     size_t first = granule_of(chunk, block), wanted = whole_granules(bytes), fresh = 0;
-    struct mark *mark = &chunk->marks[first];
+    struct mt_mid_mark *mark = &chunk->marks[first];
     mt_lock_take(&arena->lock);
-    uint32_t id = mark->id & ~IS_USED_AGAIN;
+    uint32_t id = mark->id & ~MT_MID_USED_AGAIN;
     size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
     bool is_done = (creeps && mt_tlsf_resize(&arena->tlsf, id, bytes + room_for(bytes))) ||
                    mt_tlsf_resize(&arena->tlsf, id, bytes);
     if (is_done) {
-        size_t now = mt_tlsf_block(&arena->tlsf, id)->bytes >> GRANULE_SHIFT;
+        size_t now = mt_tlsf_block(&arena->tlsf, id)->bytes >> MT_MID_GRANULE_SHIFT;
         fresh = range_changed(chunk, first, used, all, now);
         mark->room = (uint16_t)(now - wanted);
         atomic_store_explicit(&mark->granules, (uint16_t)wanted, memory_order_relaxed);
     }
     publish(arena);
     mt_lock_give(&arena->lock);
-    *usable = wanted * GRANULE;
+    *usable = wanted * MT_MID_GRANULE;
     if (is_done) MT_POOL_STAT_ADD(tlsf_resize_count, 1);
-    if (fresh) mt_keep_peak_down(fresh * GRANULE);
+    if (fresh) mt_keep_peak_down(fresh * MT_MID_GRANULE);
     return is_done;
 }
 
 bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_block *what, size_t *usable)
 {
     if (mt_entry_class(entry) != MT_ENTRY_MID) return false;
-    struct chunk *chunk = mt_entry_record(entry);
-    struct mark *mark = &chunk->marks[granule_of(chunk, block)];
+    struct mt_mid_chunk *chunk = mt_entry_record(entry);
+    struct mt_mid_mark *mark = &chunk->marks[granule_of(chunk, block)];
     size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
     size_t wanted = whole_granules(bytes);
     if (wanted > all || wanted * 2 < used) return false;
-    *what = (struct mt_mid_block){used * GRANULE, all * GRANULE, mark->requested, mark->origin};
+    *what = (struct mt_mid_block){used * MT_MID_GRANULE, all * MT_MID_GRANULE, mark->requested, mark->origin};
     mark->requested = (uint32_t)bytes;
     if (wanted > used) {
         mark->room = (uint16_t)(all - wanted);
         atomic_store_explicit(&mark->granules, (uint16_t)wanted, memory_order_relaxed);
         used = wanted;
     }
-    *usable = used * GRANULE;
+    *usable = used * MT_MID_GRANULE;
     return true;
 }
 
@@ -650,9 +616,9 @@ void mt_mid_clear(void *block, size_t bytes)
         mt_huge_clear(mt_entry_record(entry), bytes);
         return;
     }
-    struct chunk *chunk = mt_entry_record(entry);
-    size_t first = granule_of(chunk, block), count = (bytes + GRANULE - 1) >> GRANULE_SHIFT;
-    if (chunk->marks[first].id & IS_USED_AGAIN) {
+    struct mt_mid_chunk *chunk = mt_entry_record(entry);
+    size_t first = granule_of(chunk, block), count = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
+    if (chunk->marks[first].id & MT_MID_USED_AGAIN) {
         memset(block, 0, bytes);
         return;
     }
@@ -660,7 +626,7 @@ void mt_mid_clear(void *block, size_t bytes)
         size_t from = i;
         while (i < count && bit_is_set(chunk->touched, first + i)) i++;
         if (i > from)
-            memset((char *)block + from * GRANULE, 0, (i - from) * GRANULE);
+            memset((char *)block + from * MT_MID_GRANULE, 0, (i - from) * MT_MID_GRANULE);
         else
             i++;
     }
@@ -672,7 +638,8 @@ void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, uns
                       bool *is_zero)
 {
     if (bytes <= MT_SLAB_MAX) bytes = MT_SLAB_MAX + 1; /* sizes below are the slabs', in statistics too */
-    void *cached = room == MT_MID_ANYWHERE && alignment <= GRANULE ? cached_allocate(heap, bytes, usable) : NULL;
+    void *cached = room == MT_MID_ANYWHERE && alignment <= MT_MID_GRANULE ? cached_allocate(heap, bytes, usable)
+                                                                          : NULL;
     if (cached) {
         *is_zero = false;
         return cached;
@@ -685,24 +652,24 @@ void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, uns
 
 void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested)
 {
-    struct chunk *chunk = mt_entry_record(entry);
+    struct mt_mid_chunk *chunk = mt_entry_record(entry);
     struct mt_huge *huge = mt_entry_record(entry);
     if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
         huge->origin = origin;
         huge->requested = requested;
         return;
     }
-    struct mark *mark = &chunk->marks[granule_of(chunk, block)];
+    struct mt_mid_mark *mark = &chunk->marks[granule_of(chunk, block)];
     mark->origin = origin;
     mark->requested = (uint32_t)requested;
 }
 
 unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested)
 {
-    const struct chunk *chunk = mt_entry_record(entry);
+    const struct mt_mid_chunk *chunk = mt_entry_record(entry);
     const struct mt_huge *huge = mt_entry_record(entry);
     bool is_huge = mt_entry_class(entry) == MT_ENTRY_HUGE;
-    const struct mark *mark = is_huge ? NULL : &chunk->marks[granule_of(chunk, block)];
+    const struct mt_mid_mark *mark = is_huge ? NULL : &chunk->marks[granule_of(chunk, block)];
     *requested = is_huge ? huge->requested : mark->requested;
     return is_huge ? huge->origin : mark->origin;
 }
@@ -713,10 +680,10 @@ size_t mt_mid_usable(const void *block, uint64_t entry)
         struct mt_huge *huge = mt_entry_record(entry);
         return huge->base == block ? atomic_load_explicit(&huge->bytes, memory_order_relaxed) : 0;
     }
-    struct chunk *chunk = mt_entry_record(entry);
-    if ((uintptr_t)block & (GRANULE - 1)) return 0;
+    struct mt_mid_chunk *chunk = mt_entry_record(entry);
+    if ((uintptr_t)block & (MT_MID_GRANULE - 1)) return 0;
     return (size_t)atomic_load_explicit(&chunk->marks[granule_of(chunk, block)].granules, memory_order_relaxed) *
-           GRANULE;
+           MT_MID_GRANULE;
 }
 
 bool mt_mid_is_freed(const void *block, uint64_t entry)
@@ -731,7 +698,8 @@ void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to)
     mt_mid_end(from, entry, &what);
     if (mt_entry_class(entry) == MT_ENTRY_MID && what.usable >= MOVE_PAGES_FROM &&
         mt_os_move_content(from, to, what.usable)) {
-        arena_free(from, what.all / GRANULE, what.all == what.usable); /* what lies in its room is not known */
+        arena_free(from, what.all / MT_MID_GRANULE,
+                   what.all == what.usable); /* what lies in its room is not known */
         return;
     }
     memcpy(to, from, what.usable);

@@ -8,6 +8,7 @@
 #include "arena_sites.h"
 #include "balance.h"
 #include "heaps.h"
+#include "large.h"
 #include "lock.h"
 #include "mid.h"
 #include "slab.h"
@@ -30,7 +31,7 @@ struct mt_pools mt_pools_stats;
 struct mt_pools *mt_pools_published = &mt_pools_stats;
 
 static struct mt_core *the_core;
-static struct mt_pools_client the_client;
+struct mt_pools_client mt_pools_clients;
 
 /* A heap that belongs to no thread and is used under its lock. */
 struct locked_heap {
@@ -73,9 +74,9 @@ static void set_delays(struct mt_core *core)
 bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
 {
     the_core = core;
-    if (client) the_client = *client;
+    if (client) mt_pools_clients = *client;
     mt_account_start(core, client);
-    mt_heaps_start(core, the_client.sampled);
+    mt_heaps_start(core, mt_pools_clients.sampled);
     set_delays(core);
     mt_arena_start(core);
     if (!mt_mid_start(core->options.number[MT_OPT_POOL_CHUNK])) return false;
@@ -103,7 +104,7 @@ void mt_pools_publish(struct mt_core *core)
 
 static struct mt_theap *own_heap(void)
 {
-    if (__builtin_expect(!mt_theap_self, 0) && the_client.thread_start) the_client.thread_start();
+    if (__builtin_expect(!mt_theap_self, 0) && mt_pools_clients.thread_start) mt_pools_clients.thread_start();
     return mt_theap_self;
 }
 
@@ -163,10 +164,10 @@ void *mt_pools_take_twin(struct mt_theap *heap, const void *block, unsigned clas
                          size_t requested)
 {
     unsigned marked = origin;
-    if (!the_client.sampled) return NULL;
+    if (!mt_pools_clients.sampled) return NULL;
     if (!atomic_load_explicit(&heap->shard->sample_countdown_bytes, memory_order_relaxed)) {
         /* A new shard's mark is 0: its first block only sets the mark. */
-        the_client.sampled(heap->shard, block, requested, mt_class_bytes(class));
+        mt_pools_clients.sampled(heap->shard, block, requested, mt_class_bytes(class));
         return NULL;
     }
     void *twin = take_locked(&sampled, class, &marked);
@@ -174,7 +175,7 @@ void *mt_pools_take_twin(struct mt_theap *heap, const void *block, unsigned clas
         mt_slab_send(sampled.heap->id, twin, twin, 1);
         return NULL;
     }
-    if (twin) the_client.sampled(heap->shard, twin, requested, mt_class_bytes(class));
+    if (twin) mt_pools_clients.sampled(heap->shard, twin, requested, mt_class_bytes(class));
     return twin;
 }
 
@@ -210,8 +211,8 @@ static MT_POOLS_COLD void *allocate_spare(struct mt_theap *heap, size_t bytes, u
     void *block = mt_mid_allocate(heap, bytes, MT_SLAB_MAX, MT_MID_ANYWHERE, &usable, &is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, usable) && the_client.sampled)
-        the_client.sampled(heap->shard, block, bytes, usable);
+    if (mt_account_large_allocated(heap, origin, bytes, usable) && mt_pools_clients.sampled)
+        mt_pools_clients.sampled(heap->shard, block, bytes, usable);
     return block;
 }
 
@@ -246,6 +247,14 @@ static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes,
     return exchange(heap, block, bytes, 0);
 }
 
+void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable)
+{
+    mt_account_flush_if_due(heap);
+    if (mt_shard_is_sample_due(heap->shard) && mt_pools_clients.sampled)
+        mt_pools_clients.sampled(heap->shard, block, bytes, usable);
+    return block;
+}
+
 static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, unsigned origin,
                           bool *is_zero)
 {
@@ -254,20 +263,19 @@ static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment,
     if (bytes <= PTRDIFF_MAX) block = mt_mid_allocate(heap, bytes, alignment, room, &usable, is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, usable) && the_client.sampled)
-        the_client.sampled(heap->shard, block, bytes, usable);
+    if (mt_account_large_allocated(heap, origin, bytes, usable) && mt_pools_clients.sampled)
+        mt_pools_clients.sampled(heap->shard, block, bytes, usable);
     return block;
 }
 
-void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
+void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_t bytes)
 {
     bool is_zero;
     size_t usable;
-    void *block = mt_mid_allocate_near(heap, bytes, site->origin, &usable);
-    if (__builtin_expect(!block, 0)) return allocate_mid(heap, bytes, 1, 1, site->origin, &is_zero);
-    if (mt_account_large_allocated(heap, site->origin, bytes, usable) && the_client.sampled)
-        the_client.sampled(heap->shard, block, bytes, usable);
-    return block;
+    void *block = bytes <= MT_MID_MAX ? mt_mid_allocate_near(heap, bytes, origin, &usable) : NULL;
+    if (!block) return allocate_mid(heap, bytes, 1, MT_MID_ANYWHERE, origin, &is_zero);
+    return mt_account_large_allocated(heap, origin, bytes, usable) ? mt_pools_large_due(heap, block, bytes, usable)
+                                                                   : block;
 }
 
 static unsigned origin_of(struct mt_theap *heap, const void *caller)
@@ -377,12 +385,12 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
     struct mt_mid_block what;
     if (__builtin_expect(!mt_mid_end(block, entry, &what), 0)) return mt_mid_is_freed(block, entry);
     mt_account_large_freed(heap, what.origin, what.requested, what.usable);
-    if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, what.usable);
+    if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, what.usable);
     mt_mid_give(heap, block, entry, what.all);
     return true;
 }
 
-bool mt_pools_free_large(struct mt_theap *heap, void *block)
+bool mt_pools_free_large_slow(struct mt_theap *heap, void *block)
 {
     return free_mid(heap, block, mt_pagemap_entry(block));
 }
@@ -426,8 +434,8 @@ bool mt_pools_free_slow(void *block)
     if (heap && mt_entry_mark(entry) == heap->mark) return mt_pools_free(block); /* the heap came just now */
     mt_account_freed(heap, mt_slab_origin(mt_entry_record(entry), block), class);
     bool is_twin = owner == sampled.heap->id;
-    if (is_twin && the_client.sample_freed)
-        the_client.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
+    if (is_twin && mt_pools_clients.sample_freed)
+        mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
     if (is_twin)
         free_twin(block, class);
     else if (!heap)
@@ -478,7 +486,7 @@ static bool creeps(struct mt_theap *heap, const void *block, size_t usable, size
 static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to)
 {
     count_mid_freed(heap, block, mt_pagemap_entry(block), usable);
-    if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, block, usable);
+    if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, usable);
     mt_mid_move(heap, block, mt_pagemap_entry(block), to);
 }
 
@@ -568,10 +576,10 @@ static void *resized(struct mt_theap *heap, void *before, void *block, size_t us
     size_t requested;
     unsigned origin = mt_mid_origin(block, entry, &requested);
     mt_account_large_freed(heap, origin, requested, usable);
-    if (the_client.sample_freed) the_client.sample_freed(heap ? heap->shard : NULL, before, usable);
+    if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, before, usable);
     mt_mid_note(block, entry, origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, after) && the_client.sampled)
-        the_client.sampled(heap->shard, block, bytes, after);
+    if (mt_account_large_allocated(heap, origin, bytes, after) && mt_pools_clients.sampled)
+        mt_pools_clients.sampled(heap->shard, block, bytes, after);
     return block;
 }
 
@@ -617,8 +625,8 @@ static void *stretch(struct mt_theap *heap, void *block, uint64_t entry, size_t 
     if (bytes <= MT_SLAB_MAX / 2 || !mt_mid_stretch(block, entry, bytes, &before, &after)) return NULL;
     bool is_due = mt_account_large_changed(heap, before.origin, (struct mt_large){before.requested, before.usable},
                                            (struct mt_large){bytes, after});
-    if (the_client.sample_freed) the_client.sample_freed(heap->shard, block, before.usable);
-    if (is_due && the_client.sampled) the_client.sampled(heap->shard, block, bytes, after);
+    if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap->shard, block, before.usable);
+    if (is_due && mt_pools_clients.sampled) mt_pools_clients.sampled(heap->shard, block, bytes, after);
     return reallocated(heap, block, after > before.usable);
 }
 
