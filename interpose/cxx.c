@@ -210,7 +210,7 @@ static inline __attribute__((always_inline)) void *new_block(enum operator_index
         return new_counted(mt_thread_through(self), index, bytes, second, caller);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *found;
-    switch (mt_pools_allocate_fast(heap, bytes, caller, &found)) {
+    switch (mt_pools_allocate_fast(heap, bytes, mt_thread_site_key(caller), &found)) {
     case MT_POOLS_DONE: return found;
     case MT_POOLS_DUE: return mt_pools_due(heap, found, bytes);
     case MT_POOLS_ARENA: return new_bumped(heap, found, index, bytes, second, caller);

@@ -109,7 +109,7 @@ static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, cons
     if (mt_thread_is_through(self)) return malloc_counted_for(bytes, mt_thread_through(self), caller);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *block;
-    switch (mt_pools_allocate_fast(heap, bytes, caller, &block)) {
+    switch (mt_pools_allocate_fast(heap, bytes, mt_thread_site_key(caller), &block)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
     case MT_POOLS_ARENA: return malloc_bumped(heap, block, bytes);

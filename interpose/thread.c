@@ -203,6 +203,7 @@ uint32_t mt_thread_change_scope(uint32_t scope)
 {
     uint32_t previous = mt_thread.scope;
     mt_thread.scope = (uint16_t)scope;
+    mt_thread.scope_key = mt_site_scope_key(scope);
     mt_pools_change_scope(scope);
     mt_through_changed();
     return previous;

@@ -27,6 +27,7 @@ enum mt_thread_state {
 
 struct mt_thread {
     uintptr_t self;             /* what the fast paths go by; see mt_thread_through() */
+    uintptr_t scope_key;        /* mt_site_scope_key() of the scope */
     struct mt_through *sampled; /* where glibc serves and call stacks are taken; else NULL */
     struct mt_through *through; /* how it counts where the next allocator serves; see through.h */
     struct mt_shard *shard;     /* NULL: the thread does not count by itself, the slow path decides */
@@ -57,6 +58,12 @@ static inline bool mt_thread_is_through(uintptr_t self)
 static inline struct mt_through *mt_thread_through(uintptr_t self)
 {
     return (struct mt_through *)(self - 1);
+}
+
+/* What the pools know a call site by, in the scope of this thread. */
+static inline uintptr_t mt_thread_site_key(const void *caller)
+{
+    return (uintptr_t)caller + mt_thread.scope_key;
 }
 
 /* Sets the busy mark; returns what it was. */

@@ -191,7 +191,6 @@ static void set_cell(struct mt_bin *bin, int64_t length, struct mt_origin_cell *
     uint64_t frees = LOAD(cell->free_count), allocations = LOAD(cell->allocation_count);
     bin->cell = cell;
     bin->adjust = length - (int64_t)(frees - allocations);
-    bin->free_limit = frees + (length < bin->max_count ? bin->max_count - (uint64_t)length : 1);
 }
 
 static void set_cells(struct mt_theap *heap, unsigned sub, struct mt_origin_counts *counts, bool is_known)

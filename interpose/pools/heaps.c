@@ -86,7 +86,8 @@ static void fill(struct mt_theap *heap, unsigned id)
     heap->id = (uint16_t)id;
     heap->mark = (uint16_t)(id * 2);
     heap->shard = &idle_shard;
-    for (size_t i = 0; i < sizeof heap->small_class; i++) heap->small_class[i] = (uint8_t)mt_class_of(i * 16);
+    for (size_t i = 0; i < sizeof heap->small_bin / sizeof heap->small_bin[0]; i++)
+        heap->small_bin[i] = (uint16_t)(mt_class_of(i * 16) * sizeof(struct mt_bin));
     for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) {
         mt_theap_fill_bin(heap, &heap->bins[class]);
         heap->bins[class].cell = &mt_idle_cell;

@@ -395,17 +395,6 @@ bool mt_pools_free_large_slow(struct mt_theap *heap, void *block)
     return free_mid(heap, block, mt_pagemap_entry(block));
 }
 
-static void look_at_bin(struct mt_theap *heap, struct mt_bin *bin)
-{
-    int64_t length = mt_slab_bin_length(bin);
-    if (length >= bin->max_count) {
-        mt_slab_trim_bin(heap, bin, bin->max_count / 2);
-        length = bin->max_count / 2;
-    }
-    bin->free_limit = atomic_load_explicit(&bin->cell->free_count, memory_order_relaxed) +
-                      (uint64_t)(bin->max_count - length);
-}
-
 /* A block of the heap's own mixed slabs, whose bins keep their lengths in adjust alone. */
 static void free_mixed(struct mt_theap *heap, void *block, unsigned class)
 {
@@ -453,8 +442,7 @@ bool mt_pools_after_free(struct mt_theap *heap, struct mt_bin *bin)
     if (atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
         atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed))
         mt_account_flush(heap);
-    if (atomic_load_explicit(&bin->cell->free_count, memory_order_relaxed) >= bin->free_limit)
-        look_at_bin(heap, bin);
+    mt_slab_shorten(heap, bin);
     return true;
 }
 

@@ -45,11 +45,10 @@ struct mt_arena_heap;
  * is not open: nothing comes from it.
  */
 struct mt_bin {
-    void *head;                  /* blocks to hand out, linked through their first word */
+    _Alignas(64) void *head;     /* blocks to hand out, linked through their first word */
     struct mt_origin_cell *cell; /* where its blocks are counted; all zero for the mixed sub-heap */
-    uint64_t free_limit;         /* the cell's free_count at which the list's length is looked at */
     uint32_t bytes;              /* of a block */
-    uint32_t max_count;          /* blocks that may wait in the list */
+    uint32_t max_count;          /* blocks that may wait in the list when somebody looks at its length */
     int64_t adjust;              /* list length = adjust + frees - allocations of the cell */
     struct mt_slab *fresh;       /* slabs with room that was never handed out; the first is being cut */
     struct mt_slab *partial;     /* slabs to which blocks have come back */
@@ -95,15 +94,16 @@ struct mt_theap {
     int64_t batch_bytes; /* of the core */
     uintptr_t scope_key; /* mt_site_scope_key() of the scope in force */
     uint16_t id, mark;   /* mark: id * 2, as mt_entry_mark() of the sub-heaps that are not mixed */
-    uint8_t small_class[MT_SMALL_MAX / 16 + 1];
-    uint32_t epoch;                      /* of the core, whose segment the counters lie in */
-    uint32_t sites_epoch;                /* when the sites were last made to forget */
-    char thread[MT_ORIGIN_THREAD_BYTES]; /* the name that the sites' origins have */
+    uint16_t small_bin[MT_SMALL_MAX / 16 + 1]; /* by size in steps of 16: the way from class 0's bin, in bytes */
+    uint32_t epoch;                            /* of the core, whose segment the counters lie in */
+    uint32_t sites_epoch;                      /* when the sites were last made to forget */
+    char thread[MT_ORIGIN_THREAD_BYTES];       /* the name that the sites' origins have */
     struct mt_sub subs[MT_SUBS];
     struct mt_origin_counts *counts[MT_ORIGIN_CACHED]; /* by origin modulo their number */
     struct mt_remote_slot remote[MT_REMOTE_SLOTS];
     struct mt_slab *slabs; /* all that it owns */
     uint32_t slab_count;   /* of them */
+    uint32_t looked_at;    /* the bin whose list's length was looked at last, by the way */
     uint32_t grown_slabs;  /* slabs of fresh memory since it was last looked for what it does not use */
     bool keeps_nothing;    /* free blocks go home at once: few are asked for, of all classes */
     struct mt_theap *next_dead;
@@ -243,14 +243,12 @@ static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t reques
     struct mt_shard *shard = heap->shard;
     MT_ADD(shard->allocation_count, 1);
     MT_ADD(shard->requested_bytes, requested);
-    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) + (int64_t)usable;
+    int64_t live = MT_OWN(int64_t, shard->live_bytes) + (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    if (__builtin_expect(live <= atomic_load_explicit(&shard->high_bytes, memory_order_relaxed), 1))
-        return mt_shard_is_sample_due(shard);
+    if (__builtin_expect(live <= MT_OWN(int64_t, shard->high_bytes), 1)) return mt_shard_is_sample_due(shard);
     atomic_store_explicit(&shard->high_bytes, live, memory_order_relaxed);
     if (mt_shard_is_sample_due(shard)) return true;
-    return __builtin_expect(
-        live - atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed) >= heap->batch_bytes, 0);
+    return __builtin_expect(live - MT_OWN(int64_t, shard->flushed_bytes) >= heap->batch_bytes, 0);
 }
 
 /* True when mt_shard_flush() is due. */
@@ -259,15 +257,15 @@ static inline bool mt_pools_count_freed(struct mt_theap *heap, uint64_t usable)
     if (!MT_TRACKING) return false;
     struct mt_shard *shard = heap->shard;
     MT_ADD(shard->free_count, 1);
-    int64_t live = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) - (int64_t)usable;
+    int64_t live = MT_OWN(int64_t, shard->live_bytes) - (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
-    return __builtin_expect(live < atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed), 0);
+    return __builtin_expect(live < MT_OWN(int64_t, shard->low_limit_bytes), 0);
 }
 
 /* The class of 1 to MT_SLAB_MAX bytes, or of 0. */
 static inline size_t mt_pools_class(const struct mt_theap *heap, size_t bytes)
 {
-    return __builtin_expect(bytes <= MT_SMALL_MAX, 1) ? heap->small_class[(bytes + 15) / 16]
+    return __builtin_expect(bytes <= MT_SMALL_MAX, 1) ? heap->small_bin[(bytes + 15) / 16] / sizeof(struct mt_bin)
                                                       : mt_class_of_block(bytes);
 }
 
@@ -293,24 +291,24 @@ mt_pools_allocate_untracked(struct mt_theap *heap, size_t bytes, void **block)
     return MT_POOLS_DONE;
 }
 
+/* key: the return address in the code that asked, plus the thread's mt_site_scope_key(). */
 static inline __attribute__((always_inline)) enum mt_pools_end
-mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, const void *caller, void **block)
+mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, uintptr_t key, void **block)
 {
     if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     if (!MT_TRACKING) return mt_pools_allocate_untracked(heap, bytes, block);
-    uintptr_t key = (uintptr_t)caller + heap->scope_key;
     struct mt_site *site = mt_site_first(heap->sites, key);
     if (__builtin_expect(!mt_site_is(site, key), 0)) return MT_POOLS_MISS;
-    size_t class;
+    size_t way;
     if (__builtin_expect(bytes <= MT_SMALL_MAX, 1))
-        class = heap->small_class[(bytes + 15) / 16];
+        way = heap->small_bin[(bytes + 15) / 16];
     else if (bytes <= MT_SLAB_MAX)
-        class = mt_class_of_block(bytes);
+        way = mt_class_of_block(bytes) * sizeof(struct mt_bin);
     else {
         *block = site;
         return MT_POOLS_LARGE;
     }
-    struct mt_bin *bin = &site->bins[class];
+    struct mt_bin *bin = (struct mt_bin *)(void *)((char *)site->bins + way);
     *block = bin->head;
     if (__builtin_expect(!*block, 0)) {
         *block = site;
@@ -330,22 +328,20 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin)
 {
     if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     uint64_t entry = mt_pagemap_entry(block);
-    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0)) {
+    if (__builtin_expect((uint16_t)mt_entry_mark(entry) != heap->mark, 0)) {
         if (mt_entry_bin(entry) < MT_ENTRY_MID) return MT_POOLS_MISS;
         return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_LARGE;
     }
     struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
+    __asm__("" : "+r"(bin)); /* one address, not one for each use */
     struct mt_origin_cell *cell = bin->cell;
-    uint32_t usable = bin->bytes;
+    uint64_t usable = bin->bytes;
     *in_bin = bin;
     *(void **)block = bin->head;
     bin->head = block;
     if (!MT_TRACKING) return ++bin->adjust < bin->max_count ? MT_POOLS_DONE : MT_POOLS_DUE;
     MT_ADD(cell->free_count, 1);
-    if (mt_pools_count_freed(heap, usable)) return MT_POOLS_DUE;
-    return __builtin_expect(atomic_load_explicit(&cell->free_count, memory_order_relaxed) >= bin->free_limit, 0)
-               ? MT_POOLS_DUE
-               : MT_POOLS_DONE;
+    return mt_pools_count_freed(heap, usable) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
 /* A block keeps its place while it fits and does not waste more than half of it. */
@@ -380,7 +376,7 @@ static inline void *mt_pools_allocate(size_t bytes, const void *caller)
 {
     struct mt_theap *heap = mt_theap_self;
     void *block;
-    switch (mt_pools_allocate_fast(heap, bytes, caller, &block)) {
+    switch (mt_pools_allocate_fast(heap, bytes, (uintptr_t)caller + (heap ? heap->scope_key : 0), &block)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
     case MT_POOLS_ARENA: return mt_arena_allocate(heap, block, bytes);

@@ -9,6 +9,8 @@
 
 enum {
     CUT_BYTES = 4096,        /* blocks are made ready for one page of memory at a time */
+    SHORTEN_MOST = 1024,     /* blocks that go home at once, so that no call takes long */
+    SHORTEN_STEPS = 16,      /* bins in which one is looked for whose list may be too long */
     FIRST_BYTES = 8 << 10,   /* what a bin's first slab keeps of the memory that others left in it */
     GROWTH_LEAST = 8,        /* new slabs after which a heap looks for what it does not use */
     GROWTH_SHARE = 8,        /* and this part of those that it has */
@@ -261,6 +263,52 @@ void mt_slab_release_empty(struct mt_theap *heap)
     }
 }
 
+/* ---- lists of waiting blocks ------------------------------------------------------------- */
+
+/* Behind the first `keep` blocks, at most so many. */
+static void send_home(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep, uint32_t most)
+{
+    void **link = &bin->head;
+    for (uint32_t i = 0; i < keep && *link; i++) link = (void **)*link;
+    void *rest = *link;
+    *link = NULL;
+    for (; rest && most; most--) {
+        void *block = rest;
+        rest = *(void **)block;
+        bin->adjust--;
+        slab_return(heap, block);
+    }
+    *link = rest;
+}
+
+void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep)
+{
+    send_home(heap, bin, keep, UINT32_MAX);
+}
+
+void mt_slab_shorten(struct mt_theap *heap, struct mt_bin *bin)
+{
+    int64_t length = mt_slab_bin_length(bin);
+    if (length >= bin->max_count) send_home(heap, bin, bin->max_count / 2, SHORTEN_MOST);
+}
+
+/* The next open bin's turn; those of the mixed sub-heap look after themselves. */
+static void shorten_next(struct mt_theap *heap)
+{
+    unsigned at = heap->looked_at;
+    for (unsigned step = 0; step < SHORTEN_STEPS; step++) {
+        if (++at >= MT_SUBS * MT_SLAB_CLASSES) at = MT_SLAB_CLASSES;
+        unsigned sub = at / MT_SLAB_CLASSES;
+        if (!heap->subs[sub].counts) {
+            at = (sub + 1) * MT_SLAB_CLASSES - 1;
+        } else if (heap->bins[at].head) {
+            mt_slab_shorten(heap, &heap->bins[at]);
+            break;
+        }
+    }
+    heap->looked_at = at;
+}
+
 /* ---- filling a bin --------------------------------------------------------------------- */
 
 /* Makes the next blocks of a slab ready: as many as end in the page of memory where the first one begins. */
@@ -294,6 +342,7 @@ static void take_partial(struct mt_bin *bin)
 bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
 {
     mt_theap_tidy(heap);
+    shorten_next(heap);
     if (atomic_load_explicit(&heap->inbox, memory_order_relaxed)) mt_slab_drain(heap);
     if (bin->head) return true;
     if (bin->partial) {
@@ -317,20 +366,6 @@ void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin)
     slab->cut_count++;
     if (slab->cut_count == slab->capacity) fresh_remove(bin, slab);
     return block;
-}
-
-void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep)
-{
-    void **link = &bin->head;
-    for (uint32_t i = 0; i < keep && *link; i++) link = (void **)*link;
-    void *rest = *link;
-    *link = NULL;
-    while (rest) {
-        void *block = rest;
-        rest = *(void **)block;
-        bin->adjust--;
-        slab_return(heap, block);
-    }
 }
 
 /* Calls visit for every bin that is open. */
@@ -359,6 +394,7 @@ static void trim_if_idle(struct mt_theap *heap, struct mt_bin *bin)
     uint32_t head = (uint32_t)((uintptr_t)bin->head >> 4), *seen = &heap->seen[bin - heap->bins];
     if (*seen != head) {
         *seen = head;
+        mt_slab_shorten(heap, bin);
         return;
     }
     if (bin->head) mt_slab_trim_bin(heap, bin, 0);

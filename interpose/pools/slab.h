@@ -37,7 +37,13 @@ bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin);
 void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin);
 /* Leaves at most keep blocks in the bin's list and sends the others home to their slabs. */
 void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep);
-/* The same for all bins. */
+/*
+ * Sends a part of a list home that is too long. Nothing bounds it while it
+ * grows: the owner looks at it when its thread's live bytes have fallen by a
+ * batch, by the way when another bin is filled, and before the heap grows.
+ */
+void mt_slab_shorten(struct mt_theap *heap, struct mt_bin *bin);
+/* As mt_slab_trim_bin() with 0 for all bins. */
 void mt_slab_trim_all(struct mt_theap *heap);
 /* The same for bins that nothing came from or went to since this was last asked; their memory goes back. */
 void mt_slab_trim_idle(struct mt_theap *heap);
