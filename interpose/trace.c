@@ -202,13 +202,24 @@ static bool passes_mark(struct mt_shard *shard, struct trace_thread *thread, uin
 }
 
 /* A thread without a shard of its own keeps its mark itself. */
-static bool passes_own_mark(struct trace_thread *thread, uint64_t requested_bytes)
+static bool is_own_mark_near(struct trace_thread *thread, uint64_t requested_bytes)
 {
     if (!thread->mark) thread->mark = draw_distance(thread);
+    return thread->asked_bytes + requested_bytes >= thread->mark;
+}
+
+static bool passes_own_mark(struct trace_thread *thread, uint64_t requested_bytes)
+{
+    bool is_passed = is_own_mark_near(thread, requested_bytes);
     thread->asked_bytes += requested_bytes;
-    if (thread->asked_bytes < thread->mark) return false;
-    thread->mark = thread->asked_bytes + draw_distance(thread);
-    return true;
+    if (is_passed) thread->mark = thread->asked_bytes + draw_distance(thread);
+    return is_passed;
+}
+
+bool mt_trace_is_near(uint64_t requested_bytes)
+{
+    return !mt_thread.is_busy && mt_trace_mode() == MT_STACKS_SAMPLED &&
+           is_own_mark_near(&trace_thread, requested_bytes);
 }
 
 /* True when this block is to be recorded. Nothing is made ready for a process that is never sampled. */

@@ -20,6 +20,12 @@ enum mt_stacks_mode mt_trace_mode(void);
 void mt_trace_allocated(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
 
 /*
+ * For a thread without a shard of its own, in mode sampled: true when the next block that mt_trace_allocated() is
+ * told of there will be recorded, if it is of so many bytes.
+ */
+bool mt_trace_is_near(uint64_t requested_bytes);
+
+/*
  * The same where every block is recorded, walked from the frame of a function
  * that is being executed. notes_peak: a peak that lies behind was reached
  * without the block.

@@ -148,10 +148,21 @@ static void *take_locked(struct locked_heap *locked, unsigned class, unsigned *o
     return block;
 }
 
-/* From the thread's own heap, or from the shared one. Not counted yet. */
-static void *take_small(struct mt_theap *heap, unsigned class, unsigned *origin)
+static bool is_sample_near(const struct mt_theap *heap, size_t bytes)
 {
-    if (!heap) return take_locked(&shared, class, origin);
+    return !heap && mt_pools_clients.sample_is_near && mt_pools_clients.sample_is_near(bytes);
+}
+
+/* Tells of a block that has been counted and lies where its free is told of, too. */
+static void tell_sampled(struct mt_theap *heap, const void *block, size_t requested, size_t usable)
+{
+    if (mt_pools_clients.sampled) mt_pools_clients.sampled(heap ? heap->shard : NULL, block, requested, usable);
+}
+
+/* From the thread's own heap, or from a shared one. Not counted yet. */
+static void *take_small(struct mt_theap *heap, unsigned class, size_t bytes, unsigned *origin)
+{
+    if (!heap) return take_locked(is_sample_near(heap, bytes) ? &sampled : &shared, class, origin);
     struct mt_bin *bin = mt_sub_bin_for(heap, *origin, class);
     if (!bin->head && !mt_slab_refill(heap, bin)) return NULL;
     void *block = pop(bin);
@@ -211,16 +222,15 @@ static MT_POOLS_COLD void *allocate_spare(struct mt_theap *heap, size_t bytes, u
     void *block = mt_mid_allocate(heap, bytes, MT_SLAB_MAX, MT_MID_ANYWHERE, &usable, &is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, usable) && mt_pools_clients.sampled)
-        mt_pools_clients.sampled(heap->shard, block, bytes, usable);
+    if (mt_account_large_allocated(heap, origin, bytes, usable) || !heap) tell_sampled(heap, block, bytes, usable);
     return block;
 }
 
 /* Out of memory: chunks of middle blocks that are free make room for slabs. */
-static MT_POOLS_COLD void *take_small_again(struct mt_theap *heap, unsigned class, unsigned *origin)
+static MT_POOLS_COLD void *take_small_again(struct mt_theap *heap, unsigned class, size_t bytes, unsigned *origin)
 {
     mt_mid_purge_all();
-    return take_small(heap, class, origin);
+    return take_small(heap, class, bytes, origin);
 }
 
 /* As the fast path does, for an origin that is known already. NULL, with nothing done, where its bin has no block.
@@ -240,18 +250,18 @@ static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes,
 {
     void *block = allocate_own(heap, class, bytes, origin);
     if (block) return block;
-    block = take_small(heap, class, &origin);
-    if (__builtin_expect(!block, 0)) block = take_small_again(heap, class, &origin);
+    block = take_small(heap, class, bytes, &origin);
+    if (__builtin_expect(!block, 0)) block = take_small_again(heap, class, bytes, &origin);
     if (__builtin_expect(!block, 0)) return allocate_spare(heap, bytes, origin);
-    if (!mt_account_allocated(heap, origin, class, bytes)) return block;
-    return exchange(heap, block, bytes, 0);
+    if (mt_account_allocated(heap, origin, class, bytes)) return exchange(heap, block, bytes, 0);
+    if (!heap) tell_sampled(NULL, block, bytes, mt_class_bytes(class));
+    return block;
 }
 
 void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable)
 {
     mt_account_flush_if_due(heap);
-    if (mt_shard_is_sample_due(heap->shard) && mt_pools_clients.sampled)
-        mt_pools_clients.sampled(heap->shard, block, bytes, usable);
+    if (mt_shard_is_sample_due(heap->shard)) tell_sampled(heap, block, bytes, usable);
     return block;
 }
 
@@ -263,8 +273,7 @@ static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment,
     if (bytes <= PTRDIFF_MAX) block = mt_mid_allocate(heap, bytes, alignment, room, &usable, is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, usable) && mt_pools_clients.sampled)
-        mt_pools_clients.sampled(heap->shard, block, bytes, usable);
+    if (mt_account_large_allocated(heap, origin, bytes, usable) || !heap) tell_sampled(heap, block, bytes, usable);
     return block;
 }
 
@@ -529,8 +538,10 @@ static void *resize(struct mt_theap *heap, void *block, uint64_t entry, size_t u
 {
     if (mt_entry_owner(entry) == sampled.heap->id) return NULL; /* its call stack ends here */
     *after = usable;
+    bool is_small = mt_entry_class(entry) < MT_SLAB_CLASSES;
+    if (is_small && is_sample_near(heap, bytes)) return NULL;
     if (mt_pools_may_stay(usable, bytes)) return block;
-    if (mt_entry_class(entry) < MT_SLAB_CLASSES || bytes <= MT_SLAB_MAX || bytes > PTRDIFF_MAX) return NULL;
+    if (is_small || bytes <= MT_SLAB_MAX || bytes > PTRDIFF_MAX) return NULL;
     return mt_mid_resize(block, entry, bytes, creeps(heap, block, usable, bytes), after);
 }
 
@@ -552,7 +563,9 @@ static void *resized_small(struct mt_theap *heap, void *block, uint64_t entry, s
     if (heap && MT_TRACKING && mt_entry_mark(entry) == heap->mark) return resized_own(heap, block, entry, bytes);
     unsigned class = mt_entry_class(entry), origin = mt_slab_origin(mt_entry_record(entry), block);
     mt_account_freed(heap, origin, class);
-    if (!mt_account_allocated(heap, origin, class, bytes)) return block;
+    bool is_due = mt_account_allocated(heap, origin, class, bytes);
+    if (!heap) tell_sampled(NULL, block, bytes, mt_class_bytes(class));
+    if (!is_due) return block;
     return mt_entry_owner(entry) == heap->id ? exchange(heap, block, bytes, bytes) : block;
 }
 
@@ -566,8 +579,7 @@ static void *resized(struct mt_theap *heap, void *before, void *block, size_t us
     mt_account_large_freed(heap, origin, requested, usable);
     if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, before, usable);
     mt_mid_note(block, entry, origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, after) && mt_pools_clients.sampled)
-        mt_pools_clients.sampled(heap->shard, block, bytes, after);
+    if (mt_account_large_allocated(heap, origin, bytes, after) || !heap) tell_sampled(heap, block, bytes, after);
     return block;
 }
 

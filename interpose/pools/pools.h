@@ -142,6 +142,9 @@ struct mt_pools_client {
     /* A block was handed out and counted that may get a call stack; and it is about to be freed, counted too. */
     void (*sampled)(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
     void (*sample_freed)(struct mt_shard *shard, const void *block, uint64_t usable_bytes);
+    /* On a thread without a heap: true when a block of so many bytes is to get a call stack. It is handed to
+     * sampled() with shard NULL, as all blocks of such threads are. */
+    bool (*sample_is_near)(uint64_t requested_bytes);
     /* The origin of a return address for a thread of that name in that scope; MT_ORIGIN_MAX and more: not known
      * now. Without it all are origin 0. */
     unsigned (*origin)(const void *caller, const char *thread, uint32_t scope);

@@ -75,4 +75,12 @@ RUN_OPTIONS=(--stacks=sampled --stack-rate=16K)
 tracked "$TEST_TMP/leaks" 20000
 check_report leaks 'abs(cpu.stack_summary.live_bytes - cpu.current_bytes) <= 2.5 * cpu.stack_summary.live_error_bytes' \
     '0.9 < cpu.stack_summary.total_bytes / cpu.total_bytes < 1.1' 'cpu.stack_summary.lost.blocks == 0'
+
+# The same for a thread that has neither a shard nor a heap of its own: 81,920 allocations, 32,768 of them live.
+build gcc crowd -O1 "$sources/crowd.c" -pthread
+rm -f "$OUT"/*
+tracked "$TEST_TMP/crowd"
+crowded='sum(s.{} for s in cpu.stacks if any("crowded_out" in (f.function or "") for f in s.frames))'
+check_report crowd 'r.dropped.shards > 0' "abs(${crowded/\{\}/total_count} / 81920 - 1) < 0.1" \
+    "abs(${crowded/\{\}/live_count} / 32768 - 1) < 0.12"
 verdict
