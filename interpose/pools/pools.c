@@ -414,10 +414,10 @@ static void free_mixed(struct mt_theap *heap, void *block, unsigned class)
 }
 
 /* A block with a call stack goes home at once: the next one of its class lies where it lay. */
-static void free_twin(void *block, unsigned class)
+static void free_twin(void *block)
 {
     mt_lock_take(&sampled.lock);
-    free_mixed(sampled.heap, block, class);
+    mt_slab_take_back(sampled.heap, block);
     mt_lock_give(&sampled.lock);
 }
 
@@ -435,7 +435,7 @@ bool mt_pools_free_slow(void *block)
     if (is_twin && mt_pools_clients.sample_freed)
         mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
     if (is_twin)
-        free_twin(block, class);
+        free_twin(block);
     else if (!heap)
         mt_slab_send(owner, block, block, 1);
     else if (owner == heap->id)

@@ -11,6 +11,7 @@ enum {
     CUT_BYTES = 4096,        /* blocks are made ready for one page of memory at a time */
     SHORTEN_MOST = 1024,     /* blocks that go home at once, so that no call takes long */
     SHORTEN_STEPS = 16,      /* bins in which one is looked for whose list may be too long */
+    WAIT_BYTES = 256,        /* blocks that wait where larger ones go home at once */
     FIRST_BYTES = 8 << 10,   /* what a bin's first slab keeps of the memory that others left in it */
     GROWTH_LEAST = 8,        /* new slabs after which a heap looks for what it does not use */
     GROWTH_SHARE = 8,        /* and this part of those that it has */
@@ -185,7 +186,7 @@ static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
     slab->capacity = slices * (uint32_t)MT_SLICE_BYTES / bin->bytes;
     heap->grown_slabs += span.is_zero;
     slab->touched_bytes = span.touched_bytes;
-    if (!bin->slab_count) purge_tail(slab);
+    if (!bin->slab_count && !heap->keeps_nothing) purge_tail(slab);
     heap_push(heap, slab);
     fresh_push(bin, slab);
     MT_POOL_STAT_ADD(classes[slab->class].slab_count, 1);
@@ -406,6 +407,19 @@ void mt_slab_trim_idle(struct mt_theap *heap)
     visit_bins(heap, trim_if_idle);
 }
 
+void mt_slab_take_back(struct mt_theap *heap, void *block)
+{
+    struct mt_bin *bin = &heap->bins[mt_entry_bin(mt_pagemap_entry(block))];
+    if (bin->bytes <= WAIT_BYTES) {
+        *(void **)block = bin->head;
+        bin->head = block;
+        bin->adjust++;
+        return;
+    }
+    mt_slab_trim_bin(heap, bin, 0);
+    slab_return(heap, block);
+}
+
 /* ---- blocks freed by other threads ------------------------------------------------------- */
 
 static bool is_locked_heap(const struct mt_theap *heap)
@@ -437,8 +451,7 @@ void mt_slab_drain(struct mt_theap *heap)
         if (owner != heap->id) {
             mt_slab_send(owner, block, block, 1); /* its slab has gone to another heap meanwhile */
         } else if (heap->keeps_nothing) {
-            mt_slab_trim_bin(heap, bin, 0);
-            slab_return(heap, block);
+            mt_slab_take_back(heap, block);
         } else if (mt_slab_bin_length(bin) < bin->max_count) {
             *(void **)block = bin->head;
             bin->head = block;

@@ -49,6 +49,8 @@ void mt_slab_trim_all(struct mt_theap *heap);
 void mt_slab_trim_idle(struct mt_theap *heap);
 /* How many blocks wait in the bin's list. */
 int64_t mt_slab_bin_length(const struct mt_bin *bin);
+/* A free block of a heap that keeps nothing: the slab goes with its last one, unless its blocks are small. */
+void mt_slab_take_back(struct mt_theap *heap, void *block);
 /* Takes in what other threads have freed. */
 void mt_slab_drain(struct mt_theap *heap);
 /* Gives every slab back of which all blocks are home. */
