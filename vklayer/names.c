@@ -35,11 +35,13 @@ static struct mt_handle_map *map_of_type(struct mt_device *device, VkObjectType 
 
 static struct mt_handle_map *map_of_report_type(struct mt_device *device, VkDebugReportObjectTypeEXT type)
 {
-    switch (type) {
+    switch ((int)type) {
     case VK_DEBUG_REPORT_OBJECT_TYPE_DEVICE_MEMORY_EXT: return &device->memories;
     case VK_DEBUG_REPORT_OBJECT_TYPE_BUFFER_EXT: return &device->buffers;
     case VK_DEBUG_REPORT_OBJECT_TYPE_IMAGE_EXT: return &device->images;
     case VK_DEBUG_REPORT_OBJECT_TYPE_SWAPCHAIN_KHR_EXT: return &device->swapchains;
+    case VK_DEBUG_REPORT_OBJECT_TYPE_ACCELERATION_STRUCTURE_KHR_EXT:
+    case VK_DEBUG_REPORT_OBJECT_TYPE_ACCELERATION_STRUCTURE_NV_EXT: return &device->accels;
     default: return NULL;
     }
 }

@@ -113,6 +113,19 @@ void mt_resource_forget(struct mt_device *device, struct mt_handle_map *map, uin
     mt_handles_give_back(map, node);
 }
 
+static const void *find_structure(const void *chain, int type)
+{
+    const VkBaseInStructure *at = chain;
+    while (at && (int)at->sType != type) at = at->pNext;
+    return at;
+}
+
+static uint64_t usage_of(const VkBufferCreateInfo *info)
+{
+    const struct mt_buffer_usage *usage = find_structure(info->pNext, MT_STYPE_BUFFER_USAGE);
+    return usage ? usage->usage : info->usage;
+}
+
 static void record_buffer(struct mt_device *device, const VkBufferCreateInfo *info, uint64_t handle)
 {
     struct mt_node node = {.handle = handle, .size_bytes = info->size};
@@ -120,7 +133,7 @@ static void record_buffer(struct mt_device *device, const VkBufferCreateInfo *in
     struct mt_object *record = mt_resource_record(device, MT_VK_BUFFER, handle, &node.object);
     if (record) {
         record->size_bytes = info->size;
-        record->attr[MT_VK_RESOURCE_USAGE] = info->usage;
+        record->attr[MT_VK_RESOURCE_USAGE] = usage_of(info);
         record->attr[MT_VK_RESOURCE_CREATE_FLAGS] = info->flags;
         if (info->flags & VK_BUFFER_CREATE_SPARSE_BINDING_BIT)
             record->attr[MT_VK_RESOURCE_FLAGS] = MT_VK_RESOURCE_SPARSE;
@@ -146,13 +159,6 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyBuffer(VkDevice handle, VkBuffer buff
     if (!device) return;
     if (buffer && mt_device_is_tracked(device)) mt_resource_forget(device, &device->buffers, MT_HANDLE(buffer));
     device->next.DestroyBuffer(handle, buffer, allocator);
-}
-
-static const void *find_structure(const void *chain, int type)
-{
-    const VkBaseInStructure *at = chain;
-    while (at && (int)at->sType != type) at = at->pNext;
-    return at;
 }
 
 static uint64_t image_flags(const VkImageCreateInfo *info)

@@ -63,9 +63,18 @@ typedef VkResult(VKAPI_PTR *mt_bind_graph_session)(VkDevice, uint32_t, const str
 #define PFN_vkBindTensorMemoryARM                   mt_bind_tensor
 #define PFN_vkBindDataGraphPipelineSessionMemoryARM mt_bind_graph_session
 
+/* The usage of a buffer in 64 bits (VK_KHR_maintenance5, Vulkan 1.4); stands in for the one in the creation info.
+ */
+struct mt_buffer_usage {
+    VkStructureType sType;
+    const void *pNext;
+    uint64_t usage;
+};
+
 /* Structure types by number, because the headers of the build may not know them. */
 enum {
     MT_STYPE_BIND_MEMORY_STATUS = 1000545002,
+    MT_STYPE_BUFFER_USAGE = 1000470006,
     MT_STYPE_IMPORT_WIN32_NV = 1000057000,
     MT_STYPE_IMPORT_WIN32 = 1000073000,
     MT_STYPE_IMPORT_FD = 1000074000,

@@ -157,6 +157,13 @@ START_TEST(an_acceleration_structure_lies_in_its_buffer)
 {
     VkBuffer buffer = create_buffer(65536);
     VkAccelerationStructureKHR made = create_accel(buffer, 256, 4000);
+    VkDebugMarkerObjectNameInfoEXT marker = {
+        .sType = VK_STRUCTURE_TYPE_DEBUG_MARKER_OBJECT_NAME_INFO_EXT,
+        .objectType = VK_DEBUG_REPORT_OBJECT_TYPE_ACCELERATION_STRUCTURE_KHR_EXT,
+        .object = (uint64_t)made,
+        .pObjectName = "level"};
+    DEVICE_COMMAND(device, DebugMarkerSetObjectNameEXT)(device, &marker);
+    ck_assert_str_eq(RECORD(MT_VK_ACCEL, made)->name, "level");
     const struct mt_object *record = RECORD(MT_VK_ACCEL, made);
     ck_assert_uint_eq(record->size_bytes, 4000);
     ck_assert_uint_eq(record->offset, 256);

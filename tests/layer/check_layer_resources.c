@@ -32,6 +32,18 @@ START_TEST(buffers_and_their_binding)
 }
 END_TEST
 
+START_TEST(usage_of_a_buffer_in_64_bits)
+{
+    struct mt_buffer_usage usage = {(VkStructureType)MT_STYPE_BUFFER_USAGE, NULL, UINT64_C(1) << 33 | 0x40};
+    VkBaseInStructure first = {(VkStructureType)1999999000, (const VkBaseInStructure *)(const void *)&usage};
+    VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .pNext = &first, .size = 3000, .usage = 1};
+    VkBuffer buffer;
+    ck_assert_int_eq(DEVICE_COMMAND(device, CreateBuffer)(device, &info, NULL, &buffer), VK_SUCCESS);
+    ck_assert_uint_eq(RECORD(MT_VK_BUFFER, buffer)->attr[MT_VK_RESOURCE_USAGE], UINT64_C(1) << 33 | 0x40);
+}
+END_TEST
+
 START_TEST(requirements_are_asked_at_bind_when_unknown)
 {
     VkDeviceMemory memory = allocate(65536, 0);
@@ -233,10 +245,16 @@ END_TEST
 
 void add_resource_tests(Suite *suite)
 {
-    const TTest *const with_device[] = {buffers_and_their_binding,     requirements_are_asked_at_bind_when_unknown,
-                                        images_and_their_requirements, planes_add_up_and_bind_apart,
-                                        binding_several_at_once,       memory_freed_before_its_resources,
-                                        sparse_binds_are_counted,      swapchains_old_and_new,
-                                        images_bound_to_a_swapchain,   presents_are_frames};
+    const TTest *const with_device[] = {buffers_and_their_binding,
+                                        usage_of_a_buffer_in_64_bits,
+                                        requirements_are_asked_at_bind_when_unknown,
+                                        images_and_their_requirements,
+                                        planes_add_up_and_bind_apart,
+                                        binding_several_at_once,
+                                        memory_freed_before_its_resources,
+                                        sparse_binds_are_counted,
+                                        swapchains_old_and_new,
+                                        images_bound_to_a_swapchain,
+                                        presents_are_frames};
     add_tests(suite, "resource with a device", start_device, with_device, sizeof with_device / sizeof *with_device);
 }
