@@ -5,10 +5,10 @@
 #include "leak_scan.h"
 
 #include "boot.h"
-#include "live.h"
 #include "next.h"
 #include "own_memory.h"
 #include "pooled.h"
+#include "shadow.h"
 #include "sys.h"
 
 #include <fcntl.h>
@@ -81,11 +81,11 @@ static void add_block(void *context, uintptr_t address, uint32_t stack)
 
 static bool find_blocks(void)
 {
-    mt_live_each(count_block, NULL);
+    mt_shadow_each(count_block, NULL);
     work.blocks = take(work.room * sizeof *work.blocks);
     work.pending = take(work.room * sizeof *work.pending);
     if (!work.blocks || !work.pending) return false;
-    mt_live_each(add_block, NULL); /* in the order of their addresses */
+    mt_shadow_each(add_block, NULL); /* in the order of their addresses */
     if (!work.count) return true;
     const struct block *last = &work.blocks[work.count - 1];
     work.low = work.blocks[0].start;

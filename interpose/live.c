@@ -4,137 +4,37 @@
  */
 #include "live.h"
 
-#include "sys.h"
+#include "shadow.h"
 
-#include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
-
-enum { PAGE = 4096 };
 
 _Atomic uint8_t mt_live_filter[MT_LIVE_FILTER];
 uint32_t mt_live_mask;
 
 static enum mt_stacks_mode store;
 
-/* ---- the shadow: one word for every 16 bytes of address space ------------------------- */
+/* ---- the shadow --------------------------------------------------------------------------- */
 
-enum {
-    ADDRESS_BITS = 47,
-    LEAF_BITS = 26, /* address space of one leaf */
-    LEAF_WORDS = 1 << (LEAF_BITS - 4),
-    LEAF_PAGES = LEAF_WORDS * 8 / PAGE,
-    LEAF_COUNT = 1 << (ADDRESS_BITS - LEAF_BITS),
-};
-
-/* A word: stack id 24 bits, coarse time 24 bits, frame 16 bits. */
-enum { TIME_SHIFT = 22, TIME_BITS = 24 };
-
-struct leaf {
-    _Atomic uint64_t words[LEAF_WORDS];
-    _Atomic uint8_t is_touched[LEAF_PAGES];
-};
-
-static struct leaf *_Atomic *leaves;
-
-static void *map_sparse(size_t bytes)
+static bool shadow_put(struct mt_core *core, const void *block, const struct mt_live_block *what)
 {
-    int saved = errno;
-    void *at = mt_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
-    errno = saved;
-    return at == MAP_FAILED ? NULL : at;
+    return !(what->stack >> 24) &&
+           mt_shadow_put(core, block, mt_shadow_word(what->stack, what->birth_ns, what->birth_frame));
 }
 
-/* Sparse mappings are counted by the pages that are in use. */
-static void count_private(struct mt_core *core, uint64_t bytes)
+static bool shadow_take(const void *block, struct mt_live_block *what)
 {
-    atomic_fetch_add_explicit(&core->segment->globals.private_bytes, bytes, memory_order_relaxed);
-}
-
-static struct leaf *add_leaf(struct mt_core *core, struct leaf *_Atomic *slot)
-{
-    struct leaf *seen = NULL, *fresh = map_sparse(sizeof *fresh);
-    if (!fresh) return NULL;
-    /* Release: pairs with the acquire of whoever finds the leaf. */
-    if (atomic_compare_exchange_strong_explicit(slot, &seen, fresh, memory_order_acq_rel, memory_order_acquire)) {
-        count_private(core, 2 * PAGE); /* the slot's own page and the touch bytes */
-        return fresh;
-    }
-    mt_sys_munmap(fresh, sizeof *fresh);
-    return seen;
-}
-
-static inline struct leaf *leaf_of(uintptr_t address)
-{
-    if (address >> ADDRESS_BITS || !leaves) return NULL;
-    return atomic_load_explicit(&leaves[address >> LEAF_BITS], memory_order_acquire);
-}
-
-static inline unsigned word_index(uintptr_t address)
-{
-    return (unsigned)(address >> 4) % LEAF_WORDS;
-}
-
-static bool shadow_put(struct mt_core *core, uintptr_t address, const struct mt_live_block *what)
-{
-    struct leaf *leaf = leaf_of(address);
-    if (!leaf && !(address >> ADDRESS_BITS) && leaves) leaf = add_leaf(core, &leaves[address >> LEAF_BITS]);
-    if (!leaf || what->stack >> 24) return false;
-    unsigned index = word_index(address);
-    _Atomic uint8_t *touched = &leaf->is_touched[index / (PAGE / 8)];
-    if (__builtin_expect(!LOAD(*touched), 0)) {
-        STORE(*touched, 1);
-        count_private(core, PAGE);
-    }
-    uint64_t time = (what->birth_ns >> TIME_SHIFT) & ((1u << TIME_BITS) - 1);
-    STORE(leaf->words[index], (uint64_t)what->stack << 40 | time << 16 | (what->birth_frame & 0xffff));
-    return true;
-}
-
-static bool shadow_take(uintptr_t address, struct mt_live_block *what)
-{
-    struct leaf *leaf = leaf_of(address);
-    uint64_t word = leaf ? LOAD(leaf->words[word_index(address)]) : 0;
-    if (!word) return false;
-    STORE(leaf->words[word_index(address)], 0);
-    what->stack = (uint32_t)(word >> 40);
-    what->birth_ns = ((word >> 16) & ((1u << TIME_BITS) - 1)) << TIME_SHIFT;
+    uint64_t word = mt_shadow_take(block);
+    what->stack = mt_shadow_stack(word);
+    what->birth_ns = (word >> 16 & ((1u << MT_SHADOW_TIME_BITS) - 1)) << MT_SHADOW_TIME_SHIFT;
     what->birth_frame = word & 0xffff;
     what->window = 0;
     what->is_exact = true;
-    return true;
-}
-
-static void visit_page(uintptr_t base, const struct leaf *leaf, unsigned page,
-                       void (*visit)(void *, uintptr_t, uint32_t), void *context)
-{
-    enum { WORDS = PAGE / 8 };
-    for (unsigned i = page * WORDS; i < (page + 1) * WORDS; i++) {
-        uint64_t word = LOAD(leaf->words[i]);
-        if (word) visit(context, base + (uintptr_t)i * 16, (uint32_t)(word >> 40));
-    }
-}
-
-void mt_live_each(void (*visit)(void *context, uintptr_t address, uint32_t stack), void *context)
-{
-    for (unsigned i = 0; leaves && i < LEAF_COUNT; i++) {
-        const struct leaf *leaf = LOAD(leaves[i]);
-        if (!leaf) continue;
-        for (unsigned page = 0; page < LEAF_PAGES; page++)
-            if (LOAD(leaf->is_touched[page])) visit_page((uintptr_t)i << LEAF_BITS, leaf, page, visit, context);
-    }
-}
-
-static void shadow_clear(void)
-{
-    for (unsigned i = 0; i < LEAF_COUNT; i++) {
-        struct leaf *leaf = LOAD(leaves[i]);
-        if (!leaf) continue;
-        madvise(leaf, sizeof *leaf, MADV_DONTNEED);
-    }
+    return word != 0;
 }
 
 /* ---- the hash table of sampled blocks ---------------------------------------------------- */
@@ -280,11 +180,7 @@ static void table_clear(void)
 void mt_live_start(struct mt_core *core, enum mt_stacks_mode mode)
 {
     if (mode == MT_STACKS_ALL) {
-        if (leaves)
-            shadow_clear();
-        else
-            leaves = map_sparse(LEAF_COUNT * sizeof *leaves);
-        STORE(mt_live_filter[0], leaves != NULL);
+        STORE(mt_live_filter[0], mt_shadow_start());
     } else if (mode == MT_STACKS_SAMPLED) {
         if (table)
             table_clear();
@@ -297,12 +193,11 @@ void mt_live_start(struct mt_core *core, enum mt_stacks_mode mode)
 
 bool mt_live_put(struct mt_core *core, const void *block, const struct mt_live_block *what)
 {
-    return store == MT_STACKS_ALL ? shadow_put(core, (uintptr_t)block, what)
-                                  : table_put(core, (uintptr_t)block, what);
+    return store == MT_STACKS_ALL ? shadow_put(core, block, what) : table_put(core, (uintptr_t)block, what);
 }
 
 bool mt_live_take(struct mt_core *core, const void *block, struct mt_live_block *what)
 {
     (void)core;
-    return store == MT_STACKS_ALL ? shadow_take((uintptr_t)block, what) : table_take((uintptr_t)block, what);
+    return store == MT_STACKS_ALL ? shadow_take(block, what) : table_take((uintptr_t)block, what);
 }

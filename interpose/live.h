@@ -1,7 +1,7 @@
 /*
  * Which live blocks have a call stack: from an address to what is known of the
- * block. Two stores, one in use: a shadow word for every 16 bytes of address
- * space where all blocks are recorded, a hash table where few are sampled.
+ * block. Two stores, one in use: the shadow where all blocks are recorded (see
+ * shadow.h), a hash table where few are sampled.
  *
  * A block is put in by the thread that was handed it and taken out by the
  * thread that frees it, before the address can be handed out again, so no two
@@ -44,8 +44,6 @@ static inline bool mt_live_may_hold(const void *block)
 void mt_live_start(struct mt_core *core, enum mt_stacks_mode mode);
 /* False when there was no memory for it. */
 bool mt_live_put(struct mt_core *core, const void *block, const struct mt_live_block *what);
-/* Every block of the shadow (mode all) in the order of addresses; for a process that stands still. */
-void mt_live_each(void (*visit)(void *context, uintptr_t address, uint32_t stack), void *context);
 /* Takes a block out; false when it is not there. */
 bool mt_live_take(struct mt_core *core, const void *block, struct mt_live_block *what);
 

@@ -61,7 +61,7 @@ void *mt_record_block(void *block, size_t bytes)
 
 void mt_record_free(void *block)
 {
-    mt_trace_freed(mt_thread.shard, block, usable_of(block));
+    mt_trace_all_freed(mt_thread.shard, block, usable_of(block));
     mt_pools_free(block);
 }
 

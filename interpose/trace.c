@@ -1,14 +1,15 @@
 /*
- * Records the call stacks of blocks. Called by the hooks on the thread that
- * allocates or frees. While it works, the thread's busy mark is set: a signal
- * handler that allocates meanwhile is counted, but gets no stack.
+ * Records the call stacks of blocks: what both modes share, and the sampler.
+ * Called by the hooks on the thread that allocates or frees. While it works,
+ * the thread's busy mark is set: a signal handler that allocates meanwhile is
+ * counted, but gets no stack.
  */
 #include "trace.h"
 
-#include "init.h"
 #include "learn.h"
-#include "stack_own.h"
-#include "thread.h"
+#include "shadow.h"
+#include "trail.h"
+#include "trace_thread.h"
 
 #include <errno.h>
 #include <string.h>
@@ -16,25 +17,9 @@
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
 
-struct trace_thread {
-    struct mt_walker *walker;
-    uint64_t random_state;
-    uintptr_t last_block; /* the newest recorded block, inverted: no pointer to it; and the thread's allocations
-                             when it was made */
-    uint64_t last_count;
-    char name[28];       /* that walker->thread stands for */
-    uint32_t name_epoch; /* the core's epoch + 1 that it was given its number in */
-    bool has_no_walker;
-    uint64_t asked_bytes, mark; /* of the sampler, where it has no shard of its own */
-};
+_Thread_local struct mt_trace_thread mt_trace_thread;
 
-static _Thread_local struct trace_thread trace_thread __attribute__((tls_model("initial-exec")));
-
-static _Atomic uint32_t live_epoch; /* the core's epoch + 1 that the store of live blocks belongs to */
-
-/* Set by the linker: where this library begins and ends. */
-extern const char __ehdr_start[] __attribute__((visibility("hidden")));
-extern const char _end[] __attribute__((visibility("hidden")));
+_Atomic uint32_t mt_trace_live_epoch; /* the core's epoch + 1 that the store of live blocks belongs to */
 
 /* ---- start ------------------------------------------------------------------------- */
 
@@ -43,7 +28,7 @@ enum mt_stacks_mode mt_trace_mode(void)
     return mt_core_is_on(&mt_core) ? (enum mt_stacks_mode)mt_core.options.number[MT_OPT_STACKS] : MT_STACKS_OFF;
 }
 
-static void lose(enum mt_attribution_dropped what)
+void mt_trace_lose(enum mt_attribution_dropped what)
 {
     if (mt_stack_ready(&mt_core))
         atomic_fetch_add_explicit(&mt_core.segment->attribution.lost[what], 1, memory_order_relaxed);
@@ -55,9 +40,9 @@ static bool start_store(void)
     uint32_t idle = 0, epoch = LOAD(mt_core.epoch) + 1;
     if (!atomic_compare_exchange_strong_explicit(&starting, &idle, 1, memory_order_acquire, memory_order_relaxed))
         return false; /* another thread is at it: this block goes without */
-    if (atomic_load_explicit(&live_epoch, memory_order_acquire) != epoch) {
+    if (atomic_load_explicit(&mt_trace_live_epoch, memory_order_acquire) != epoch) {
         mt_live_start(&mt_core, mt_trace_mode());
-        atomic_store_explicit(&live_epoch, epoch, memory_order_release);
+        atomic_store_explicit(&mt_trace_live_epoch, epoch, memory_order_release);
     }
     atomic_store_explicit(&starting, 0, memory_order_release);
     return true;
@@ -66,24 +51,29 @@ static bool start_store(void)
 /* Acquire pairs with the release in start_store(). */
 static inline bool is_store_ready(void)
 {
-    return atomic_load_explicit(&live_epoch, memory_order_acquire) == LOAD(mt_core.epoch) + 1 || start_store();
+    return atomic_load_explicit(&mt_trace_live_epoch, memory_order_acquire) == LOAD(mt_core.epoch) + 1 ||
+           start_store();
 }
 
-static bool take_walker(struct trace_thread *thread)
+static bool take_walker(struct mt_trace_thread *thread)
 {
     if (thread->walker) return true;
     if (!thread->has_no_walker) {
         thread->walker = mt_walker_take(&mt_core);
         thread->has_no_walker = !thread->walker;
     }
-    if (!thread->walker) lose(MT_LOST_THREADS);
+    if (!thread->walker) mt_trace_lose(MT_LOST_THREADS);
     return thread->walker != NULL;
+}
+
+bool mt_trace_prepare(struct mt_trace_thread *thread)
+{
+    return is_store_ready() && mt_stack_ready(&mt_core) && take_walker(thread);
 }
 
 /* ---- allocations --------------------------------------------------------------------- */
 
-/* A peak that lies behind us was reached by what is recorded already. */
-static void note_peak_behind(const struct mt_shard *shard)
+void mt_trace_note_peak_behind(const struct mt_shard *shard)
 {
     const struct mt_globals *globals = &mt_core.segment->globals;
     if (!shard) {
@@ -96,8 +86,7 @@ static void note_peak_behind(const struct mt_shard *shard)
         mt_stack_note_peak(&mt_core, shard);
 }
 
-/* Follows the thread's name where stacks are told apart by it. */
-static void name_thread(struct trace_thread *thread, const struct mt_shard *shard)
+void mt_trace_name_thread(struct mt_trace_thread *thread, const struct mt_shard *shard)
 {
     const char *name = shard ? shard->name : "(shared)";
     uint32_t epoch = LOAD(mt_core.epoch) + 1;
@@ -107,83 +96,44 @@ static void name_thread(struct trace_thread *thread, const struct mt_shard *shar
     thread->name_epoch = epoch;
     mt_format(thread->name, sizeof thread->name, "%s", name);
     thread->walker->thread = mt_stack_thread(&mt_core, thread->name);
-}
-
-static void remember_last(struct trace_thread *thread, const struct mt_shard *shard, const void *block)
-{
-    if (!shard) return;
-    thread->last_block = ~(uintptr_t)block;
-    thread->last_count = LOAD(shard->allocation_count);
+    mt_trail_forget(thread->walker);
 }
 
 static void add_slack(struct mt_shard *shard, uint64_t usable_bytes, const struct mt_stack_weight *weight,
                       int64_t sign);
 
-/* Every block: `own` is the frame of the function that the walk starts in. */
-static void record_all(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
-                       const uintptr_t *own, bool notes_peak)
-{
-    struct trace_thread *thread = &trace_thread;
-    struct mt_live_block what = {
-        .is_exact = true, .birth_ns = mt_now_coarse_ns(), .birth_frame = mt_frame_now(&mt_core)};
-    if (notes_peak) note_peak_behind(shard);
-    if (mt_core.options.number[MT_OPT_STACK_THREADS]) name_thread(thread, shard);
-    struct mt_stack *record = mt_stack_own_here(&mt_core, thread->walker, own, (uintptr_t)__ehdr_start,
-                                                (uintptr_t)_end);
-    if (!record) { /* no room for another stack (counted there), or a stack that could not be read */
-        if (thread->walker->count <= thread->walker->own_count) lose(MT_LOST_BLOCKS);
-        return;
-    }
-    what.stack = record->id;
-    if (!mt_live_put(&mt_core, block, &what)) {
-        lose(MT_LOST_BLOCKS);
-        return;
-    }
-    mt_stack_own_allocated(&mt_core, record, usable_bytes, requested_bytes, what.birth_ns);
-    remember_last(thread, shard, block);
-}
-
 static void record_sampled(struct mt_shard *shard, const void *block, uint64_t requested_bytes,
                            uint64_t usable_bytes, const uintptr_t *own)
 {
-    struct trace_thread *thread = &trace_thread;
-    note_peak_behind(shard);
-    if (mt_core.options.number[MT_OPT_STACK_THREADS]) name_thread(thread, shard);
+    struct mt_trace_thread *thread = &mt_trace_thread;
+    mt_trace_note_peak_behind(shard);
+    if (mt_core.options.number[MT_OPT_STACK_THREADS]) mt_trace_name_thread(thread, shard);
     unsigned depth = mt_walk_from(&mt_core, thread->walker, own, (uintptr_t)__ehdr_start, (uintptr_t)_end);
     struct mt_live_block what = {.stack = mt_stack_of_walk(&mt_core, thread->walker),
                                  .birth_ns = mt_now_coarse_ns(),
                                  .birth_frame = mt_frame_now(&mt_core),
                                  .thread_count = shard ? LOAD(shard->allocation_count) : 0};
     if (!what.stack) { /* no room for another stack (counted there), or a stack that could not be read */
-        if (!depth) lose(MT_LOST_BLOCKS);
+        if (!depth) mt_trace_lose(MT_LOST_BLOCKS);
         return;
     }
     what.weight = mt_trace_weight(requested_bytes, usable_bytes, mt_core.options.number[MT_OPT_STACK_RATE]);
     if (shard) mt_learn_born(&what, shard, requested_bytes);
     struct mt_live_block old;
     if (mt_live_may_hold(block) && mt_live_take(&mt_core, block, &old)) {
-        lose(MT_LOST_BLOCKS); /* it was freed behind our back */
+        mt_trace_lose(MT_LOST_BLOCKS); /* it was freed behind our back */
         mt_stack_freed(&mt_core, old.stack, &old.weight, &(struct mt_stack_end){0});
     }
     if (!mt_live_put(&mt_core, block, &what)) {
-        lose(MT_LOST_BLOCKS);
+        mt_trace_lose(MT_LOST_BLOCKS);
         return;
     }
     mt_stack_allocated(&mt_core, what.stack, &what.weight, what.birth_ns);
     add_slack(shard, usable_bytes, &what.weight, 1);
-    remember_last(thread, shard, block);
+    mt_trace_remember_last(thread, shard, block);
 }
 
-static void record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
-                   const uintptr_t *own)
-{
-    if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL)
-        record_all(shard, block, requested_bytes, usable_bytes, own, true);
-    else
-        record_sampled(shard, block, requested_bytes, usable_bytes, own);
-}
-
-static uint64_t draw_distance(struct trace_thread *thread)
+static uint64_t draw_distance(struct mt_trace_thread *thread)
 {
     if (!thread->random_state)
         thread->random_state = ((mt_now_ns() * UINT64_C(0x9e3779b97f4a7c15)) ^ (uint64_t)(uintptr_t)thread) | 1;
@@ -191,7 +141,7 @@ static uint64_t draw_distance(struct trace_thread *thread)
 }
 
 /* In mode sampled. A shard's first mark is drawn when it is first asked, from before that block on. */
-static bool passes_mark(struct mt_shard *shard, struct trace_thread *thread, uint64_t requested_bytes)
+static bool passes_mark(struct mt_shard *shard, struct mt_trace_thread *thread, uint64_t requested_bytes)
 {
     uint64_t asked = LOAD(shard->requested_bytes), mark = (uint64_t)LOAD(shard->sample_countdown_bytes);
     if (!mark) mark = asked - requested_bytes + draw_distance(thread);
@@ -202,13 +152,13 @@ static bool passes_mark(struct mt_shard *shard, struct trace_thread *thread, uin
 }
 
 /* A thread without a shard of its own keeps its mark itself. */
-static bool is_own_mark_near(struct trace_thread *thread, uint64_t requested_bytes)
+static bool is_own_mark_near(struct mt_trace_thread *thread, uint64_t requested_bytes)
 {
     if (!thread->mark) thread->mark = draw_distance(thread);
     return thread->asked_bytes + requested_bytes >= thread->mark;
 }
 
-static bool passes_own_mark(struct trace_thread *thread, uint64_t requested_bytes)
+static bool passes_own_mark(struct mt_trace_thread *thread, uint64_t requested_bytes)
 {
     bool is_passed = is_own_mark_near(thread, requested_bytes);
     thread->asked_bytes += requested_bytes;
@@ -219,65 +169,40 @@ static bool passes_own_mark(struct trace_thread *thread, uint64_t requested_byte
 bool mt_trace_is_near(uint64_t requested_bytes)
 {
     return !mt_thread.is_busy && mt_trace_mode() == MT_STACKS_SAMPLED &&
-           is_own_mark_near(&trace_thread, requested_bytes);
+           is_own_mark_near(&mt_trace_thread, requested_bytes);
 }
 
 /* True when this block is to be recorded. Nothing is made ready for a process that is never sampled. */
-static bool is_due(struct mt_shard *shard, struct trace_thread *thread, uint64_t requested_bytes)
+static bool is_due(struct mt_shard *shard, struct mt_trace_thread *thread, uint64_t requested_bytes)
 {
-    uint64_t mode = mt_core.options.number[MT_OPT_STACKS];
-    if (!shard && mode == MT_STACKS_SAMPLED) return passes_own_mark(thread, requested_bytes);
-    if (mode == MT_STACKS_OFF && shard) STORE(shard->sample_countdown_bytes, INT64_MAX);
-    return mode == MT_STACKS_ALL || (mode == MT_STACKS_SAMPLED && passes_mark(shard, thread, requested_bytes));
+    bool is_on = mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_SAMPLED;
+    if (!shard && is_on) return passes_own_mark(thread, requested_bytes);
+    if (!is_on && shard) STORE(shard->sample_countdown_bytes, INT64_MAX);
+    return is_on && passes_mark(shard, thread, requested_bytes);
 }
 
 __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const void *block,
                                                   uint64_t requested_bytes, uint64_t usable_bytes)
 {
-    struct trace_thread *thread = &trace_thread;
+    struct mt_trace_thread *thread = &mt_trace_thread;
     if (mt_thread.is_busy || !mt_core_is_on(&mt_core)) return;
+    if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL) {
+        mt_trace_record(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0), true);
+        return;
+    }
     int saved = errno;
     mt_thread.is_busy = true;
-    if (is_due(shard, thread, requested_bytes) && is_store_ready() && mt_stack_ready(&mt_core) &&
-        take_walker(thread))
-        record(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
-    mt_thread.is_busy = false;
-    errno = saved;
-}
-
-void mt_trace_record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
-                     const uintptr_t *own, bool notes_peak)
-{
-    struct trace_thread *thread = &trace_thread;
-    if (mt_thread.is_busy || !mt_core_is_on(&mt_core)) return;
-    int saved = errno;
-    mt_thread.is_busy = true;
-    if (is_store_ready() && mt_stack_ready(&mt_core) && take_walker(thread))
-        record_all(shard, block, requested_bytes, usable_bytes, own, notes_peak);
+    if (is_due(shard, thread, requested_bytes) && mt_trace_prepare(thread))
+        record_sampled(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
     mt_thread.is_busy = false;
     errno = saved;
 }
 
 /* ---- frees ------------------------------------------------------------------------------ */
 
-/* True when the block is older than the frames that the ring still holds. */
-static bool is_before_ring(const struct mt_frames *frames, uint64_t now_frame, uint64_t birth_ns)
+static uint64_t frames_lived(const struct mt_live_block *what)
 {
-    const struct mt_frame *oldest = &frames->ring[now_frame % MT_FRAME_RING];
-    return oldest->end_ns > birth_ns;
-}
-
-/* Whole frames between birth and now, at most MT_FRAME_RING; in mode all the low 16 bits of the birth are known. */
-static uint64_t frames_lived(const struct mt_live_block *what, uint64_t lived_ns)
-{
-    struct mt_frames *frames = &mt_core.segment->frames;
-    uint64_t now = LOAD(frames->count), lived = now - what->birth_frame;
-    if (what->is_exact) {
-        lived &= 0xffff;
-        if (now >= 0x10000 && lived_ns >= UINT64_C(8000000000) &&
-            is_before_ring(frames, now, mt_now_coarse_ns() - lived_ns))
-            lived = MT_FRAME_RING;
-    }
+    uint64_t lived = LOAD(mt_core.segment->frames.count) - what->birth_frame;
     return lived < MT_FRAME_RING ? lived : MT_FRAME_RING;
 }
 
@@ -287,17 +212,13 @@ static unsigned bucket_of(uint64_t value)
     return bucket < MT_LIFETIME_BUCKETS ? bucket : MT_LIFETIME_BUCKETS - 1;
 }
 
-/* The part of a shard that counts lifetimes; made on first use. NULL when there is no memory. */
-static struct mt_shard_attribution *counters_of(struct mt_shard *shard)
+struct mt_shard_attribution *mt_trace_counters_slow(struct mt_shard *shard)
 {
-    uint64_t offset = LOAD(shard->attribution);
-    if (!offset) {
-        uint64_t made = mt_core_alloc(&mt_core, sizeof(struct mt_shard_attribution));
-        /* Release: readers find it zeroed. Shard 0 may be given one by several threads. */
-        if (atomic_compare_exchange_strong_explicit(&shard->attribution, &offset, made, memory_order_release,
-                                                    memory_order_relaxed))
-            offset = made;
-    }
+    uint64_t offset = 0, made = mt_core_alloc(&mt_core, sizeof(struct mt_shard_attribution));
+    /* Release: readers find it zeroed. Shard 0 may be given one by several threads. */
+    if (atomic_compare_exchange_strong_explicit(&shard->attribution, &offset, made, memory_order_release,
+                                                memory_order_relaxed))
+        offset = made;
     return offset ? (struct mt_shard_attribution *)(void *)((char *)mt_core.segment + offset) : NULL;
 }
 
@@ -307,7 +228,7 @@ static void add_slack(struct mt_shard *shard, uint64_t usable_bytes, const struc
 {
     unsigned class = mt_class_of(usable_bytes);
     if (class >= MT_POOL_CLASSES || weight->count <= 0) return;
-    struct mt_shard_attribution *counters = counters_of(shard ? shard : &mt_core.segment->shards[0]);
+    struct mt_shard_attribution *counters = mt_trace_counters(shard ? shard : &mt_core.segment->shards[0]);
     if (!counters) return;
     int64_t slack = weight->live_bytes - (int64_t)weight->total_bytes;
     double blocks = (double)weight->count / MT_SCALE, one = (double)slack / blocks;
@@ -317,77 +238,39 @@ static void add_slack(struct mt_shard *shard, uint64_t usable_bytes, const struc
 }
 
 /* Threads without a shard of their own share shard 0. */
-static void add_lifetime(struct mt_shard *shard, uint64_t lived_ns, uint64_t frames, uint64_t count)
+void mt_trace_add_lifetime(struct mt_shard *shard, uint64_t time, uint64_t frames, uint64_t count)
 {
-    struct mt_shard_attribution *counters = counters_of(shard ? shard : &mt_core.segment->shards[0]);
+    struct mt_shard_attribution *counters = mt_trace_counters(shard ? shard : &mt_core.segment->shards[0]);
     if (!counters) return;
-    _Atomic uint64_t *time = &counters->lifetime_time[bucket_of(lived_ns >> 22)];
-    _Atomic uint64_t *frame = &counters->lifetime_frames[bucket_of(frames)];
+    _Atomic uint64_t *in_time = &counters->lifetime_time[bucket_of(time)];
+    _Atomic uint64_t *in_frames = &counters->lifetime_frames[bucket_of(frames)];
     if (!shard) {
-        atomic_fetch_add_explicit(time, count, memory_order_relaxed);
-        atomic_fetch_add_explicit(frame, count, memory_order_relaxed);
+        atomic_fetch_add_explicit(in_time, count, memory_order_relaxed);
+        atomic_fetch_add_explicit(in_frames, count, memory_order_relaxed);
         return;
     }
-    STORE(*time, LOAD(*time) + count);
-    STORE(*frame, LOAD(*frame) + count);
-}
-
-static uint64_t lived_since(const struct mt_live_block *what)
-{
-    uint64_t now = mt_now_coarse_ns();
-    if (!what->is_exact) return now - what->birth_ns;
-    return (((now >> 22) - (what->birth_ns >> 22)) & 0xffffff) << 22; /* modulo 19 hours */
-}
-
-/* NULL for a thread that has ended, or that finds no memory. */
-static struct mt_stack *own_record(uint32_t stack)
-{
-    struct trace_thread *thread = &trace_thread;
-    if (!thread->walker && (thread->has_no_walker || !take_walker(thread))) return NULL;
-    return mt_stack_own_of(&mt_core, thread->walker, stack);
-}
-
-static void count_end(struct mt_live_block *what, uint64_t usable_bytes, const struct mt_stack_end *end)
-{
-    if (!what->is_exact) {
-        mt_stack_freed(&mt_core, what->stack, &what->weight, end);
-        return;
-    }
-    struct mt_stack *record = own_record(what->stack);
-    what->weight.count = MT_SCALE;
-    if (record)
-        mt_stack_own_freed(&mt_core, record, usable_bytes, end);
-    else
-        mt_stack_nobody_freed(&mt_core, what->stack, usable_bytes, end);
+    STORE(*in_time, LOAD(*in_time) + count);
+    STORE(*in_frames, LOAD(*in_frames) + count);
 }
 
 static void settle(struct mt_shard *shard, const void *block, struct mt_live_block *what, uint64_t usable_bytes)
 {
-    struct trace_thread *thread = &trace_thread;
-    uint64_t lived_ns = lived_since(what), frames = frames_lived(what, lived_ns);
+    uint64_t lived_ns = mt_now_coarse_ns() - what->birth_ns, frames = frames_lived(what);
     struct mt_stack_end end = {.lifetime_ms = lived_ns / 1000000,
                                .is_same_frame = !frames && LOAD(mt_core.segment->frames.count),
-                               .is_temporary = shard && thread->last_block == ~(uintptr_t)block &&
-                                               thread->last_count == LOAD(shard->allocation_count)};
+                               .is_temporary = mt_trace_is_last(&mt_trace_thread, shard, block)};
     mt_stack_note_peak(&mt_core, shard);
-    count_end(what, usable_bytes, &end);
-    add_lifetime(shard, lived_ns, frames, (uint64_t)what->weight.count);
-    if (!what->is_exact) add_slack(shard, usable_bytes, &what->weight, -1);
+    mt_stack_freed(&mt_core, what->stack, &what->weight, &end);
+    mt_trace_add_lifetime(shard, lived_ns >> MT_SHADOW_TIME_SHIFT, frames, (uint64_t)what->weight.count);
+    add_slack(shard, usable_bytes, &what->weight, -1);
     mt_learn_died(what, shard, frames);
-}
-
-/* Blocks of a parent process are not in this segment. */
-static bool is_usable(void)
-{
-    return mt_core_is_on(&mt_core) &&
-           atomic_load_explicit(&live_epoch, memory_order_acquire) == LOAD(mt_core.epoch) + 1;
 }
 
 bool mt_trace_detach(const void *block, struct mt_live_block *what)
 {
-    if (!is_usable()) return false;
+    if (!mt_trace_is_usable()) return false;
     if (mt_thread.is_busy) { /* in a signal handler that met its thread here */
-        if (mt_trace_mode() == MT_STACKS_ALL && mt_live_take(&mt_core, block, what)) lose(MT_LOST_NESTED);
+        if (mt_trace_mode() == MT_STACKS_ALL && mt_live_take(&mt_core, block, what)) mt_trace_lose(MT_LOST_NESTED);
         return false;
     }
     mt_thread.is_busy = true;
@@ -405,6 +288,11 @@ void mt_trace_restore(const void *block, const struct mt_live_block *what)
 
 void mt_trace_ended(struct mt_shard *shard, const void *block, struct mt_live_block *what, uint64_t usable_bytes)
 {
+    if (what->is_exact) {
+        mt_trace_all_ended(shard, block, mt_shadow_word(what->stack, what->birth_ns, what->birth_frame),
+                           usable_bytes);
+        return;
+    }
     int saved = errno;
     bool was_busy = mt_thread_set_busy(true);
     settle(shard, block, what, usable_bytes);
@@ -415,7 +303,10 @@ void mt_trace_ended(struct mt_shard *shard, const void *block, struct mt_live_bl
 __attribute__((noinline)) void mt_trace_freed(struct mt_shard *shard, const void *block, uint64_t usable_bytes)
 {
     struct mt_live_block what;
-    if (mt_trace_detach(block, &what)) mt_trace_ended(shard, block, &what, usable_bytes);
+    if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL)
+        mt_trace_all_freed(shard, block, usable_bytes);
+    else if (mt_trace_detach(block, &what))
+        mt_trace_ended(shard, block, &what, usable_bytes);
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -425,15 +316,16 @@ void mt_trace_closing(bool begins)
     if (!mt_core_is_on(&mt_core)) return;
     int saved = errno;
     if (!begins) mt_walk_forget(&mt_core);
-    if (trace_thread.walker) trace_thread.walker->may_close = begins;
+    if (mt_trace_thread.walker) mt_trace_thread.walker->may_close = begins;
     mt_walk_closing(&mt_core, begins);
     errno = saved;
 }
 
 void mt_trace_thread_end(void)
 {
-    struct trace_thread *thread = &trace_thread;
+    struct mt_trace_thread *thread = &mt_trace_thread;
     if (thread->walker && mt_core_is_on(&mt_core)) mt_walker_give_back(&mt_core, thread->walker);
     thread->walker = NULL;
+    thread->ready_epoch = 0;
     thread->has_no_walker = true;
 }

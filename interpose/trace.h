@@ -33,6 +33,11 @@ bool mt_trace_is_near(uint64_t requested_bytes);
 void mt_trace_record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
                      const uintptr_t *own, bool notes_peak);
 
+/* Every recorded block that is freed, in mode all; and one that was taken out of the shadow already, by its word.
+ */
+void mt_trace_all_freed(struct mt_shard *shard, const void *block, uint64_t usable_bytes);
+void mt_trace_all_ended(struct mt_shard *shard, const void *block, uint64_t word, uint64_t usable_bytes);
+
 /* A block is about to be freed; only when mt_live_may_hold() says so. It has been counted. */
 void mt_trace_freed(struct mt_shard *shard, const void *block, uint64_t usable_bytes);
 

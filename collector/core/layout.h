@@ -464,27 +464,9 @@ enum { MT_STACK_OF_NOBODY = UINT32_MAX };
  * when epoch is the table's peak_epoch, at_peak_bytes + since_bytes otherwise.
  */
 struct mt_stack {
+    /* what nearly every block changes */
     _Alignas(64) _Atomic uint32_t lock; /* odd: being changed; release */
-    _Atomic uint32_t next;              /* next stack of the same bucket; 0 = none */
-    uint64_t hash;
-    uint32_t generation; /* of the module table when it was seen */
-    uint16_t depth;
-    uint8_t is_cut; /* 1: the walk ended before the stack did */
-    _Atomic uint8_t is_shared;
-    uint64_t frames; /* offset of depth return addresses, outermost first */
-    uint32_t thread; /* row of thread_names + 1; 0 = threads are not told apart */
-    uint32_t epoch;  /* peak epoch of at_peak */
-    int64_t at_peak_bytes, since_bytes;
-    int64_t at_peak_count, since_count; /* in 1/MT_SCALE */
-    uint64_t total_bytes;               /* requested, cumulative */
-    uint64_t total_count;               /* in 1/MT_SCALE */
-    int64_t max_bytes;                  /* highest live bytes of this stack alone */
-    uint64_t last_ns;                   /* CLOCK_MONOTONIC of its newest block, coarse */
-    uint64_t temporary_count;           /* in 1/MT_SCALE: freed before its thread allocated again */
-    uint64_t same_frame_count;          /* in 1/MT_SCALE: freed in the frame it was made in */
-    uint64_t lifetime_ms;               /* sum over freed blocks, in 1/MT_SCALE */
-    int64_t max_count;                  /* in 1/MT_SCALE: live blocks when max_bytes was reached */
-    uint64_t first_ns;                  /* CLOCK_MONOTONIC when it was first seen, coarse */
+    uint32_t epoch;                     /* peak epoch of at_peak */
     union {
         struct {                   /* mode sampled */
             uint64_t sample_count; /* blocks really seen */
@@ -497,7 +479,29 @@ struct mt_stack {
             uint32_t id;            /* its own */
         };
     };
+    int64_t at_peak_bytes, since_bytes;
+    int64_t since_count;  /* in 1/MT_SCALE, like at_peak_count */
+    uint64_t total_bytes; /* requested, cumulative */
+    uint64_t total_count; /* in 1/MT_SCALE */
+    /* the second line */
+    int64_t max_bytes;         /* highest live bytes of this stack alone */
+    uint64_t last_ns;          /* CLOCK_MONOTONIC of its newest block, coarse */
+    uint64_t temporary_count;  /* in 1/MT_SCALE: freed before its thread allocated again */
+    uint64_t same_frame_count; /* in 1/MT_SCALE: freed in the frame it was made in */
+    uint64_t lifetime_ms;      /* sum over freed blocks, in 1/MT_SCALE */
+    int64_t at_peak_count;
+    int64_t max_count; /* in 1/MT_SCALE: live blocks when max_bytes was reached */
+    uint64_t first_ns; /* CLOCK_MONOTONIC when it was first seen, coarse */
+    /* the third line: what it is */
     struct mt_frame_part in_frame;
+    uint64_t hash;
+    uint64_t frames;       /* offset of depth return addresses, outermost first */
+    _Atomic uint32_t next; /* next stack of the same bucket; 0 = none */
+    uint32_t generation;   /* of the module table when it was seen */
+    uint32_t thread;       /* row of thread_names + 1; 0 = threads are not told apart */
+    uint16_t depth;
+    uint8_t is_cut; /* 1: the walk ended before the stack did */
+    _Atomic uint8_t is_shared;
 };
 _Static_assert(sizeof(struct mt_stack) == 192, "three cache lines");
 

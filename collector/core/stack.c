@@ -355,12 +355,7 @@ void mt_stack_freed(struct mt_core *core, uint32_t id, const struct mt_stack_wei
 void mt_stack_note_peak(struct mt_core *core, const struct mt_shard *shard)
 {
     struct mt_attribution *table = &core->segment->attribution;
-    int64_t peak = LOAD(core->segment->globals.peak_bytes);
-    if (shard && LOAD(shard->high_bytes) != INT64_MIN) {
-        int64_t own = LOAD(core->segment->globals.current_bytes) + LOAD(shard->high_bytes) -
-                      LOAD(shard->flushed_bytes);
-        if (own > peak) peak = own;
-    }
+    int64_t peak = mt_stack_peak_seen(core, shard);
     int64_t noted = LOAD(table->noted_peak_bytes);
     while (__builtin_expect(peak > noted, 0)) {
         if (!atomic_compare_exchange_weak_explicit(&table->noted_peak_bytes, &noted, peak, memory_order_relaxed,

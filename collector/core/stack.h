@@ -37,6 +37,15 @@ uint32_t mt_stack_thread(struct mt_core *core, const char *name);
 /* The record of an id; NULL for 0 and for ids never handed out. */
 struct mt_stack *mt_stack_at(struct mt_core *core, uint32_t id);
 
+/* The same for an id that was handed out in this segment. */
+static inline struct mt_stack *mt_stack_known(struct mt_core *core, uint32_t id)
+{
+    /* Acquire pairs with the release that published the chunk; the id came by way of it. */
+    uint64_t chunk = atomic_load_explicit(&core->segment->attribution.chunks[(id - 1) / MT_STACK_CHUNK],
+                                          memory_order_acquire);
+    return (struct mt_stack *)(void *)((char *)core->segment + chunk) + (id - 1) % MT_STACK_CHUNK;
+}
+
 /* A record of its own for a stack, in no bucket yet; 0 when there is no room. Depth 0: without frames. */
 uint32_t mt_stack_make(struct mt_core *core, const uint64_t *frames, unsigned depth);
 
@@ -69,5 +78,24 @@ void mt_stack_freed(struct mt_core *core, uint32_t id, const struct mt_stack_wei
  * at a new peak since, all that is recorded until now stood there.
  */
 void mt_stack_note_peak(struct mt_core *core, const struct mt_shard *shard);
+
+/* The highest that the process's live bytes are known to have been, as a thread with that shard (or NULL) sees it.
+ */
+static inline int64_t mt_stack_peak_seen(struct mt_core *core, const struct mt_shard *shard)
+{
+    const struct mt_globals *globals = &core->segment->globals;
+    int64_t peak = atomic_load_explicit(&globals->peak_bytes, memory_order_relaxed);
+    int64_t high = shard ? atomic_load_explicit(&shard->high_bytes, memory_order_relaxed) : INT64_MIN;
+    if (high == INT64_MIN) return peak;
+    int64_t own = atomic_load_explicit(&globals->current_bytes, memory_order_relaxed) + high -
+                  atomic_load_explicit(&shard->flushed_bytes, memory_order_relaxed);
+    return own > peak ? own : peak;
+}
+/* False when mt_stack_note_peak() would do nothing. */
+static inline bool mt_stack_is_peak_new(struct mt_core *core, const struct mt_shard *shard)
+{
+    return mt_stack_peak_seen(core, shard) >
+           atomic_load_explicit(&core->segment->attribution.noted_peak_bytes, memory_order_relaxed);
+}
 
 #endif

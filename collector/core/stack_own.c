@@ -6,7 +6,7 @@
 #include "stack_own.h"
 
 #include "module.h"
-#include "walk_cache.h"
+#include "trail.h"
 
 #include <string.h>
 
@@ -47,6 +47,14 @@ static inline struct mt_stack_owner *owner_of(struct mt_core *core, struct mt_wa
         begin(core, owner);
     }
     return owner;
+}
+
+bool mt_stack_own_begin(struct mt_core *core, struct mt_walker *walker)
+{
+    const struct mt_stack_owner *owner = owner_of(core, walker);
+    if (owner) walker->number = owner->number;
+    mt_trail_forget(walker);
+    return owner != NULL;
 }
 
 /* ---- twins ------------------------------------------------------------------------- */
@@ -136,15 +144,14 @@ struct mt_stack *mt_stack_own_of(struct mt_core *core, struct mt_walker *walker,
     return find_twin(core, owner, mt_stack_at(core, stack_id), stack_id);
 }
 
-struct mt_stack *mt_stack_own_here(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own,
+struct mt_stack *mt_stack_own_walk(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own,
                                    uintptr_t skip_low, uintptr_t skip_high)
 {
-    struct mt_walk_start start;
-    struct mt_stack *record = mt_walk_cache_find(core, walker, own, skip_low, skip_high, &start);
-    if (__builtin_expect(record != NULL, 1)) return record;
+    struct mt_trail_start start;
+    mt_trail_begin(core, &start);
     mt_walk_from(core, walker, own, skip_low, skip_high);
-    record = mt_stack_own_of(core, walker, mt_stack_of_walk(core, walker));
-    if (record) mt_walk_cache_add(core, walker, &start, record);
+    struct mt_stack *record = mt_stack_own_of(core, walker, mt_stack_of_walk(core, walker));
+    if (record) mt_trail_add(core, walker, own, &start, record);
     return record;
 }
 

@@ -12,14 +12,24 @@
 
 #include "frame_stacks.h"
 #include "stack.h"
+#include "trail.h"
+
+/* Makes the walker ready for the calling thread and this segment; true when it is. */
+bool mt_stack_own_begin(struct mt_core *core, struct mt_walker *walker);
 
 /*
  * The record of the calling thread's stack, walked from the frame of a function
  * that is being executed, less the frames in [skip_low, skip_high) at its inner
  * end. NULL when it could not be read or found no room.
  */
-struct mt_stack *mt_stack_own_here(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own,
-                                   uintptr_t skip_low, uintptr_t skip_high);
+struct mt_stack *mt_stack_own_walk(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own,
+                                   uintptr_t skip_low, uintptr_t skip_high) __attribute__((noinline));
+static inline struct mt_stack *mt_stack_own_here(struct mt_core *core, struct mt_walker *walker,
+                                                 const uintptr_t *own, uintptr_t skip_low, uintptr_t skip_high)
+{
+    struct mt_stack *record = mt_trail_find(core, walker, own);
+    return __builtin_expect(record != NULL, 1) ? record : mt_stack_own_walk(core, walker, own, skip_low, skip_high);
+}
 /* The walker's record for the stack that another record (by its id) counts; NULL when there is no room. */
 struct mt_stack *mt_stack_own_of(struct mt_core *core, struct mt_walker *walker, uint32_t id);
 

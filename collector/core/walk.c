@@ -599,6 +599,7 @@ NO_SANITIZE unsigned mt_walk_from(struct mt_core *core, struct mt_walker *walker
     if (walker->count && walker->frames[0].stack > step.high) walker->count = walker->trusted_count = 0;
     unsigned fresh_count, odd_count;
     unsigned kept = collect(core, walker, shared, &step, &fresh_count, &odd_count);
+    if (kept) walker->frames[kept - 1].frame_saved_at = step.frame_saved_at; /* another callee may have saved it */
     if (kept + fresh_count > MT_STACK_DEPTH_MAX) kept = make_room(walker, kept, fresh_count);
     append(walker, kept, fresh_count);
     /* A walk that ended for lack of room lacks its outer end: nothing to build on. */

@@ -57,8 +57,9 @@ struct mt_walker {
     char text[4096];
     /* where every block is recorded */
     struct mt_walk_known *known_all; /* MT_WALK_KNOWN_ALL of them */
-    struct mt_walk_cache *cache;
+    struct mt_trail *trail;
     struct mt_stack_owner *owner_of;
+    uint32_t number; /* in the segment, of mt_stack_own_begin() */
 };
 
 /* A walker of memtrack's own memory, kept for reuse when given back; NULL when there is none. */
