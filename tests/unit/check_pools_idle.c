@@ -1,0 +1,143 @@
+/*
+ * What slabs do with memory that a program does not use any more: long lists,
+ * idle size classes, slabs that go to another class, blocks of call stacks.
+ * Each test runs in a process of its own.
+ */
+#include "account.h"
+#include "pools_support.h"
+#include "run_suite.h"
+#include "slab.h"
+#include "spans.h"
+
+#include <stdint.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096 };
+
+static uint64_t used_bytes(void)
+{
+    struct mt_span_counters counters;
+    mt_span_counters(&counters);
+    return counters.used_bytes;
+}
+
+START_TEST(a_list_that_grows_too_long_goes_home_while_others_are_filled)
+{
+    enum { COUNT = 200000, SMALL = 32, OTHER = 48 };
+    static void *blocks[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) blocks[i] = mt_pools_allocate(SMALL);
+    uint64_t full = used_bytes();
+    ck_assert_uint_gt(full, COUNT * SMALL);
+    /* What is live stays the same: nothing but the filling of another class looks at the list. */
+    for (unsigned i = 0; i < COUNT; i += 3) {
+        for (unsigned k = i; k < i + 3 && k < COUNT; k++) mt_pools_free(blocks[k]);
+        for (unsigned k = i; k < i + 2 && k < COUNT; k++) blocks[k] = mt_pools_allocate(OTHER);
+    }
+    ck_assert_uint_lt(used_bytes(), full + full / 4);
+    struct mt_bin *bin = mt_sub_bin(mt_theap_self, 0, mt_class_of(SMALL));
+    ck_assert_ptr_nonnull(bin);
+    ck_assert_int_lt(mt_slab_bin_length(bin), 4 * (int64_t)bin->max_count);
+}
+END_TEST
+
+START_TEST(no_call_sends_a_long_list_home_at_once)
+{
+    enum { COUNT = 100000, MOST = 1024 };
+    static void *blocks[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) blocks[i] = mt_pools_allocate(16);
+    struct mt_bin *bin = mt_sub_bin(mt_theap_self, 0, 0);
+    ck_assert_ptr_nonnull(bin);
+    mt_theap_self->shard->low_limit_bytes = INT64_MIN; /* no flush looks at the list */
+    for (unsigned i = 0; i < COUNT; i++) mt_pools_free(blocks[i]);
+    int64_t length = mt_slab_bin_length(bin);
+    ck_assert_int_gt(length, COUNT - MOST);
+    mt_slab_shorten(mt_theap_self, bin);
+    ck_assert_int_eq(mt_slab_bin_length(bin), length - MOST);
+    while (mt_slab_bin_length(bin) >= bin->max_count) mt_slab_shorten(mt_theap_self, bin);
+    int64_t counted = 0;
+    for (void *block = bin->head; block; block = *(void **)block) counted++;
+    ck_assert_int_eq(counted, mt_slab_bin_length(bin));
+}
+END_TEST
+
+START_TEST(idle_classes_make_room_before_the_heap_grows)
+{
+    enum { BYTES = 48 << 10, MOST_SLABS = 36 };
+    unsigned classes = 0;
+    for (unsigned class = 7; mt_class_bytes(class) <= 4096; class ++, classes++) {
+        void *blocks[BYTES / 128];
+        unsigned count = (unsigned)(BYTES / mt_class_bytes(class));
+        for (unsigned i = 0; i < count; i++) blocks[i] = mt_pools_allocate(mt_class_bytes(class));
+        for (unsigned i = 0; i < count; i++) mt_pools_free(blocks[i]);
+    }
+    ck_assert_uint_gt(classes, 40);
+    ck_assert_uint_lt(used_bytes(), (uint64_t)MOST_SLABS * MT_SLICE_BYTES);
+}
+END_TEST
+
+static unsigned resident_pages(void *start)
+{
+    unsigned char pages[MT_SLICE_BYTES / PAGE];
+    unsigned count = 0;
+    ck_assert_int_eq(mincore(start, MT_SLICE_BYTES, pages), 0);
+    for (unsigned i = 0; i < sizeof pages; i++) count += pages[i] & 1;
+    return count;
+}
+
+START_TEST(a_class_that_begins_does_not_keep_what_another_one_touched)
+{
+    enum { COUNT = MT_SLICE_BYTES / 64, FIRST_PAGES = 2 };
+    void *blocks[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) blocks[i] = mt_pools_allocate(64);
+    char *slice = (char *)((uintptr_t)blocks[0] & ~(uintptr_t)(MT_SLICE_BYTES - 1));
+    ck_assert_uint_eq(resident_pages(slice), MT_SLICE_BYTES / PAGE);
+    for (unsigned i = 0; i < COUNT; i++) mt_pools_free(blocks[i]);
+    mt_slab_trim_all(mt_theap_self);
+    mt_slab_release_empty(mt_theap_self);
+    ck_assert_uint_eq(resident_pages(slice), MT_SLICE_BYTES / PAGE);
+    char *first = mt_pools_allocate(1024);
+    ck_assert_ptr_eq((char *)((uintptr_t)first & ~(uintptr_t)(MT_SLICE_BYTES - 1)), slice);
+    ck_assert_uint_le(resident_pages(slice), FIRST_PAGES);
+    ck_assert(mt_pools_free(first));
+}
+END_TEST
+
+static void note_sampled(struct mt_shard *shard, const void *block, uint64_t requested, uint64_t usable)
+{
+    (void)block, (void)requested, (void)usable;
+    atomic_store(&shard->sample_countdown_bytes, (int64_t)atomic_load(&shard->requested_bytes) + 1);
+}
+
+START_TEST(slabs_of_sampled_blocks_go_with_their_last_one)
+{
+    static const struct mt_pools_client client = {.sampled = note_sampled};
+    ck_assert(mt_pools_start(&core, &client));
+    mt_theap_self->shard->sample_countdown_bytes = 1;
+    mt_pools_free(mt_pools_allocate(300));
+    uint64_t before = used_bytes();
+    void *blocks[MT_SLAB_CLASSES];
+    for (unsigned class = 16; class < MT_SLAB_CLASSES; class ++)
+        blocks[class] = mt_pools_allocate(mt_class_bytes(class));
+    uint64_t full = used_bytes();
+    for (unsigned class = 16; class < MT_SLAB_CLASSES; class ++) ck_assert(mt_pools_free(blocks[class]));
+    uint64_t gone = full - used_bytes();
+    ck_assert_uint_ge(2 * gone, full - before); /* the other half is the thread's own */
+    ck_assert_uint_ge(gone, 40 * MT_SLICE_BYTES);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("pools_idle");
+    TCase *tests = tcase_create("pools_idle");
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, a_list_that_grows_too_long_goes_home_while_others_are_filled);
+    tcase_add_test(tests, no_call_sends_a_long_list_home_at_once);
+    tcase_add_test(tests, idle_classes_make_room_before_the_heap_grows);
+    tcase_add_test(tests, a_class_that_begins_does_not_keep_what_another_one_touched);
+    tcase_add_test(tests, slabs_of_sampled_blocks_go_with_their_last_one);
+    suite_add_tcase(suite, tests);
+    return run_suite(suite, CK_FORK_GETENV);
+}
