@@ -62,3 +62,16 @@ uint64_t mt_trace_distance(uint64_t *random_state, uint64_t rate_bytes)
     double distance = mt_trace_minus_log(u) * (double)rate_bytes;
     return distance < 1 ? 1 : (uint64_t)(distance + 0.5);
 }
+
+unsigned mt_trace_pace(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings)
+{
+    uint64_t tick = now_ns >> MT_PACE_TICK_BITS, gone = tick - pace->tick;
+    if (gone) {
+        if (gone > 1 || pace->count < MT_PACE_FEW) doublings -= gone < doublings ? (unsigned)gone : doublings;
+        pace->tick = tick;
+        pace->count = 0;
+    }
+    if (++pace->count < MT_PACE_MANY) return doublings;
+    pace->count = 0;
+    return doublings < MT_PACE_DOUBLINGS ? doublings + 1 : doublings;
+}

@@ -19,6 +19,8 @@
 
 _Thread_local struct mt_trace_thread mt_trace_thread;
 
+enum { USUAL_RATE = 512 << 10 };
+
 _Atomic uint32_t mt_trace_live_epoch; /* the core's epoch + 1 that the store of live blocks belongs to */
 
 /* ---- start ------------------------------------------------------------------------- */
@@ -102,6 +104,16 @@ void mt_trace_name_thread(struct mt_trace_thread *thread, const struct mt_shard 
 static void add_slack(struct mt_shard *shard, uint64_t usable_bytes, const struct mt_stack_weight *weight,
                       int64_t sign);
 
+static void note_rate(uint64_t rate_bytes)
+{
+    _Atomic uint64_t *coarsest = &mt_core.segment->attribution.coarsest_rate_bytes;
+    uint64_t seen = LOAD(*coarsest);
+    while (__builtin_expect(seen < rate_bytes, 0) &&
+           !atomic_compare_exchange_weak_explicit(coarsest, &seen, rate_bytes, memory_order_relaxed,
+                                                  memory_order_relaxed)) {
+    }
+}
+
 static void record_sampled(struct mt_shard *shard, const void *block, uint64_t requested_bytes,
                            uint64_t usable_bytes, const uintptr_t *own)
 {
@@ -117,7 +129,8 @@ static void record_sampled(struct mt_shard *shard, const void *block, uint64_t r
         if (!depth) mt_trace_lose(MT_LOST_BLOCKS);
         return;
     }
-    what.weight = mt_trace_weight(requested_bytes, usable_bytes, mt_core.options.number[MT_OPT_STACK_RATE]);
+    what.weight = mt_trace_weight(requested_bytes, usable_bytes, thread->rate_bytes);
+    note_rate(thread->rate_bytes);
     if (shard) mt_learn_born(&what, shard, requested_bytes);
     struct mt_live_block old;
     if (mt_live_may_hold(block) && mt_live_take(&mt_core, block, &old)) {
@@ -133,20 +146,37 @@ static void record_sampled(struct mt_shard *shard, const void *block, uint64_t r
     mt_trace_remember_last(thread, shard, block);
 }
 
-static uint64_t draw_distance(struct mt_trace_thread *thread)
+static uint64_t base_rate(void)
+{
+    return mt_core.options.number[MT_OPT_STACK_RATE];
+}
+
+/* A finer rate than the usual one was asked for with its cost. */
+static bool is_paced(void)
+{
+    return base_rate() >= USUAL_RATE;
+}
+
+static uint64_t draw_distance(struct mt_trace_thread *thread, uint64_t rate_bytes)
 {
     if (!thread->random_state)
         thread->random_state = ((mt_now_ns() * UINT64_C(0x9e3779b97f4a7c15)) ^ (uint64_t)(uintptr_t)thread) | 1;
-    return mt_trace_distance(&thread->random_state, mt_core.options.number[MT_OPT_STACK_RATE]);
+    return mt_trace_distance(&thread->random_state, rate_bytes);
 }
 
 /* In mode sampled. A shard's first mark is drawn when it is first asked, from before that block on. */
 static bool passes_mark(struct mt_shard *shard, struct mt_trace_thread *thread, uint64_t requested_bytes)
 {
     uint64_t asked = LOAD(shard->requested_bytes), mark = (uint64_t)LOAD(shard->sample_countdown_bytes);
-    if (!mark) mark = asked - requested_bytes + draw_distance(thread);
+    unsigned doublings = (unsigned)LOAD(shard->sample_doublings);
+    thread->rate_bytes = base_rate() << doublings;
+    if (!mark) mark = asked - requested_bytes + draw_distance(thread, thread->rate_bytes);
     bool is_passed = asked >= mark;
-    if (is_passed) mark = asked + draw_distance(thread);
+    if (is_passed) {
+        if (is_paced()) doublings = mt_trace_pace(&thread->pace, mt_now_coarse_ns(), doublings);
+        STORE(shard->sample_doublings, doublings);
+        mark = asked + draw_distance(thread, base_rate() << doublings);
+    }
     STORE(shard->sample_countdown_bytes, (int64_t)mark);
     return is_passed;
 }
@@ -154,7 +184,7 @@ static bool passes_mark(struct mt_shard *shard, struct mt_trace_thread *thread, 
 /* A thread without a shard of its own keeps its mark itself. */
 static bool is_own_mark_near(struct mt_trace_thread *thread, uint64_t requested_bytes)
 {
-    if (!thread->mark) thread->mark = draw_distance(thread);
+    if (!thread->mark) thread->mark = draw_distance(thread, base_rate());
     return thread->asked_bytes + requested_bytes >= thread->mark;
 }
 
@@ -162,7 +192,8 @@ static bool passes_own_mark(struct mt_trace_thread *thread, uint64_t requested_b
 {
     bool is_passed = is_own_mark_near(thread, requested_bytes);
     thread->asked_bytes += requested_bytes;
-    if (is_passed) thread->mark = thread->asked_bytes + draw_distance(thread);
+    thread->rate_bytes = base_rate();
+    if (is_passed) thread->mark = thread->asked_bytes + draw_distance(thread, base_rate());
     return is_passed;
 }
 

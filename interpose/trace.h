@@ -59,6 +59,20 @@ double mt_trace_minus_log(double u);
 double mt_trace_hit_probability(double x);
 /* What a sampled block stands for at a rate. */
 struct mt_stack_weight mt_trace_weight(uint64_t requested_bytes, uint64_t usable_bytes, uint64_t rate_bytes);
+/*
+ * A thread that allocates so fast that its samples would cost more than they tell takes them farther apart: after
+ * MT_PACE_MANY of them within a tick the distance doubles, and it halves again when few come. What a sample stands
+ * for is told by the rate that its own mark was drawn with, so that the estimates stay without bias.
+ */
+enum { MT_PACE_TICK_BITS = 22, MT_PACE_MANY = 128, MT_PACE_FEW = 48, MT_PACE_DOUBLINGS = 6 };
+struct mt_trace_pace {
+    uint64_t tick; /* of 2^MT_PACE_TICK_BITS ns */
+    unsigned count;
+};
+/* A sample was taken that was drawn with so many doublings of the rate; returns how many the next one is drawn
+ * with.
+ */
+unsigned mt_trace_pace(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings);
 /* The distance in bytes to the next sample, at least 1. */
 uint64_t mt_trace_distance(uint64_t *random_state, uint64_t rate_bytes);
 

@@ -9,6 +9,7 @@
 #include "init.h"
 #include "live.h"
 #include "thread.h"
+#include "trace.h"
 
 struct mt_trace_thread {
     struct mt_walker *walker;
@@ -19,8 +20,10 @@ struct mt_trace_thread {
     uint64_t last_count;
     uint64_t random_state;
     uint64_t asked_bytes, mark; /* of the sampler, where it has no shard of its own */
-    char name[28];              /* that walker->thread stands for */
-    uint32_t name_epoch;        /* the core's epoch + 1 that it was given its number in */
+    uint64_t rate_bytes;        /* that the mark of the sample in progress was drawn with */
+    struct mt_trace_pace pace;
+    char name[28];       /* that walker->thread stands for */
+    uint32_t name_epoch; /* the core's epoch + 1 that it was given its number in */
 };
 
 extern _Thread_local struct mt_trace_thread mt_trace_thread

@@ -117,10 +117,10 @@ struct mt_shard {
     _Atomic uint64_t failed_count;
     _Atomic uint64_t foreign_free_count;
     _Atomic uint64_t flush_count;
-    _Atomic uint64_t reserved;
-    _Atomic uint64_t is_stepped;  /* steps[] may hold something */
-    _Atomic uint64_t attribution; /* offset of its struct mt_shard_attribution; 0 = none */
-    _Atomic uint64_t origins;     /* offset of its newest struct mt_origin_counts; 0 = none; release */
+    _Atomic uint64_t sample_doublings; /* of the rate that sample_countdown_bytes was drawn with */
+    _Atomic uint64_t is_stepped;       /* steps[] may hold something */
+    _Atomic uint64_t attribution;      /* offset of its struct mt_shard_attribution; 0 = none */
+    _Atomic uint64_t origins;          /* offset of its newest struct mt_origin_counts; 0 = none; release */
     /* Blocks of 16 * n - 8 usable bytes that are neither in allocation_count and free_count nor in classes[]. */
     struct mt_class_counter steps[MT_STEP_COUNT];
     struct mt_class_counter classes[MT_CLASS_COUNT];
@@ -569,6 +569,7 @@ struct mt_attribution {
     _Atomic uint32_t used_chunks;
     _Atomic uint32_t growing;
     uint64_t rate_bytes;
+    _Atomic uint64_t coarsest_rate_bytes; /* the highest that was in force for a sample; 0 = no sample yet */
     _Atomic uint64_t lost[MT_LOST_COUNT];
     _Alignas(64) _Atomic uint32_t peak_epoch; /* grows when what came before is known to stand at the peak */
     _Atomic int64_t noted_peak_bytes;         /* the peak that epoch belongs to */

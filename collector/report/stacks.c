@@ -29,6 +29,8 @@ static int read_head(struct mt_stacks *stacks, const struct mt_segment_file *fil
     if (error) return error;
     stacks->mode = GET(head->mode);
     stacks->rate_bytes = head->rate_bytes;
+    stacks->coarsest_rate_bytes = GET(head->coarsest_rate_bytes);
+    if (stacks->coarsest_rate_bytes < head->rate_bytes) stacks->coarsest_rate_bytes = head->rate_bytes;
     stacks->peak_epoch = GET(head->peak_epoch);
     stacks->noted_peak_bytes = GET(head->noted_peak_bytes);
     stacks->leaks_state = GET(head->leaks_state);

@@ -15,7 +15,7 @@ struct mt_stack_copy {
 
 struct mt_stacks {
     uint32_t mode; /* enum mt_stacks_mode */
-    uint64_t rate_bytes;
+    uint64_t rate_bytes, coarsest_rate_bytes;
     uint64_t lost[MT_LOST_COUNT];
     uint32_t peak_epoch;
     int64_t noted_peak_bytes;

@@ -358,7 +358,9 @@ static json_t *summary_json(const struct mt_stacks *stacks, const struct rows *r
     struct sums all = sum_of(rows, false), rest = sum_of(rows, true);
     json_t *part = json_object(), *not_listed = json_object();
     mt_json_set_text(part, "mode", modes[stacks->mode <= MT_STACKS_ALL ? stacks->mode : MT_STACKS_OFF]);
-    mt_json_set(part, "rate_bytes", stacks->mode == MT_STACKS_SAMPLED ? mt_json_u64(stacks->rate_bytes) : NULL);
+    bool is_sampled = stacks->mode == MT_STACKS_SAMPLED;
+    mt_json_set(part, "rate_bytes", is_sampled ? mt_json_u64(stacks->rate_bytes) : NULL);
+    mt_json_set(part, "coarsest_rate_bytes", is_sampled ? mt_json_u64(stacks->coarsest_rate_bytes) : NULL);
     set_sums(part, &all);
     set_sums(not_listed, &rest);
     mt_json_set(part, "not_listed", not_listed);

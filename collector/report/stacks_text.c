@@ -134,10 +134,12 @@ void mt_stacks_text(FILE *out, const json_t *report, size_t rows)
     json_t *printed = json_object();
     char rate[MT_HUMAN_BYTES], samples[MT_HUMAN_BYTES];
     fprintf(out, "\nCall stacks: %" PRId64 " different ones", mt_json_get_i64(summary, "stack_count"));
+    int64_t finest = mt_json_get_i64(summary, "rate_bytes"),
+            coarsest = mt_json_get_i64(summary, "coarsest_rate_bytes");
     if (is_sampled)
         fprintf(out, ", estimated from %s samples, one for each %s",
-                mt_human_count(samples, mt_json_get_i64(summary, "sample_count")),
-                mt_human_bytes(rate, mt_json_get_i64(summary, "rate_bytes")));
+                mt_human_count(samples, mt_json_get_i64(summary, "sample_count")), mt_human_bytes(rate, finest));
+    if (is_sampled && coarsest > finest) fprintf(out, ", in bursts %s", mt_human_bytes(rate, coarsest));
     fputc('\n', out);
     print_stacks(out, printed, stacks, "Stacks that hold most memory", "live_bytes", rows);
     print_stacks(out, printed, stacks, "Stacks that held most when the process stood at its peak", "peak_bytes",

@@ -83,6 +83,78 @@ START_TEST(estimates_are_unbiased)
 }
 END_TEST
 
+/* A thread that asks for so many bytes a second, sampled with a pace; returns its samples in a second. */
+static unsigned samples_paced(uint64_t bytes_per_second, unsigned *doublings)
+{
+    struct mt_trace_pace pace = {0};
+    uint64_t random = 77, now_ns = UINT64_C(5000000000), end_ns = now_ns + 1000000000, asked = 0, begin_ns = now_ns;
+    unsigned count = 0;
+    *doublings = 0;
+    for (; now_ns < end_ns; count++) {
+        asked += mt_trace_distance(&random, (uint64_t)(512 << 10) << *doublings);
+        now_ns = begin_ns + (uint64_t)((double)asked * 1e9 / (double)bytes_per_second);
+        *doublings = mt_trace_pace(&pace, now_ns & ~UINT64_C(0x3fffff), *doublings); /* a coarse clock */
+    }
+    return count;
+}
+
+START_TEST(samples_keep_their_rate_until_they_come_by_the_ten_thousand)
+{
+    unsigned doublings;
+    unsigned count = samples_paced(UINT64_C(8) << 30, &doublings); /* 16,384 a second */
+    ck_assert_uint_eq(doublings, 0);
+    ck_assert_double_eq_tol(count, 16384, 600);
+    count = samples_paced(UINT64_C(100) << 30, &doublings); /* would be 204,800 */
+    ck_assert_uint_gt(doublings, 1);
+    ck_assert_uint_lt(count, 40000);
+    ck_assert_uint_gt(count, 8000);
+    count = samples_paced(UINT64_C(100000) << 30, &doublings);
+    ck_assert_uint_eq(doublings, MT_PACE_DOUBLINGS);
+}
+END_TEST
+
+START_TEST(a_thread_that_becomes_quiet_is_sampled_finely_again)
+{
+    struct mt_trace_pace pace = {0};
+    unsigned doublings = 0;
+    for (unsigned i = 0; i < 10 * MT_PACE_MANY; i++) doublings = mt_trace_pace(&pace, 1 << 23, doublings);
+    ck_assert_uint_eq(doublings, MT_PACE_DOUBLINGS);
+    for (uint64_t tick = 3; tick < 5; tick++)
+        doublings = mt_trace_pace(&pace, tick << MT_PACE_TICK_BITS, doublings);
+    ck_assert_uint_lt(doublings, MT_PACE_DOUBLINGS);
+    doublings = mt_trace_pace(&pace, UINT64_C(1000) << MT_PACE_TICK_BITS, doublings);
+    ck_assert_uint_eq(doublings, 0);
+}
+END_TEST
+
+START_TEST(estimates_are_unbiased_while_the_pace_changes)
+{
+    double sum = 0;
+    unsigned changes = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct mt_trace_pace pace = {0};
+        uint64_t random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1, asked = 0, now_ns = 0;
+        unsigned doublings = 0;
+        uint64_t mark = mt_trace_distance(&random, RATE);
+        for (uint64_t i = 0; i < BLOCKS; i++) {
+            uint64_t bytes = sizes[i % 6];
+            now_ns += i / 8000 % 2 ? 50000 : 400; /* fast and slow by turns */
+            asked += bytes;
+            if (asked < mark) continue;
+            sum += (double)mt_trace_weight(bytes, bytes, (uint64_t)RATE << doublings).live_bytes / SEEDS;
+            unsigned before = doublings;
+            doublings = mt_trace_pace(&pace, now_ns, doublings);
+            changes += before != doublings;
+            mark = asked + mt_trace_distance(&random, (uint64_t)RATE << doublings);
+        }
+    }
+    double truth = 0;
+    for (uint64_t i = 0; i < BLOCKS; i++) truth += (double)sizes[i % 6];
+    ck_assert_uint_gt(changes, SEEDS);
+    ck_assert_double_eq_tol(sum / truth, 1, 0.01);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sampler");
@@ -91,6 +163,9 @@ int main(void)
     tcase_add_test(tests, probability_is_right);
     tcase_add_test(tests, weights_are_inverse_probabilities);
     tcase_add_test(tests, estimates_are_unbiased);
+    tcase_add_test(tests, estimates_are_unbiased_while_the_pace_changes);
+    tcase_add_test(tests, samples_keep_their_rate_until_they_come_by_the_ten_thousand);
+    tcase_add_test(tests, a_thread_that_becomes_quiet_is_sampled_finely_again);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
     return run_suite(suite, CK_FORK_GETENV);
