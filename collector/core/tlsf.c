@@ -311,6 +311,26 @@ uint64_t mt_tlsf_largest_free(const struct mt_tlsf *tlsf)
     return largest;
 }
 
+static bool visit_list(const struct mt_tlsf *tlsf, uint32_t id,
+                       bool (*visit)(void *context, const struct mt_tlsf_block *block), void *context)
+{
+    for (; id; id = tlsf->blocks[id].next)
+        if (!visit(context, &tlsf->blocks[id])) return false;
+    return true;
+}
+
+void mt_tlsf_visit_free(const struct mt_tlsf *tlsf, bool (*visit)(void *context, const struct mt_tlsf_block *block),
+                        void *context)
+{
+    for (unsigned first = MT_TLSF_FIRST; first-- > 0;) {
+        for (uint32_t bits = tlsf->second_bitmap[first]; bits;) {
+            unsigned second = 31u - (unsigned)__builtin_clz(bits);
+            bits &= ~(UINT32_C(1) << second);
+            if (!visit_list(tlsf, tlsf->heads[first][second], visit, context)) return;
+        }
+    }
+}
+
 /* ---- what must hold ------------------------------------------------------------------ */
 
 static const char *check_block(const struct mt_tlsf *tlsf, uint32_t id)

@@ -97,6 +97,11 @@ static inline const struct mt_tlsf_block *mt_tlsf_block(const struct mt_tlsf *tl
 /* The size of the largest free block, of at most 3.1 % less where there are many that large. */
 uint64_t mt_tlsf_largest_free(const struct mt_tlsf *tlsf);
 
+/* Calls visit for every free block, those of larger lists first, until it returns false. It changes nothing here.
+ */
+void mt_tlsf_visit_free(const struct mt_tlsf *tlsf, bool (*visit)(void *context, const struct mt_tlsf_block *block),
+                        void *context);
+
 /* Checks everything that must hold. NULL when it does, else what does not. Walks all records. */
 const char *mt_tlsf_check(const struct mt_tlsf *tlsf);
 

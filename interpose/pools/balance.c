@@ -9,8 +9,7 @@
 #include "stats.h"
 
 enum {
-    IDLE_SHARE = 4,           /* free memory below this part of what slabs use is left alone, */
-    LARGE_IDLE_SHARE = 2,     /* and below this part of larger blocks: they seldom fit where others were */
+    IDLE_SHARE = 4,           /* free memory below this part of the used memory is left alone */
     IDLE_BYTES = 1 << 20,     /* and so much in any case */
     PURGE_AT_LEAST = 1 << 20, /* fewer calls of the system */
 };
@@ -34,7 +33,7 @@ void mt_keep_peak_down(size_t fresh_bytes)
     waiting = waiting < large ? waiting : large;
     large -= waiting;
     idle += waiting;
-    if (idle > IDLE_BYTES + slabs / IDLE_SHARE + large / LARGE_IDLE_SHARE) {
+    if (idle > IDLE_BYTES + (slabs + large) / IDLE_SHARE) {
         size_t enough = fresh_bytes > PURGE_AT_LEAST ? fresh_bytes : PURGE_AT_LEAST;
         size_t done = mt_span_purge_some(enough);
         if (done < enough) done += mt_mid_purge_some(enough - done);

@@ -233,10 +233,11 @@ static size_t purge_range(struct arena *arena, struct mt_mid_chunk *chunk, size_
     return purged * MT_MID_GRANULE;
 }
 
-static size_t purge_locked(struct arena *arena, bool is_all, size_t enough)
+/* Of what is aged, or of all; then whole chunks. */
+static size_t purge_locked(struct arena *arena, bool is_all)
 {
     size_t bytes = 0;
-    for (uint32_t id = 1; id < arena->tlsf.untouched && bytes < enough; id++) {
+    for (uint32_t id = 1; id < arena->tlsf.untouched; id++) {
         const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
         if (block->state != MT_TLSF_FREE) continue;
         struct mt_mid_chunk *chunk = chunk_of(block->offset);
@@ -252,12 +253,37 @@ static size_t purge_locked(struct arena *arena, bool is_all, size_t enough)
     return bytes;
 }
 
+struct purge {
+    struct arena *arena;
+    size_t bytes, enough;
+};
+
+static bool purge_end(void *context, const struct mt_tlsf_block *block)
+{
+    struct purge *purge = context;
+    struct mt_mid_chunk *chunk = chunk_of(block->offset);
+    size_t count = block->bytes >> MT_MID_GRANULE_SHIFT, wanted = whole_granules(purge->enough - purge->bytes);
+    size_t part = wanted < count ? wanted : count;
+    size_t first = granule_of(chunk, (void *)(uintptr_t)block->offset) + count - part;
+    purge->bytes += purge_range(purge->arena, chunk, first, part, true);
+    return purge->bytes < purge->enough;
+}
+
+/* The largest free ranges are used again last, and their ends are. */
+static size_t purge_some_locked(struct arena *arena, size_t enough)
+{
+    struct purge purge = {arena, 0, enough};
+    mt_tlsf_visit_free(&arena->tlsf, purge_end, &purge);
+    MT_POOL_STAT_ADD(tlsf_purged_bytes, purge.bytes);
+    return purge.bytes;
+}
+
 static void look_at_clock_locked(struct arena *arena)
 {
     if (!arena->dirty_granules) return;
     uint64_t now = mt_now_coarse_ns();
     if (now - arena->last_look_ns < purge_delay_ns) return;
-    if (arena->last_look_ns) purge_locked(arena, false, SIZE_MAX);
+    if (arena->last_look_ns) purge_locked(arena, false);
     arena->last_look_ns = now;
 }
 
@@ -271,7 +297,9 @@ static size_t purge_arenas(size_t enough)
     size_t bytes = 0;
     for (unsigned i = 0; i < ARENAS && bytes < enough; i++) {
         mt_lock_take(&arenas[i].lock);
-        if (arenas[i].is_started) bytes += purge_locked(&arenas[i], true, enough - bytes);
+        if (arenas[i].is_started)
+            bytes += enough < SIZE_MAX ? purge_some_locked(&arenas[i], enough - bytes)
+                                       : purge_locked(&arenas[i], true);
         publish(&arenas[i]);
         mt_lock_give(&arenas[i].lock);
     }
@@ -285,7 +313,7 @@ size_t mt_mid_purge_some(size_t enough)
     if (bytes >= enough) return bytes;
     bytes += empty_caches(false);
     mt_huge_drop_all();
-    return bytes + (bytes < enough ? purge_arenas(enough - bytes) : 0);
+    return bytes + (bytes < enough ? purge_arenas(enough < SIZE_MAX ? enough - bytes : SIZE_MAX) : 0);
 }
 
 void mt_mid_set_purge_delay(uint64_t nanoseconds)

@@ -40,6 +40,38 @@ START_TEST(a_whole_chunk_can_be_one_block)
 }
 END_TEST
 
+struct visit {
+    uint64_t bytes, last;
+    uint32_t count, most;
+};
+
+/* Lists are 1/32 apart, within which the order is not said. */
+static bool note_visit(void *context, const struct mt_tlsf_block *block)
+{
+    struct visit *visit = context;
+    ck_assert_uint_eq(block->state, MT_TLSF_FREE);
+    if (visit->last) ck_assert_uint_le(block->bytes, visit->last + visit->last / MT_TLSF_SECOND + 16);
+    visit->last = block->bytes;
+    visit->bytes += block->bytes;
+    return ++visit->count < visit->most;
+}
+
+START_TEST(free_blocks_are_visited_from_the_largest_down)
+{
+    uint32_t ids[400];
+    model_start(&model, 16);
+    model_add_chunk(&model, 8 << 20);
+    for (unsigned i = 0; i < 400; i++) ids[i] = mt_tlsf_allocate(&model.tlsf, 16 + random_below(15000), 1);
+    for (unsigned i = 0; i < 400; i += 2) mt_tlsf_free(&model.tlsf, ids[i]);
+    struct visit all = {.most = UINT32_MAX}, few = {.most = 5};
+    mt_tlsf_visit_free(&model.tlsf, note_visit, &all);
+    ck_assert_uint_eq(all.count, model.tlsf.free_count);
+    ck_assert_uint_eq(all.bytes, model.tlsf.free_bytes);
+    mt_tlsf_visit_free(&model.tlsf, note_visit, &few);
+    ck_assert_uint_eq(few.count, 5);
+}
+END_TEST
+
 START_TEST(neighbours_join_in_any_order)
 {
     static const unsigned orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
@@ -202,6 +234,7 @@ int main(void)
     tcase_add_test(tests, a_block_grows_into_its_free_neighbour);
     tcase_add_test(tests, without_records_it_fails_and_stays_whole);
     tcase_add_test(tests, impossible_sizes_are_refused);
+    tcase_add_test(tests, free_blocks_are_visited_from_the_largest_down);
     tcase_add_test(tests, terabytes_are_no_more_work_than_bytes);
     tcase_add_loop_test(tests, a_long_random_run_agrees_with_the_model, 0, 4);
     tcase_add_test(tests, a_million_steps_leave_no_trace);
