@@ -45,7 +45,7 @@ static bool start(struct mt_core *core, uint32_t mode)
         (has_names && !mt_segment_commit(core, table->thread_names, sizeof table->thread_names)) ||
         !mt_module_ready(core))
         return false;
-    mt_walk_forget(core); /* rules that were read for a parent's segment would hide the modules from this one */
+    mt_walk_begin(core); /* rules that were read for a parent's segment would hide the modules from this one */
     STORE(table->peak_epoch, 1);
     table->rate_bytes = mode == MT_STACKS_SAMPLED ? core->options.number[MT_OPT_STACK_RATE] : 1;
     /* Release: pairs with the acquire in mt_stack_ready(). */

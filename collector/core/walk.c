@@ -11,7 +11,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -33,7 +35,9 @@ enum {
     RULE_FILL = 4,
     RULE_WAYS = 2,
     MAIN_STACK_BYTES = 8 << 20,
-    HOME_BITS = 7
+    HOME_BITS = 7,
+    LASTING = 4,
+    CLOSING_YIELDS = 1000, /* an unloading waits no longer for a thread that was stopped while it read */
 };
 
 /* key is pc ^ rule, so that a torn pair is seen as no match. */
@@ -51,8 +55,14 @@ struct mt_walk_shared {
      * their number doubles; what is not found then at its new place is read once more.
      */
     _Atomic uint32_t rule_bits, rule_count;
+    _Atomic uint32_t readers; /* threads that read unwind tables now */
+    struct {
+        _Atomic uintptr_t start, bytes;
+    } lasting[LASTING]; /* objects that stay */
     struct rule_slot slots[1u << RULE_BITS];
 };
+
+extern int _dl_find_object(void *address, struct dl_find_object *result) __attribute__((weak));
 
 /* ---- the memory behind it -------------------------------------------------------- */
 
@@ -132,6 +142,29 @@ void mt_walker_give_back(struct mt_core *core, struct mt_walker *walker)
                                                     memory_order_relaxed));
 }
 
+static void keep_object_of(struct mt_walk_shared *shared, unsigned at, const void *address)
+{
+    struct dl_find_object object;
+    if (!_dl_find_object || !address || _dl_find_object((void *)(uintptr_t)address, &object)) return;
+    STORE(shared->lasting[at].start, (uintptr_t)object.dlfo_map_start);
+    STORE(shared->lasting[at].bytes, (uintptr_t)object.dlfo_map_end - (uintptr_t)object.dlfo_map_start);
+}
+
+void mt_walk_begin(struct mt_core *core)
+{
+    struct mt_walk_shared *shared = shared_of(core);
+    if (!shared) return;
+    keep_object_of(shared, 0, (const void *)getauxval(AT_PHDR));
+    keep_object_of(shared, 1, (const void *)(uintptr_t)mt_walk_begin);
+    keep_object_of(shared, 2, (const void *)(uintptr_t)&syscall);
+    keep_object_of(shared, 3, (const void *)(uintptr_t)_dl_find_object);
+    if (LOAD(core->epoch)) { /* in a fork's child, which has one thread */
+        STORE(shared->readers, 0);
+        STORE(shared->head.closing, 0);
+    }
+    mt_walk_forget(core);
+}
+
 void mt_walk_forget(struct mt_core *core)
 {
     struct mt_walk_shared *shared = atomic_load_explicit(&core->walk, memory_order_acquire);
@@ -143,8 +176,20 @@ void mt_walk_forget(struct mt_core *core)
 
 void mt_walk_closing(struct mt_core *core, bool begins)
 {
-    struct mt_walk_shared *shared = atomic_load_explicit(&core->walk, memory_order_acquire);
-    if (shared) atomic_fetch_add_explicit(&shared->head.closing, begins ? 1 : UINT32_MAX, memory_order_seq_cst);
+    struct mt_walk_shared *shared = shared_of(core);
+    if (!shared) return;
+    if (begins) {
+        atomic_fetch_add_explicit(&shared->head.closing, 1, memory_order_seq_cst);
+        for (unsigned i = 0; i < CLOSING_YIELDS && atomic_load_explicit(&shared->readers, memory_order_seq_cst);
+             i++)
+            sched_yield();
+        return;
+    }
+    /* In a fork's child the count may have begun anew. */
+    uint32_t closing = LOAD(shared->head.closing);
+    while (closing && !atomic_compare_exchange_weak_explicit(&shared->head.closing, &closing, closing - 1,
+                                                             memory_order_seq_cst, memory_order_relaxed)) {
+    }
 }
 
 /* ---- bounds ------------------------------------------------------------------------ */
@@ -286,8 +331,6 @@ static uint64_t pack(struct mt_unwind_rule rule)
            (uint64_t)(uint32_t)rule.cfa_offset << 32;
 }
 
-extern int _dl_find_object(void *address, struct dl_find_object *result) __attribute__((weak));
-
 /* A return address belongs to the call in front of it. */
 static uint64_t read_rule(struct mt_core *core, uintptr_t pc)
 {
@@ -306,12 +349,29 @@ static void count_rule(struct mt_walk_shared *shared)
     STORE(shared->rule_count, 0);
 }
 
+/* The program itself, this library, libc and the dynamic loader are never unloaded. */
+static bool is_lasting(const struct mt_walk_shared *shared, uintptr_t pc)
+{
+    for (unsigned i = 0; i < LASTING; i++)
+        if (pc - LOAD(shared->lasting[i].start) < LOAD(shared->lasting[i].bytes)) return true;
+    return false;
+}
+
+/*
+ * Tables of an object that is being unloaded must not be read: who reads says
+ * so first and then looks whether an unloading has begun, who unloads says so
+ * first and then waits until nobody reads. Both ways sequentially consistent.
+ */
 static uint64_t fill_rule(struct mt_core *core, struct mt_walker *walker, struct mt_walk_shared *shared,
                           struct rule_slot *slot, uintptr_t pc)
 {
-    if (atomic_load_explicit(&shared->head.closing, memory_order_seq_cst) && !walker->may_close)
-        return MT_CFA_UNKNOWN;
-    uint64_t rule = read_rule(core, pc);
+    uint64_t rule = MT_CFA_UNKNOWN;
+    atomic_fetch_add_explicit(&shared->readers, 1, memory_order_seq_cst);
+    bool may_read = walker->may_close || !atomic_load_explicit(&shared->head.closing, memory_order_seq_cst) ||
+                    is_lasting(shared, pc);
+    if (may_read) rule = read_rule(core, pc);
+    atomic_fetch_sub_explicit(&shared->readers, 1, memory_order_seq_cst);
+    if (!may_read) return rule;
     if (!LOAD(slot->key)) count_rule(shared);
     STORE(slot->rule, rule);
     STORE(slot->key, rule ^ pc);

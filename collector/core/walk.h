@@ -103,6 +103,8 @@ static inline uint64_t mt_walk_hash(uint64_t callers, uint64_t pc)
     return (mixed ^ (mixed >> 29)) + UINT64_C(0x632be59bd9b4e019);
 }
 
+/* In a segment that is new: nothing of a parent's threads is under way here. */
+void mt_walk_begin(struct mt_core *core);
 /* Forgets all rules: after objects were unloaded, and in a segment that is new. */
 void mt_walk_forget(struct mt_core *core);
 /* Around dlclose: meanwhile other threads read no unwind tables that they have not read before. */
