@@ -159,6 +159,28 @@ struct mt_node *mt_handles_enter(struct mt_handle_map *map, uint64_t handle)
     return node;
 }
 
+bool mt_handles_remove(struct mt_handle_map *map, uint64_t handle, struct mt_node *copy, struct mt_node **in_use)
+{
+    uint64_t hash = mt_handle_hash(handle);
+    struct mt_shard_map *shard = shard_of(map, hash);
+    mt_lock_enter(&shard->lock);
+    struct mt_node **at = locate(shard, handle, hash), *node = at ? *at : NULL;
+    if (node) {
+        *at = node->chain;
+        shard->count--;
+        memcpy(copy, node, sizeof *copy);
+        /* Acquire: pairs with the release where the list of what is bound becomes empty. */
+        bool is_used = atomic_load_explicit(&node->bound, memory_order_acquire);
+        *in_use = is_used ? node : NULL;
+        if (!is_used) {
+            node->chain = shard->free;
+            shard->free = node;
+        }
+    }
+    mt_lock_leave(&shard->lock);
+    return node;
+}
+
 struct mt_node *mt_handles_take(struct mt_handle_map *map, uint64_t handle)
 {
     uint64_t hash = mt_handle_hash(handle);

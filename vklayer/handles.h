@@ -107,6 +107,11 @@ struct mt_node *mt_handles_enter(struct mt_handle_map *map, uint64_t handle);
 /* Takes the node out of the map, so that the handle may come back at once. It stays valid until given back. */
 struct mt_node *mt_handles_take(struct mt_handle_map *map, uint64_t handle);
 void mt_handles_give_back(struct mt_handle_map *map, struct mt_node *node);
+/*
+ * The same for a memory, with its node copied; false when it is not known. The node is given back at once unless
+ * something is bound to it: then it is *in_use, and the caller's to give back.
+ */
+bool mt_handles_remove(struct mt_handle_map *map, uint64_t handle, struct mt_node *copy, struct mt_node **in_use);
 
 /*
  * The lock that guards a node and the object of its record. Where two are

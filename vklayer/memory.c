@@ -237,29 +237,28 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const Vk
     return result;
 }
 
-/* Ends the record and the counting of memory that nobody can find any more and nothing is bound to. */
-static void forget_node(struct mt_device *device, struct mt_lane *lane, const struct mt_node *node)
+/* Ends the counting of memory that nobody can find any more and nothing is bound to. */
+static void uncount_node(struct mt_device *device, struct mt_lane *lane, const struct mt_node *node)
 {
     count_free(device, lane, node);
     if (device->card && !(node->flags & MT_NODE_IMPORT))
         mt_simulate_freed(device->card, heap_of_type(device, node->type), node->size_bytes);
-    if (node->object) mt_object_free_in(device->core, lane, node->object);
 }
 
-/* Returns the memory's type, or VK_MAX_MEMORY_TYPES when it was not known. */
-static uint32_t forget_memory(struct mt_device *device, uint64_t handle)
+/* Leaves a copy of the memory's node, where it is known: its record is still to be freed. */
+static void forget_memory(struct mt_device *device, struct mt_lane *lane, uint64_t handle, struct mt_node *copy)
 {
-    struct mt_node *node = mt_handles_take(&device->memories, handle);
-    if (!node) {
+    struct mt_node *in_use;
+    if (!mt_handles_remove(&device->memories, handle, copy, &in_use)) {
         mt_device_unknown(device);
-        return VK_MAX_MEMORY_TYPES;
+        return;
     }
-    uint32_t type = node->type;
-    mt_node_fetch(device, node);
-    mt_resource_memory_gone(device, node);
-    forget_node(device, mt_process_lane(device->core), node);
-    mt_handles_give_back(&device->memories, node);
-    return type;
+    mt_node_fetch(device, copy);
+    if (in_use) {
+        mt_resource_memory_gone(device, in_use);
+        mt_handles_give_back(&device->memories, in_use);
+    }
+    uncount_node(device, lane, copy);
 }
 
 /* The record is far away where many live: it is on its way while the pool takes the slice back. */
@@ -278,7 +277,8 @@ static void free_slice(struct mt_device *device, uint64_t handle)
     mt_resource_memory_gone(device, &slice->node);
     struct mt_node node = slice->node; /* another thread may get the slice as soon as the pool has it */
     mt_pool_free(device->pool, self, slice);
-    forget_node(device, self->lane, &node);
+    uncount_node(device, self->lane, &node);
+    mt_object_free_in(device->core, self->lane, node.object);
 }
 
 VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory memory,
@@ -294,10 +294,13 @@ VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory m
         device->next.FreeMemory(handle, memory, allocator);
         return;
     }
-    uint32_t type = forget_memory(device, MT_HANDLE(memory));
+    struct mt_lane *lane = mt_process_lane(device->core);
+    struct mt_node node = {.type = VK_MAX_MEMORY_TYPES};
+    forget_memory(device, lane, MT_HANDLE(memory), &node);
     uint64_t start_ns = mt_now_ns();
     device->next.FreeMemory(handle, memory, allocator);
-    mt_device_count_call(device, MT_CALL_FREE, type, mt_now_ns() - start_ns);
+    mt_device_count_call(device, MT_CALL_FREE, node.type, mt_now_ns() - start_ns);
+    mt_object_free_in(device->core, lane, node.object); /* it came from far away meanwhile */
 }
 
 /* ---- mapping -------------------------------------------------------------------- */
