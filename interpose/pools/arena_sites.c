@@ -22,6 +22,7 @@ enum {
     SETS = 128,
     WAYS = 4,
     BACK_OFF_MOST = 6,
+    DOUBTS_MOST = 3,
     TRIES = 1000,
     ALL_PINNED =
         16, /* times the limit of one site: more than that in all, and a part of it is too much for a site */
@@ -37,6 +38,7 @@ struct place {
     unsigned demotions;
     uint64_t until_ns; /* DEMOTED until then */
     struct mt_arena_window window;
+    unsigned doubts; /* windows that must be good before a good one counts: by chance one of many always is */
     uint64_t sample_count, young_count;
 };
 
@@ -288,10 +290,15 @@ void mt_arena_sites_look_at_clock(void)
 
 static void judge(struct place *place, const struct mt_arena_now *now)
 {
-    bool is_in = place->state == TAKEN_UP;
+    bool is_in = place->state == TAKEN_UP, lives_on = place->window.old > 0;
     enum mt_arena_verdict verdict = mt_arena_window_judge(&place->window, is_in, now);
-    if (verdict == MT_ARENA_DIES_YOUNG && !is_in) take_up(place);
     if (verdict == MT_ARENA_LIVES_ON && is_in) demote(place->address, now->ns);
+    if (verdict == MT_ARENA_LIVES_ON && !is_in && lives_on && place->doubts < DOUBTS_MOST) place->doubts++;
+    if (verdict != MT_ARENA_DIES_YOUNG || is_in) return;
+    if (place->doubts)
+        place->doubts--;
+    else
+        take_up(place);
 }
 
 static struct mt_arena_now moment(void)

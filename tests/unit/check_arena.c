@@ -332,6 +332,18 @@ START_TEST(a_site_is_learned_when_all_its_samples_die_young)
 }
 END_TEST
 
+START_TEST(one_good_window_after_bad_ones_is_not_enough)
+{
+    for (unsigned i = 0; i < 20; i++) { /* every third window would pass */
+        live_and_die(0x3000, MT_ARENA_WINDOW, MT_ARENA_WINDOW);
+        if (i % 2) live_and_die(0x3000, MT_ARENA_WINDOW, 0);
+    }
+    ck_assert_uint_eq(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
+    live_and_die(0x3000, 5 * MT_ARENA_WINDOW, 0);
+    ck_assert_uint_ne(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
+}
+END_TEST
+
 START_TEST(blocks_that_die_at_once_stay_with_the_slabs)
 {
     for (unsigned i = 0; i < 10 * MT_ARENA_WINDOW; i++)
@@ -490,6 +502,7 @@ int main(void)
     tcase_add_test(cases, a_site_that_keeps_few_blocks_is_accounted_and_demoted);
     tcase_add_test(cases, the_segment_shows_the_sites);
     tcase_add_test(cases, a_site_is_learned_when_all_its_samples_die_young);
+    tcase_add_test(cases, one_good_window_after_bad_ones_is_not_enough);
     tcase_add_test(cases, blocks_that_die_at_once_stay_with_the_slabs);
     tcase_add_test(cases, a_window_waits_for_blocks_that_may_still_die_young);
     tcase_add_test(cases, a_window_forgets_blocks_of_the_one_before);
