@@ -1,5 +1,5 @@
 /*
- * Blocks above 32 KiB that come from what waits near their thread, and go
+ * Blocks above 32 KiB that come from what waits near their thread, or go
  * there: no lock, no atomic operation but for the batch of counters that so
  * large a block fills. Everything else is the slow paths'.
  */
@@ -32,12 +32,15 @@ bool mt_pools_free_large(struct mt_theap *heap, void *block)
         return mt_pools_free_large_slow(heap, block);
     struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
     size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
-    struct mt_mid_cached freed = {block, (granules + mark->room) << MT_MID_GRANULE_SHIFT};
-    if (!granules || !mt_mid_near_put(&heap->near, freed)) return mt_pools_free_large_slow(heap, block);
+    if (!granules) return mt_pools_free_large_slow(heap, block);
     size_t usable = granules << MT_MID_GRANULE_SHIFT;
+    struct mt_mid_cached freed = {block, usable + ((size_t)mark->room << MT_MID_GRANULE_SHIFT)};
     atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
     if (mt_account_large_freed_own(heap, mark->origin, mark->requested, usable)) mt_account_flush(heap);
     if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap->shard, block, usable);
-    if (++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look();
+    if (!mt_mid_near_put(&heap->near, freed))
+        mt_mid_give(heap, block, entry, freed.bytes);
+    else if (++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0)
+        mt_mid_look();
     return true;
 }

@@ -559,7 +559,8 @@ static __attribute__((noinline)) void give_slow(struct mt_theap *heap, struct mt
 {
     struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 2];
     if (!is_near) {
-        let_go(others, mt_mid_cache_put(heap, block, others), false);
+        unsigned count = mt_mid_cache_put(heap, block, others);
+        if (count) let_go(others, count, false);
         return;
     }
     do {

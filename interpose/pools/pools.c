@@ -11,6 +11,7 @@
 #include "large.h"
 #include "lock.h"
 #include "mid.h"
+#include "mid_cache.h"
 #include "slab.h"
 #include "stats.h"
 
@@ -281,7 +282,7 @@ void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_
 {
     bool is_zero;
     size_t usable;
-    void *block = bytes <= MT_MID_MAX ? mt_mid_allocate_near(heap, bytes, origin, &usable) : NULL;
+    void *block = bytes <= MT_MID_NEAR_BYTES ? mt_mid_allocate_near(heap, bytes, origin, &usable) : NULL;
     if (!block) return allocate_mid(heap, bytes, 1, MT_MID_ANYWHERE, origin, &is_zero);
     return mt_account_large_allocated(heap, origin, bytes, usable) ? mt_pools_large_due(heap, block, bytes, usable)
                                                                    : block;
