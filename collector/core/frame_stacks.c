@@ -31,21 +31,25 @@ static struct mt_frame_part *part_at(struct mt_core *core, const struct mt_touch
     return offset ? (struct mt_frame_part *)(void *)((char *)core->segment + offset) : NULL;
 }
 
-/* Adds the parts of one stack that several threads have to the stack's own, which no thread writes then. */
-static void merge(struct mt_core *core, const struct mt_frame_part *part, uint32_t frame)
+/* What a part counted in a frame; its thread may be counting on, so it is only read. */
+static void add_part(struct mt_frame_stack *row, const struct mt_frame_part *part, uint32_t frame)
 {
-    struct mt_stack *stack = mt_stack_at(core, LOAD(part->stack));
-    if (!stack || part == &stack->in_frame || LOAD(part->frame) != frame) return;
-    struct mt_frame_part *sum = &stack->in_frame;
-    if (LOAD(sum->frame) != frame) {
-        STORE(sum->sample_count, 0);
-        STORE(sum->count, 0);
-        STORE(sum->bytes, 0);
-        STORE(sum->frame, frame);
-    }
-    STORE(sum->sample_count, LOAD(sum->sample_count) + LOAD(part->sample_count));
-    STORE(sum->count, LOAD(sum->count) + LOAD(part->count));
-    STORE(sum->bytes, LOAD(sum->bytes) + LOAD(part->bytes));
+    if (LOAD(part->frame) != frame) return;
+    row->sample_count += LOAD(part->sample_count);
+    row->count += LOAD(part->count);
+    row->bytes += LOAD(part->bytes);
+}
+
+/* With all stacks, threads that share a stack have parts of their own, in its twins. */
+static void add_twins(struct mt_core *core, struct mt_frame_stack *row, const struct mt_stack *stack,
+                      uint32_t frame)
+{
+    if (LOAD(core->segment->attribution.mode) != MT_STACKS_ALL) return;
+    /* Acquire pairs with the release of whoever put the twin there. */
+    uint32_t id = atomic_load_explicit(&stack->twins, memory_order_acquire);
+    for (const struct mt_stack *twin; id && (twin = mt_stack_at(core, id)) != NULL;
+         id = atomic_load_explicit(&twin->twins, memory_order_acquire))
+        add_part(row, &twin->in_frame, frame);
 }
 
 /* By blocks really seen: an estimate out of one small block says little. With all stacks it is the same as by
@@ -79,14 +83,16 @@ static void insert(struct mt_kept_frame *kept, const struct mt_frame_stack *row)
     kept->stacks[at] = *row;
 }
 
+/* `told` belongs to the thread that ends frames. */
 static void tell(struct mt_core *core, struct mt_kept_frame *kept, uint32_t id, uint32_t frame)
 {
     struct mt_stack *stack = mt_stack_at(core, id);
-    if (!stack || LOAD(stack->in_frame.frame) != frame || LOAD(stack->in_frame.told) == frame) return;
+    if (!stack || LOAD(stack->in_frame.told) == frame) return;
     STORE(stack->in_frame.told, frame);
-    struct mt_frame_stack row = {id, LOAD(stack->in_frame.sample_count), LOAD(stack->in_frame.count),
-                                 LOAD(stack->in_frame.bytes)};
-    insert(kept, &row);
+    struct mt_frame_stack row = {.id = id};
+    add_part(&row, &stack->in_frame, frame);
+    add_twins(core, &row, stack, frame);
+    if (row.sample_count) insert(kept, &row);
 }
 
 void mt_frame_stacks_collect(struct mt_core *core, struct mt_kept_frame *kept, uint64_t index)
@@ -97,10 +103,6 @@ void mt_frame_stacks_collect(struct mt_core *core, struct mt_kept_frame *kept, u
     kept->other_count = kept->other_bytes = 0;
     kept->is_cut = count > MT_TOUCHED_PARTS;
     if (kept->is_cut) count = MT_TOUCHED_PARTS;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct mt_frame_part *part = part_at(core, touched, i);
-        if (part) merge(core, part, frame);
-    }
     for (uint32_t i = 0; i < count; i++) {
         const struct mt_frame_part *part = part_at(core, touched, i);
         if (part) tell(core, kept, LOAD(part->stack), frame);

@@ -442,6 +442,8 @@ enum {
 enum mt_stacks_mode { MT_STACKS_OFF = 0, MT_STACKS_SAMPLED = 1, MT_STACKS_ALL = 2 };
 
 enum { MT_STACK_OF_NOBODY = UINT32_MAX };
+/* Live bytes that a record of a shared stack keeps to itself, at most, either way. */
+enum { MT_STACK_HAND_OVER = 16384 };
 
 /*
  * One distinct call stack. The identity (to frames) is written once, before
@@ -458,7 +460,10 @@ enum { MT_STACK_OF_NOBODY = UINT32_MAX };
  * stack are the sum of its record and its twins. While it has no twins,
  * max_bytes and max_count are exact. Once it has some (is_shared), the first
  * twin belongs to nobody and keeps the maximum: the others hand it their live
- * part, with its lock held, when that passes max_bytes or falls far below 0.
+ * part, with its lock held, when that passes max_bytes or falls far below 0,
+ * and what the stack's own record holds until it does so for the first time is
+ * looked at meanwhile. So the maximum is off by at most MT_STACK_HAND_OVER for
+ * each record that has an owner.
  *
  * live bytes are at_peak + since. Bytes at the process's peak: at_peak_bytes
  * when epoch is the table's peak_epoch, at_peak_bytes + since_bytes otherwise.

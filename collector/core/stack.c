@@ -304,10 +304,11 @@ void mt_stack_unlock(struct mt_stack *stack)
 void mt_stack_rebase(struct mt_stack *stack, uint32_t epoch)
 {
     if (stack->epoch == epoch) return;
-    stack->at_peak_bytes += stack->since_bytes;
-    stack->at_peak_count += stack->since_count;
-    stack->since_bytes = stack->since_count = 0;
-    stack->epoch = epoch;
+    __atomic_store_n(&stack->at_peak_bytes, stack->at_peak_bytes + stack->since_bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&stack->at_peak_count, stack->at_peak_count + stack->since_count, __ATOMIC_RELAXED);
+    __atomic_store_n(&stack->since_bytes, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&stack->since_count, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&stack->epoch, epoch, __ATOMIC_RELAXED);
 }
 
 void mt_stack_raise_max(struct mt_stack *stack)

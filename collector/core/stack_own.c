@@ -176,6 +176,34 @@ void mt_stack_own_rebase(struct mt_stack *record, uint32_t epoch)
     end_move(record);
 }
 
+/* Adds what a record holds, unless its owner moves it just now. */
+static void add_live(const struct mt_stack *record, int64_t *bytes, int64_t *count)
+{
+    uint32_t epoch = __atomic_load_n(&record->epoch, __ATOMIC_RELAXED);
+    /* Acquire pairs with end_move(). */
+    if (atomic_load_explicit(&record->lock, memory_order_acquire)) return;
+    int64_t live_bytes = __atomic_load_n(&record->at_peak_bytes, __ATOMIC_RELAXED) +
+                         __atomic_load_n(&record->since_bytes, __ATOMIC_RELAXED);
+    int64_t live_count = __atomic_load_n(&record->at_peak_count, __ATOMIC_RELAXED) +
+                         __atomic_load_n(&record->since_count, __ATOMIC_RELAXED);
+    atomic_thread_fence(memory_order_acquire);
+    if (LOAD(record->lock) || __atomic_load_n(&record->epoch, __ATOMIC_RELAXED) != epoch) return;
+    *bytes += live_bytes;
+    *count += live_count;
+}
+
+/* What the stack's own record holds has not come to nobody's twin before its owner hands over for the first time.
+ */
+static void raise_max(struct mt_stack *nobody, const struct mt_stack *stack, const struct mt_stack *record)
+{
+    int64_t bytes = nobody->at_peak_bytes + nobody->since_bytes;
+    int64_t count = nobody->at_peak_count + nobody->since_count;
+    if (stack != record) add_live(stack, &bytes, &count);
+    if (bytes <= nobody->max_bytes) return;
+    nobody->max_bytes = bytes;
+    nobody->max_count = count;
+}
+
 /* Gives the live part to the twin that belongs to nobody, which keeps the maximum. */
 static void hand_over(struct mt_core *core, struct mt_stack *record)
 {
@@ -192,9 +220,11 @@ static void hand_over(struct mt_core *core, struct mt_stack *record)
     nobody->at_peak_count += record->at_peak_count;
     nobody->since_bytes += record->since_bytes;
     nobody->since_count += record->since_count;
-    record->at_peak_bytes = record->at_peak_count = record->since_bytes = record->since_count = 0;
+    __atomic_store_n(&record->at_peak_bytes, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&record->at_peak_count, 0, __ATOMIC_RELAXED);
+    mt_stack_own_change(record, -record->since_bytes, -record->since_count);
     end_move(record);
-    mt_stack_raise_max(nobody);
+    raise_max(nobody, stack, record);
     mt_stack_unlock(nobody);
 }
 

@@ -38,6 +38,13 @@ void mt_stack_own_rebase(struct mt_stack *record, uint32_t epoch);
 void mt_stack_own_grew(struct mt_core *core, struct mt_stack *record);
 void mt_stack_own_shrank(struct mt_core *core, struct mt_stack *record);
 
+/* The owner alone writes its record; a thread that hands its own part over may read it. */
+static inline void mt_stack_own_change(struct mt_stack *record, int64_t bytes, int64_t count)
+{
+    __atomic_store_n(&record->since_bytes, record->since_bytes + bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&record->since_count, record->since_count + count, __ATOMIC_RELAXED);
+}
+
 /* One block more. After mt_stack_note_peak() where that is due. */
 static inline void mt_stack_own_allocated(struct mt_core *core, struct mt_stack *record, uint64_t usable_bytes,
                                           uint64_t requested_bytes, uint64_t now_ns)
@@ -45,8 +52,7 @@ static inline void mt_stack_own_allocated(struct mt_core *core, struct mt_stack 
     struct mt_segment *segment = core->segment;
     uint32_t epoch = atomic_load_explicit(&segment->attribution.peak_epoch, memory_order_relaxed);
     if (__builtin_expect(record->epoch != epoch, 0)) mt_stack_own_rebase(record, epoch);
-    record->since_bytes += (int64_t)usable_bytes;
-    record->since_count += MT_SCALE;
+    mt_stack_own_change(record, (int64_t)usable_bytes, MT_SCALE);
     record->total_bytes += requested_bytes;
     record->total_count += MT_SCALE;
     record->last_ns = now_ns;
@@ -57,15 +63,12 @@ static inline void mt_stack_own_allocated(struct mt_core *core, struct mt_stack 
                       requested_bytes);
 }
 
-enum { MT_STACK_HAND_OVER = 16384 }; /* live bytes that a record of a shared stack keeps, at most, either way */
-
 static inline void mt_stack_own_freed(struct mt_core *core, struct mt_stack *record, uint64_t usable_bytes,
                                       const struct mt_stack_end *end)
 {
     uint32_t epoch = atomic_load_explicit(&core->segment->attribution.peak_epoch, memory_order_relaxed);
     if (__builtin_expect(record->epoch != epoch, 0)) mt_stack_own_rebase(record, epoch);
-    record->since_bytes -= (int64_t)usable_bytes;
-    record->since_count -= MT_SCALE;
+    mt_stack_own_change(record, -(int64_t)usable_bytes, -MT_SCALE);
     record->lifetime_ms += end->lifetime_ms * MT_SCALE;
     record->temporary_count += end->is_temporary ? MT_SCALE : 0;
     record->same_frame_count += end->is_same_frame ? MT_SCALE : 0;

@@ -146,7 +146,10 @@ static void fold_chunk(struct mt_stacks *stacks, struct mt_stack *chunk, uint32_
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct mt_stack_copy *found = chunk[i].twin_of ? mt_stacks_find(stacks, chunk[i].twin_of) : NULL;
-        if (found) fold(&((struct mt_stack_copy *)(uintptr_t)found)->record, &chunk[i], stacks->peak_epoch);
+        if (!found) continue;
+        struct mt_stack_copy *copy = (struct mt_stack_copy *)(uintptr_t)found;
+        fold(&copy->record, &chunk[i], stacks->peak_epoch);
+        if (GET(chunk[i].owner) != MT_STACK_OF_NOBODY) copy->max_error_bytes += MT_STACK_HAND_OVER;
     }
 }
 
@@ -173,7 +176,9 @@ static int finish_exact(struct mt_stacks *stacks, const struct mt_segment_file *
 {
     for (size_t i = 0; i < stacks->count; i++) {
         struct mt_stack *record = &stacks->stacks[i].record;
-        if (GET(record->is_shared)) record->max_bytes = record->max_count = 0; /* the twins know */
+        if (!GET(record->is_shared)) continue;
+        record->max_bytes = record->max_count = 0; /* the twins know */
+        stacks->stacks[i].max_error_bytes = MT_STACK_HAND_OVER;
     }
     int error = fold_twins(stacks, file, used);
     for (size_t i = 0; i < stacks->count && !error; i++) {

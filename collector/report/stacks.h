@@ -10,7 +10,8 @@
 struct mt_stack_copy {
     struct mt_stack record;
     uint32_t id;
-    const uint64_t *frames; /* outermost first; record.depth of them */
+    const uint64_t *frames;  /* outermost first; record.depth of them */
+    int64_t max_error_bytes; /* how far record.max_bytes may be off, in mode all */
 };
 
 struct mt_stacks {

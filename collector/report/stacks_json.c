@@ -221,6 +221,9 @@ static json_t *row_json(const struct mt_snapshot *snapshot, const struct row *ro
                     scaled_signed(mt_stack_peak_count(&snapshot->stacks, stack, snapshot->cpu.peak_bytes)));
     mt_json_set_i64(part, "max_bytes", stack->max_bytes);
     mt_json_set_i64(part, "max_count", scaled_signed(stack->max_count));
+    mt_json_set(part, "max_error_bytes",
+                snapshot->stacks.mode == MT_STACKS_ALL ? json_integer((json_int_t)row->stack->max_error_bytes)
+                                                       : NULL);
     mt_json_set_i64(part, "temporary_count", scaled(stack->temporary_count));
     mt_json_set_i64(part, "same_frame_count", scaled(stack->same_frame_count));
     mt_json_set_i64(part, "lifetime_ms", scaled(stack->lifetime_ms));

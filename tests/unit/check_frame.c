@@ -2,7 +2,7 @@
 #include "core_support.h"
 #include "frame_stacks.h"
 #include "shard.h"
-#include "stack.h"
+#include "stack_own.h"
 #include "run_suite.h"
 
 #include <check.h>
@@ -172,14 +172,17 @@ START_TEST(stacks_beyond_the_list_are_summed_up)
 }
 END_TEST
 
-/* As threads have parts of their own where every block is recorded. */
-START_TEST(parts_of_one_stack_are_merged)
+/* Threads have parts of their own where every block is recorded. */
+START_TEST(parts_of_one_stack_are_added_up)
 {
     uint32_t id = stack_number(7);
-    uint64_t offset = mt_core_alloc(&core, 2 * sizeof(struct mt_frame_part));
-    struct mt_frame_part *parts = (struct mt_frame_part *)(void *)((char *)core.segment + offset);
+    struct mt_stack *records[2];
+    atomic_store(&core.segment->attribution.mode, MT_STACKS_ALL);
+    for (int i = 0; i < 2; i++) records[i] = mt_stack_own_of(&core, mt_walker_take(&core), id);
+    ck_assert_ptr_eq(records[0], mt_stack_at(&core, id));
+    ck_assert_uint_eq(records[1]->twin_of, id);
     for (int frame = 0; frame < 3; frame++) {
-        for (int i = 0; i < 2; i++) mt_frame_note(&core, &parts[i], id, MT_SCALE, 10 * (uint64_t)frame);
+        for (int i = 0; i < 2; i++) mt_frame_note(&core, &records[i]->in_frame, id, MT_SCALE, 10 * (uint64_t)frame);
         allocate_from(stack_number(8), frame);
         frame_with(0);
     }
@@ -248,7 +251,7 @@ int main(void)
     tcase_add_test(tests, device_memory_is_part_of_a_frame);
     tcase_add_test(tests, a_kept_frame_knows_its_stacks);
     tcase_add_test(tests, stacks_beyond_the_list_are_summed_up);
-    tcase_add_test(tests, parts_of_one_stack_are_merged);
+    tcase_add_test(tests, parts_of_one_stack_are_added_up);
     tcase_add_test(tests, threads_allocate_while_frames_end);
     tcase_add_test(tests, the_longest_frames_are_kept_in_order);
     suite_add_tcase(suite, tests);
