@@ -85,15 +85,10 @@ static void unlock(unsigned bucket)
     atomic_store_explicit(&table->locks[bucket % LOCKS].word, 0, memory_order_release);
 }
 
-static _Atomic uint8_t *filter_of(uintptr_t address)
-{
-    return &mt_live_filter[((address >> 4) ^ (address >> 20)) % MT_LIVE_FILTER];
-}
-
 /* Counts the blocks that hash to a byte; a byte that is full stays so. */
 static void change_filter(uintptr_t address, int change)
 {
-    _Atomic uint8_t *byte = filter_of(address);
+    _Atomic uint8_t *byte = &mt_live_filter[mt_live_hash((const void *)address) % MT_LIVE_FILTER];
     uint8_t seen = LOAD(*byte);
     while (seen != UINT8_MAX &&
            !atomic_compare_exchange_weak_explicit(byte, &seen, (uint8_t)(seen + change), memory_order_relaxed,

@@ -32,12 +32,21 @@ enum { MT_LIVE_FILTER = 1 << 16 };
 extern _Atomic uint8_t mt_live_filter[MT_LIVE_FILTER];
 extern uint32_t mt_live_mask;
 
+/*
+ * Where an address is counted: 16 MiB of address space share a page of the filter, and blocks at the beginnings of
+ * slabs lie in it apart.
+ */
+static inline uintptr_t mt_live_hash(const void *block)
+{
+    enum { PAGE_MASK = 4095, SLICE_STEP = 37 };
+    uintptr_t address = (uintptr_t)block;
+    return (((address >> 4) + (address >> 16) * SLICE_STEP) & PAGE_MASK) | (address >> 12 & ~(uintptr_t)PAGE_MASK);
+}
+
 static inline bool mt_live_may_hold(const void *block)
 {
-    uintptr_t address = (uintptr_t)block;
-    return __builtin_expect(atomic_load_explicit(&mt_live_filter[((address >> 4) ^ (address >> 20)) & mt_live_mask],
-                                                 memory_order_relaxed),
-                            0);
+    return __builtin_expect(
+        atomic_load_explicit(&mt_live_filter[mt_live_hash(block) & mt_live_mask], memory_order_relaxed), 0);
 }
 
 /* Chooses the store for a mode; forgets what is in it (a new segment). */

@@ -169,8 +169,9 @@ void mt_walk_forget(struct mt_core *core)
 {
     struct mt_walk_shared *shared = atomic_load_explicit(&core->walk, memory_order_acquire);
     if (!shared) return;
-    for (unsigned i = 0; i < 1u << RULE_BITS; i++)
-        if (LOAD(shared->slots[i].key)) STORE(shared->slots[i].key, 0); /* pages that were never used stay so */
+    unsigned used = 1u << LOAD(shared->rule_bits); /* pages that were never used stay so */
+    for (unsigned i = 0; i < used; i++)
+        if (LOAD(shared->slots[i].key)) STORE(shared->slots[i].key, 0);
     atomic_fetch_add_explicit(&shared->head.generation, 1, memory_order_release);
 }
 
