@@ -320,9 +320,11 @@ static bool lay(struct mt_core *core, struct mt_trail *trail, const struct mt_wa
 }
 
 /* Words that are not in the order of the frames cannot be told from the end of the stack in use. */
-static bool is_regular(const struct mt_walker *walker)
+static bool is_regular(const struct mt_walker *walker, const uintptr_t *own, uintptr_t high)
 {
     const struct mt_walk_frame *frames = walker->frames;
+    /* Of a handler on an alternate stack the outer frames lie elsewhere. */
+    if (frames[0].stack > high || frames[0].stack <= (uintptr_t)own) return false;
     if (frames[0].stack - frames[walker->count - 1].stack >= UINT32_MAX / 2) return false;
     for (unsigned i = 0; i + 1 < walker->trusted_count; i++) {
         if (frames[i].stack <= frames[i + 1].stack) return false;
@@ -338,7 +340,7 @@ void mt_trail_add(struct mt_core *core, struct mt_walker *walker, const uintptr_
 {
     struct mt_trail *trail = walker->count ? ready(core, walker, start) : NULL;
     if (!trail || !find_high(core, walker, own)) return;
-    if (!is_regular(walker)) {
+    if (!is_regular(walker, own, trail->high)) {
         end_path(trail, 0);
         return;
     }

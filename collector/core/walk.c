@@ -303,6 +303,25 @@ uintptr_t mt_walk_stack_end_slow(struct mt_core *core, struct mt_walker *walker,
     return found.high;
 }
 
+/*
+ * The end of the stack that a signal's handler on an alternate one has
+ * interrupted; 0 when it is not the thread's own, or has no memory there: a
+ * stack that is used up is no place to read from.
+ */
+static uintptr_t interrupted_end(struct mt_core *core, struct mt_walker *walker, uintptr_t stack)
+{
+    uintptr_t high = mt_walk_stack_end(core, walker, stack);
+    bool is_own = false;
+    for (unsigned i = 0; i < walker->range_count; i++)
+        is_own |= walker->ranges[i].is_own && stack >= walker->ranges[i].low && stack < walker->ranges[i].high;
+    if (!high || !is_own || !may_open_files()) return 0;
+    int saved = errno;
+    unsigned char is_resident;
+    bool is_there = !syscall(SYS_mincore, stack & ~(uintptr_t)4095, (size_t)4096, &is_resident);
+    errno = saved;
+    return is_there ? high : 0;
+}
+
 /* ---- rules ------------------------------------------------------------------------- */
 
 static bool is_offset(int32_t offset, int32_t low, int32_t high)
@@ -397,7 +416,9 @@ static inline uint64_t find_rule(struct mt_core *core, struct mt_walker *walker,
 struct step {
     uintptr_t pc, stack, frame, low, high;
     const uintptr_t *frame_saved_at;
-    bool is_plain;    /* all it read were the return address and the saved frame pointer */
+    bool is_plain; /* all it read were the return address and the saved frame pointer */
+    struct mt_core *core;
+    struct mt_walker *walker;
     bool is_doubtful; /* a frame pointer was followed to a place where no chain goes on */
 };
 
@@ -437,9 +458,12 @@ NO_SANITIZE static bool step_signal(struct step *step)
     uintptr_t stack = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
     step->frame_saved_at = NULL;
     step->is_plain = false;
-    bool is_same_stack = stack > step->stack && stack < step->high;
+    bool is_same_stack = stack >= step->low && stack < step->high, is_outwards = stack > step->stack;
     step->stack = stack;
-    return is_same_stack; /* from an alternate stack the walk ends here */
+    if (is_same_stack) return is_outwards;
+    step->low = stack;
+    step->high = stack % sizeof(uintptr_t) ? 0 : interrupted_end(step->core, step->walker, stack);
+    return step->high != 0;
 }
 #else
 static bool step_signal(struct step *step)
@@ -650,7 +674,12 @@ NO_SANITIZE unsigned mt_walk_from(struct mt_core *core, struct mt_walker *walker
                                   uintptr_t skip_low, uintptr_t skip_high)
 {
     struct mt_walk_shared *shared = shared_of(core);
-    struct step step = {.pc = own[1], .stack = (uintptr_t)(own + 2), .frame = own[0], .frame_saved_at = own};
+    struct step step = {.pc = own[1],
+                        .stack = (uintptr_t)(own + 2),
+                        .frame = own[0],
+                        .frame_saved_at = own,
+                        .core = core,
+                        .walker = walker};
     if (!shared) return 0;
     step.low = (uintptr_t)own;
     step.high = mt_walk_stack_end(core, walker, step.low);

@@ -8,6 +8,7 @@
 #include <check.h>
 #include <execinfo.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <ucontext.h>
 
@@ -176,6 +177,64 @@ START_TEST(signal_frames)
 }
 END_TEST
 
+/* A handler's stack above or below the one it interrupts: the walk goes on there. */
+START_TEST(alternate_stacks)
+{
+    static char low[128 * 1024];
+    stack_t stack = {.ss_sp = low, .ss_size = sizeof low}, none = {.ss_flags = SS_DISABLE};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+    sigaltstack(&stack, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    for (int i = 0; i < 5; i++) {
+        raise_here(i);
+        deeper(i);
+    }
+    sigaltstack(&none, NULL);
+    signal(SIGUSR1, SIG_DFL);
+}
+END_TEST
+
+static sigjmp_buf after_overflow;
+static volatile unsigned overflow_count;
+
+static void on_overflow(int number)
+{
+    (void)number;
+    overflow_count = mt_walk_here(&core, walker, 0, 0);
+    siglongjmp(after_overflow, 1);
+}
+
+static __attribute__((noinline)) int overflow(int depth)
+{
+    volatile char space[4096];
+    space[depth & 4095] = 1;
+    return depth < 1 << 30 ? overflow(depth + 1) + space[0] : 0;
+}
+
+static void *overflow_thread(void *argument)
+{
+    static char memory[128 * 1024];
+    stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory};
+    walker = mt_walker_take(&core);
+    sigaltstack(&stack, NULL);
+    if (!sigsetjmp(after_overflow, 1)) sink += overflow(0);
+    compare();
+    return argument;
+}
+
+/* Where a stack is used up the handler's walk ends with the handler, or goes on as far as there is memory. */
+START_TEST(used_up_stacks)
+{
+    struct sigaction action = {.sa_handler = on_overflow, .sa_flags = SA_ONSTACK};
+    pthread_t thread;
+    sigaction(SIGSEGV, &action, NULL);
+    pthread_create(&thread, NULL, overflow_thread, NULL);
+    pthread_join(thread, NULL);
+    signal(SIGSEGV, SIG_DFL);
+    ck_assert_uint_ge(overflow_count, 1);
+}
+END_TEST
+
 static ucontext_t back, fiber;
 static unsigned fiber_count;
 
@@ -268,6 +327,8 @@ int main(void)
     tcase_add_test(tests, realigned_stacks);
     tcase_add_test(tests, alternating_callers);
     tcase_add_test(tests, signal_frames);
+    tcase_add_test(tests, alternate_stacks);
+    tcase_add_test(tests, used_up_stacks);
     tcase_add_test(tests, fibers);
     tcase_add_test(tests, threads_with_small_stacks);
     tcase_add_test(tests, depth_limit_is_kept);
