@@ -198,22 +198,23 @@ static bool add_chunk(struct mt_pool *pool, struct mt_chunk *chunk, uint64_t byt
     return is_added;
 }
 
-/* One thread grows a pool at a time; the others go to the driver meanwhile. */
-static bool start_growing(struct mt_pool *pool, uint64_t stamp, struct mt_chunk **used_up,
-                          enum mt_vulkan_pool_miss *miss)
+/* One thread grows a pool at a time; the others go to the driver meanwhile. Returns the new chunk's size, 0: no. */
+static uint64_t start_growing(struct mt_pool *pool, uint64_t stamp, uint64_t need, struct mt_chunk **used_up,
+                              enum mt_vulkan_pool_miss *miss)
 {
     mt_pool_enter(pool);
     uint64_t left = pool->no_chunk_until -
                     stamp; /* far more where the time is over, or was counted before the first frame */
     bool is_refused = pool->no_chunk_until && left && left <= RETRY_STAMPS;
     *miss = is_refused ? MT_VK_MISS_CHUNK : MT_VK_MISS_BUSY;
-    bool may_grow = !is_refused && !pool->is_growing;
-    if (may_grow) {
+    uint64_t bytes = 0;
+    if (!is_refused && !pool->is_growing) {
         pool->is_growing = true;
         *used_up = take_used_up(pool, stamp);
+        bytes = chunk_bytes_for(pool, need);
     }
     mt_pool_leave(pool);
-    return may_grow;
+    return bytes;
 }
 
 static uint64_t median(uint64_t *values)
@@ -248,10 +249,10 @@ static bool grow(struct mt_pool *pool, uint64_t need, enum mt_vulkan_pool_miss *
 {
     struct mt_chunk *used_up = NULL, *chunk = NULL;
     uint64_t stamp = mt_pool_stamp(pool->owner);
-    if (!start_growing(pool, stamp, &used_up, miss)) return false;
+    uint64_t bytes = start_growing(pool, stamp, need, &used_up, miss);
+    if (!bytes) return false;
     mt_pool_end_chunks(pool, used_up);
     if (!pool->own_times[MT_VK_POOL_PROBES]) probe(pool);
-    uint64_t bytes = chunk_bytes_for(pool, need);
     while (!(chunk = make_chunk(pool, bytes)) && bytes / 2 >= need && bytes / 2 >= MT_POOL_SMALLEST_CHUNK)
         bytes /= 2;
     if (add_chunk(pool, chunk, bytes, stamp)) return true;
