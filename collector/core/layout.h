@@ -430,7 +430,7 @@ struct mt_objects {
 enum {
     MT_STACK_DEPTH_MAX = 256,
     MT_STACK_BUCKETS = 131072,       /* of mode all */
-    MT_STACK_BUCKETS_SAMPLED = 8192, /* the part of them that mode sampled uses */
+    MT_STACK_BUCKETS_SAMPLED = 2048, /* the part of them that mode sampled uses */
     MT_STACK_CHUNK = 64,             /* stacks in one chunk */
     MT_STACK_CHUNKS = 32768,         /* chunks in one segment: 2 Mi stacks */
     MT_MODULE_MAX = 1024,
