@@ -47,9 +47,9 @@ enum mt_slice_state { MT_SLICE_FREE, MT_SLICE_LIVE, MT_SLICE_RESTING };
 
 /* A slice's address is the handle that the program holds. */
 struct mt_slice {
-    _Atomic uint32_t state; /* enum mt_slice_state; FREE also while it waits ready */
-    uint32_t block;         /* TLSF block */
-    uint64_t offset, bytes; /* in its chunk; as the program asked */
+    _Alignas(64) _Atomic uint32_t state; /* enum mt_slice_state; FREE also while it waits ready */
+    uint32_t block;                      /* TLSF block */
+    uint64_t offset, bytes;              /* in its chunk; as the program asked */
     struct mt_chunk *chunk;
     struct mt_pool *pool;
     struct mt_slice *next; /* spare, resting or ready list */

@@ -14,7 +14,10 @@
 
 #include <string.h>
 
-enum { FIRST_RANGES = 4096 / 32, GROUP_DEVICES = 8 };
+enum {
+    FIRST_RANGES = 100, /* a page */
+    GROUP_DEVICES = 8,
+};
 
 struct range {
     uint64_t start, end; /* in the resource */
