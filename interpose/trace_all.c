@@ -102,6 +102,13 @@ static inline struct mt_stack *own_record(struct mt_trace_thread *thread, uint32
     return mt_stack_own_of(&mt_core, thread->walker, id);
 }
 
+/* Of a block that lived for less than a step of time, and for no whole frame. */
+static inline void add_shortest_life(struct mt_shard_attribution *counters)
+{
+    MT_ADD(counters->lifetime_time[0], MT_SCALE);
+    MT_ADD(counters->lifetime_frames[0], MT_SCALE);
+}
+
 static inline void settle(struct mt_shard *shard, const void *block, uint64_t word, uint64_t usable_bytes)
 {
     struct mt_trace_thread *thread = &mt_trace_thread;
@@ -119,7 +126,10 @@ static inline void settle(struct mt_shard *shard, const void *block, uint64_t wo
         mt_stack_own_freed(&mt_core, stack, usable_bytes, &end);
     else
         mt_stack_nobody_freed(&mt_core, mt_shadow_stack(word), usable_bytes, &end);
-    mt_trace_add_lifetime(shard, age, lived_frames, MT_SCALE);
+    if (__builtin_expect(!age && !lived_frames && shard && LOAD(shard->attribution), 1))
+        add_shortest_life(mt_trace_counters(shard));
+    else
+        mt_trace_add_lifetime(shard, age, lived_frames, MT_SCALE);
 }
 
 void mt_trace_all_ended(struct mt_shard *shard, const void *block, uint64_t word, uint64_t usable_bytes)

@@ -458,7 +458,7 @@ NO_SANITIZE static bool step_signal(struct step *step)
     uintptr_t stack = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
     step->frame_saved_at = NULL;
     step->is_plain = false;
-    bool is_same_stack = stack >= step->low && stack < step->high, is_outwards = stack > step->stack;
+    bool is_same_stack = stack >= step->low && stack<step->high, is_outwards = stack> step->stack;
     step->stack = stack;
     if (is_same_stack) return is_outwards;
     step->low = stack;
