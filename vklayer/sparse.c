@@ -167,7 +167,12 @@ static void split(struct mt_device *device, struct mt_sparse *list, size_t at, c
     set_start(&behind, place->start + place->bytes);
     list->ranges[at].end = place->start;
     write_range(device, &list->ranges[at], list->nodes[at]);
-    if (is_bound(list->nodes[at])) insert(list, at + 1, &behind, make_node(device, owner, &behind, place));
+    if (!is_bound(list->nodes[at])) return;
+    struct mt_node *node = make_node(device, owner, &behind, place);
+    if (is_bound(list->nodes[at]))
+        insert(list, at + 1, &behind, node);
+    else /* its memory has just been freed, and the handle may be another's by now */
+        drop_node(device, node);
 }
 
 /* Takes [start, end) out of all ranges. */

@@ -4,6 +4,7 @@
  */
 #include "layer_support.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -294,6 +295,43 @@ START_TEST(random_binds_against_a_map_of_pages)
 }
 END_TEST
 
+/* ---- threads ----------------------------------------------------------------------------------- */
+
+enum { THREADS = 4, ROUNDS = 3000 };
+
+static VkDeviceMemory lasting; /* bound by all */
+
+/* Binds its own buffer to memory of its own, which it frees now and then, and to what all have. */
+static void *bind_and_free(void *seed)
+{
+    unsigned random = (unsigned)(uintptr_t)seed;
+    VkBuffer buffer = create_sparse_buffer(PAGES * PAGE);
+    VkDeviceMemory own = allocate(PAGES * PAGE, 0);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        random = random * 1664525 + 1013904223;
+        unsigned first = random >> 8 & 31, count = 1 + (random >> 16 & 15), what = random >> 24 & 7;
+        bind(buffer, first, count, what == 0 ? VK_NULL_HANDLE : what < 4 ? lasting : own, first);
+        if (what != 7) continue;
+        free_memory(own);
+        own = allocate(PAGES * PAGE, 0);
+    }
+    destroy_buffer(buffer);
+    free_memory(own);
+    return NULL;
+}
+
+START_TEST(threads_bind_and_free)
+{
+    pthread_t threads[THREADS];
+    lasting = allocate(PAGES * PAGE, 0);
+    for (uintptr_t i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, bind_and_free, (void *)(i + 1));
+    for (unsigned i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    ck_assert_uint_eq(RANGES, 0);
+    ck_assert_uint_eq(RECORD(MT_VK_MEMORY, lasting)->attr[MT_VK_MEMORY_BOUND], 0);
+    ck_assert_uint_eq(DEVICE_FLAG(MT_VK_DEVICE_UNKNOWN_FREES), 0);
+}
+END_TEST
+
 START_TEST(cycles_of_sparse_resources_do_not_grow)
 {
     VkDeviceMemory memory = allocate(16 * PAGE, 0);
@@ -331,6 +369,7 @@ void add_sparse_tests(Suite *suite)
     tests[count++] = blocks_of_an_image;
     tests[count++] = the_tail_and_the_metadata_of_an_image;
     tests[count++] = random_binds_against_a_map_of_pages;
+    tests[count++] = threads_bind_and_free;
     tests[count++] = cycles_of_sparse_resources_do_not_grow;
     tests[count++] = a_device_ends_with_ranges_alive;
     add_tests(suite, "sparse", start_device, tests, count);
