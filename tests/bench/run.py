@@ -354,7 +354,7 @@ class Bench:
         if not program:
             note("bench_pairs is not built: pairs are left out")
             return
-        variants = [v for v in self.variants() if v[0] not in ("memtrack run", "all stacks", "heaptrack")]
+        variants = [v for v in self.variants() if v[0] not in ("memtrack run", "heaptrack")]
         names = [name for name, _, _ in variants]
         lines = ["| threads | " + " | ".join(names) + " | counting adds |", "|---|" + "---|" * (len(names) + 1)]
         for threads in ("1", "2", "8"):
