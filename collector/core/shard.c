@@ -4,6 +4,7 @@
  */
 #include "segment.h"
 #include "shard.h"
+#include "alone.h"
 
 #include <string.h>
 
@@ -217,7 +218,8 @@ void mt_shard_flush(struct mt_core *core, struct mt_shard *shard)
     int64_t flushed = LOAD(shard->flushed_bytes);
     int64_t high = LOAD(shard->high_bytes);
     struct mt_globals *globals = &core->segment->globals;
-    int64_t peak = FETCH_ADD(globals->current_bytes, live - flushed) + ((high > live ? high : live) - flushed);
+    int64_t peak = mt_alone_add_signed(&globals->current_bytes, live - flushed) +
+                   ((high > live ? high : live) - flushed);
     if (peak > LOAD(globals->peak_bytes)) raise_peak(core, peak);
     set_limits(core, shard, live);
 }

@@ -6,6 +6,8 @@
 #ifndef MT_POOLS_LOCK_H
 #define MT_POOLS_LOCK_H
 
+#include "alone.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -31,6 +33,11 @@ struct mt_lock {
 static inline bool mt_lock_try(struct mt_lock *lock)
 {
     uint32_t unheld = 0;
+    if (mt_is_alone()) {
+        if (atomic_load_explicit(&lock->word, memory_order_relaxed)) return false;
+        atomic_store_explicit(&lock->word, 1, memory_order_relaxed);
+        return true;
+    }
     return atomic_compare_exchange_strong_explicit(&lock->word, &unheld, 1, memory_order_acquire,
                                                    memory_order_relaxed);
 }
@@ -55,6 +62,10 @@ static inline void mt_lock_take(struct mt_lock *lock)
 /* Release pairs with the acquire of the next holder. */
 static inline void mt_lock_give(struct mt_lock *lock)
 {
+    if (mt_is_alone()) {
+        atomic_store_explicit(&lock->word, 0, memory_order_relaxed);
+        return;
+    }
     if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2) mt_lock_futex(lock, FUTEX_WAKE, 1);
 }
 

@@ -6,6 +6,7 @@
  * upper sixteen of it in the upper ones.
  */
 #include "mid_cache.h"
+#include "alone.h"
 #include "stats.h"
 
 #include <string.h>
@@ -79,6 +80,11 @@ static struct mt_mid_cached unpack(uint64_t entry)
 /* Acquire: what the thread wrote that let the block wait. Pairs with the release in change() of that thread. */
 static bool change(_Atomic uint64_t *entry, uint64_t from, uint64_t to)
 {
+    if (mt_is_alone()) {
+        bool is_same = LOAD(*entry) == from;
+        if (is_same) STORE(*entry, to);
+        return is_same;
+    }
     return atomic_compare_exchange_strong_explicit(entry, &from, to, memory_order_acq_rel, memory_order_relaxed);
 }
 

@@ -6,6 +6,7 @@
 #ifndef MT_POOLS_STATS_H
 #define MT_POOLS_STATS_H
 
+#include "alone.h"
 #include "core.h"
 
 #include <stdatomic.h>
@@ -19,9 +20,8 @@ extern struct mt_pools *mt_pools_published;
 
 #define MT_POOL_STAT_ADD(field, value)                                                                             \
     do {                                                                                                           \
-        atomic_fetch_add_explicit(&mt_pools_stats.field, (uint64_t)(value), memory_order_relaxed);                 \
-        if (mt_pools_published != &mt_pools_stats)                                                                 \
-            atomic_fetch_add_explicit(&mt_pools_published->field, (uint64_t)(value), memory_order_relaxed);        \
+        mt_alone_add(&mt_pools_stats.field, (uint64_t)(value));                                                    \
+        if (mt_pools_published != &mt_pools_stats) mt_alone_add(&mt_pools_published->field, (uint64_t)(value));    \
     } while (0)
 
 #define MT_POOL_STAT_SET(field, value)                                                                             \
