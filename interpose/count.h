@@ -62,7 +62,8 @@ static inline void *mt_count_through(struct mt_through *through, void *block, si
 {
     size_t chunk = mt_next_chunk(block);
     const struct mt_through_site *site = mt_through_find(through, caller);
-    if (MT_UNLIKELY(!site || chunk > MT_NEXT_SMALL)) return mt_count_beside(block, requested_bytes, caller);
+    if (MT_UNLIKELY(!site) || MT_UNLIKELY(chunk > MT_NEXT_SMALL))
+        return mt_count_beside(block, requested_bytes, caller);
     struct mt_origin_counts *counts = site->counts;
     MT_ADD(counts->large_allocation_count, 1);
     MT_ADD(counts->large_requested_bytes, requested_bytes);
