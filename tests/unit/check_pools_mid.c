@@ -222,10 +222,10 @@ START_TEST(random_large_blocks_agree_with_a_model)
 {
     static struct model models[24];
     uint64_t random = 5;
-    for (unsigned step = 0; step < 6000; step++) {
+    for (unsigned step = 0; step < 1500; step++) {
         random_step(&models[(random >> 20) % 24], &random, (unsigned char)(step | 1));
         if (step % 50 == 0) ck_assert_int_eq(sum().live_bytes, usable_bytes(models, 24));
-        if (step % 1500 == 1499) mt_pools_trim();
+        if (step % 400 == 399) mt_pools_trim();
     }
     for (unsigned i = 0; i < 24; i++) mt_pools_free(models[i].block);
     mt_pools_trim();
