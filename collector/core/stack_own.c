@@ -208,7 +208,9 @@ static void raise_max(struct mt_stack *nobody, const struct mt_stack *stack, con
 static void hand_over(struct mt_core *core, struct mt_stack *record)
 {
     struct mt_stack *stack = record->twin_of ? mt_stack_at(core, record->twin_of) : record;
-    struct mt_stack *nobody = stack ? mt_stack_at(core, LOAD(stack->twins)) : NULL;
+    /* Acquire pairs with the release of whoever put the twin there. */
+    uint32_t first = stack ? atomic_load_explicit(&stack->twins, memory_order_acquire) : 0;
+    struct mt_stack *nobody = mt_stack_at(core, first);
     __atomic_store_n(&record->max_bytes, MT_STACK_HAND_OVER, __ATOMIC_RELAXED);
     if (!nobody) return;
     mt_stack_lock(nobody);
