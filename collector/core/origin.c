@@ -87,17 +87,17 @@ static unsigned take_row(struct mt_core *core)
     return mt_segment_commit(core, &origins->rows[id], sizeof origins->rows[id]) ? id : 0;
 }
 
-/* Origin 0, for whatever finds no other. */
+/* Origin 0, for whatever finds no other: written by the one thread that moves the count on from 0. */
 static bool start_table(struct mt_core *core)
 {
     struct mt_origins *origins = &core->segment->origins;
     if (!mt_segment_commit_table(core, MT_TABLE_ORIGINS)) return false;
     uint32_t unused = 0;
-    if (LOAD(origins->count)) return true;
+    if (LOAD(origins->count) || !atomic_compare_exchange_strong_explicit(
+                                    &origins->count, &unused, 1, memory_order_relaxed, memory_order_relaxed))
+        return true;
     mt_format(origins->rows[0].thread, sizeof origins->rows[0].thread, "(other)");
     atomic_store_explicit(&origins->rows[0].state, 1, memory_order_release);
-    atomic_compare_exchange_strong_explicit(&origins->count, &unused, 1, memory_order_release,
-                                            memory_order_relaxed);
     return true;
 }
 
