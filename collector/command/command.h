@@ -47,7 +47,7 @@ void mt_run_prepare_tags(void);
 
 /* Where the parts of memtrack lie, found from the command's own file. */
 struct mt_places {
-    char library[1024];        /* libmemtrack.so, "" when not found */
+    char preload[1024];        /* libmemtrack.so, "" when not found */
     char data_directory[1024]; /* holds vulkan/implicit_layer.d/VkLayer_memtrack.json, "" when not found */
 };
 void mt_find_places(struct mt_places *places);

@@ -140,9 +140,9 @@ void mt_find_places(struct mt_places *places)
                                             NULL};
     static const char *const data[] = {"manifests", "../share", NULL};
     char own[PATH_MAX] = "";
-    places->library[0] = places->data_directory[0] = 0;
+    places->preload[0] = places->data_directory[0] = 0;
     if (!own_directory(own, sizeof own)) return;
-    find_place(places->library, sizeof places->library, own, libraries, "");
+    find_place(places->preload, sizeof places->preload, own, libraries, "");
     find_place(places->data_directory, sizeof places->data_directory, own, data,
                "/vulkan/implicit_layer.d/VkLayer_memtrack.json");
 }

@@ -223,8 +223,8 @@ static struct mt_collector *prepare(const struct run_arguments *arguments, char 
     mt_find_places(&places);
     set_output_directory();
     struct mt_collector *collector = open_session(session, session_bytes);
-    if (places.library[0])
-        set_preload(places.library, session);
+    if (places.preload[0])
+        set_preload(places.preload, session);
     else
         mt_tell("libmemtrack.so is not beside this command: the CPU heap is not tracked");
     set_vulkan(arguments, &places);

@@ -20,12 +20,6 @@
 
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
-#if defined(__SANITIZE_ADDRESS__)
-#define NO_SANITIZE __attribute__((no_sanitize("address")))
-#else
-#define NO_SANITIZE
-#endif
-
 enum {
     NODES = 512 * 1024, /* 32 MiB; then everything is forgotten */
     PIECE = 1024,       /* nodes that are counted as memory in use together */
@@ -78,7 +72,7 @@ static inline uint64_t stamp_of(struct mt_core *core)
 /* ---- finding ----------------------------------------------------------------------- */
 
 /* The first of the path's words that is not what it was, or not on the stack any more. */
-NO_SANITIZE static inline const struct word *first_changed(const struct mt_trail *trail, const uintptr_t *own)
+MT_READS_STACK static inline const struct word *first_changed(const struct mt_trail *trail, const uintptr_t *own)
 {
     const struct word *word = trail->words;
     while (word->at > own && *word->at == word->value) word++;
@@ -86,7 +80,7 @@ NO_SANITIZE static inline const struct word *first_changed(const struct mt_trail
 }
 
 /* For a node whose callers are on the stack. */
-NO_SANITIZE static inline bool is_on_stack(const struct node *node, const uintptr_t *own, uintptr_t high)
+MT_READS_STACK static inline bool is_on_stack(const struct node *node, const uintptr_t *own, uintptr_t high)
 {
     if (node->pc.at <= own || (uintptr_t)node->pc.at >= high || *node->pc.at != node->pc.value) return false;
     if (__builtin_expect(!node->saved.at, 1)) return true;
@@ -94,7 +88,7 @@ NO_SANITIZE static inline bool is_on_stack(const struct node *node, const uintpt
 }
 
 /* The same for where walks begin. */
-NO_SANITIZE static inline bool begins_at(const struct node *node, const uintptr_t *own)
+MT_READS_STACK static inline bool begins_at(const struct node *node, const uintptr_t *own)
 {
     return node->pc.at == own + 1 && node->record && (!node->needs_frame || node->frame == own[0]);
 }

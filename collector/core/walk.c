@@ -23,12 +23,6 @@
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
 
-#if defined(__SANITIZE_ADDRESS__)
-#define NO_SANITIZE __attribute__((no_sanitize("address")))
-#else
-#define NO_SANITIZE
-#endif
-
 enum {
     RULE_BITS = 14,
     FIRST_RULE_BITS = 9,
@@ -429,7 +423,7 @@ static inline bool is_readable(const struct step *step, uintptr_t address)
 }
 
 /* Without rules (generated code, hand-written assembly): frame pointer, return address. */
-NO_SANITIZE static bool step_by_chain(struct step *step)
+MT_READS_STACK static bool step_by_chain(struct step *step)
 {
     uintptr_t frame = step->frame;
     if (frame < step->stack || !is_readable(step, frame) || !is_readable(step, frame + sizeof(uintptr_t)))
@@ -449,7 +443,7 @@ NO_SANITIZE static bool step_by_chain(struct step *step)
 #if defined(__x86_64__)
 /* The kernel puts a ucontext where the handler returns to. The interrupted instruction is no call: name its own
  * address. */
-NO_SANITIZE static bool step_signal(struct step *step)
+MT_READS_STACK static bool step_signal(struct step *step)
 {
     if (step->high - step->stack < sizeof(ucontext_t)) return false;
     const ucontext_t *context = (const ucontext_t *)step->stack;
@@ -473,7 +467,7 @@ static bool step_signal(struct step *step)
 }
 #endif
 
-NO_SANITIZE static inline bool find_cfa(struct step *step, uint64_t rule, uintptr_t *cfa)
+MT_READS_STACK static inline bool find_cfa(struct step *step, uint64_t rule, uintptr_t *cfa)
 {
     intptr_t offset = (int32_t)(rule >> 32);
     switch (rule & 15) {
@@ -488,7 +482,7 @@ NO_SANITIZE static inline bool find_cfa(struct step *step, uint64_t rule, uintpt
     return *cfa > step->stack && is_readable(step, *cfa - sizeof(uintptr_t));
 }
 
-NO_SANITIZE static inline bool find_frame_pointer(struct step *step, uint64_t rule, uintptr_t cfa)
+MT_READS_STACK static inline bool find_frame_pointer(struct step *step, uint64_t rule, uintptr_t cfa)
 {
     unsigned kind = (unsigned)(rule >> 4) & 15;
     step->frame_saved_at = NULL;
@@ -507,7 +501,7 @@ NO_SANITIZE static inline bool find_frame_pointer(struct step *step, uint64_t ru
 }
 
 /* The common case: the CFA is at a known distance from the stack pointer. The rule is sane. */
-NO_SANITIZE static inline bool step_by_stack(struct step *step, uint64_t rule)
+MT_READS_STACK static inline bool step_by_stack(struct step *step, uint64_t rule)
 {
     uintptr_t cfa = step->stack + (rule >> 32);
     unsigned kind = (unsigned)(rule >> 4) & 15;
@@ -525,7 +519,7 @@ NO_SANITIZE static inline bool step_by_stack(struct step *step, uint64_t rule)
     return true;
 }
 
-NO_SANITIZE static __attribute__((noinline)) bool step_by_other(struct step *step, uint64_t rule)
+MT_READS_STACK static __attribute__((noinline)) bool step_by_other(struct step *step, uint64_t rule)
 {
     uintptr_t cfa;
     unsigned kind = (unsigned)rule & 15;
@@ -538,7 +532,7 @@ NO_SANITIZE static __attribute__((noinline)) bool step_by_other(struct step *ste
 }
 
 /* One frame outwards; false at the end, with *is_cut set when it is not the stack's own end. */
-NO_SANITIZE static inline bool step_out(struct step *step, uint64_t rule, bool *is_cut)
+MT_READS_STACK static inline bool step_out(struct step *step, uint64_t rule, bool *is_cut)
 {
     unsigned kind = (unsigned)rule & 15;
     step->is_plain = true;
@@ -554,7 +548,7 @@ NO_SANITIZE static inline bool step_out(struct step *step, uint64_t rule, bool *
  * A frame is what its state and the words that its callers' states were read
  * from make of it: when all of them are unchanged, so is the rest of the walk.
  */
-NO_SANITIZE static bool is_unchanged(const struct mt_walker *walker, unsigned from)
+MT_READS_STACK static bool is_unchanged(const struct mt_walker *walker, unsigned from)
 {
     uintptr_t changed = 0;
     for (unsigned i = 0; i < from; i++) {
@@ -670,8 +664,8 @@ static unsigned count_own(const struct mt_walker *walker, uintptr_t skip_low, ui
     return count;
 }
 
-NO_SANITIZE unsigned mt_walk_from(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own,
-                                  uintptr_t skip_low, uintptr_t skip_high)
+MT_READS_STACK unsigned mt_walk_from(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own,
+                                     uintptr_t skip_low, uintptr_t skip_high)
 {
     struct mt_walk_shared *shared = shared_of(core);
     struct step step = {.pc = own[1],

@@ -14,6 +14,13 @@
 
 #include "core.h"
 
+/* A function that reads words of other functions' frames, where AddressSanitizer allows nobody to. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MT_READS_STACK __attribute__((no_sanitize("address")))
+#else
+#define MT_READS_STACK
+#endif
+
 enum { MT_WALK_RANGES = 4, MT_WALK_KNOWN = 256, MT_WALK_KNOWN_ALL = 8192 };
 
 /* A frame in the state in which its callee returns to it. */
