@@ -258,12 +258,24 @@ static bool is_wanted(const void *caller)
 
 /* ---- the hooks ------------------------------------------------------------------------------ */
 
+static struct {
+    void *_Atomic mmap, *_Atomic munmap, *_Atomic mremap, *_Atomic sbrk, *_Atomic brk;
+} next;
+
+void mt_mappings_find_next(void)
+{
+    mt_next_find_once(&next.mmap, "mmap");
+    mt_next_find_once(&next.munmap, "munmap");
+    mt_next_find_once(&next.mremap, "mremap");
+    mt_next_find_once(&next.sbrk, "sbrk");
+    mt_next_find_once(&next.brk, "brk");
+}
+
 static void *map_next(void *address, size_t bytes, int protection, int flags, int fd, off_t offset)
 {
-    static void *_Atomic slot;
-    void *next = mt_thread.is_busy ? NULL : mt_next_find_once(&slot, "mmap");
-    if (next)
-        return ((void *(*)(void *, size_t, int, int, int, off_t))(uintptr_t)next)(address, bytes, protection, flags,
+    void *real = mt_thread.is_busy ? NULL : mt_next_find_once(&next.mmap, "mmap");
+    if (real)
+        return ((void *(*)(void *, size_t, int, int, int, off_t))(uintptr_t)real)(address, bytes, protection, flags,
                                                                                   fd, offset);
     return (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd, offset);
 }
@@ -290,9 +302,8 @@ MT_EXPORT void *mmap64(void *address, size_t bytes, int protection, int flags, i
 
 static int unmap_next(void *address, size_t bytes)
 {
-    static void *_Atomic slot;
-    void *next = mt_thread.is_busy ? NULL : mt_next_find_once(&slot, "munmap");
-    if (next) return ((int (*)(void *, size_t))(uintptr_t)next)(address, bytes);
+    void *real = mt_thread.is_busy ? NULL : mt_next_find_once(&next.munmap, "munmap");
+    if (real) return ((int (*)(void *, size_t))(uintptr_t)real)(address, bytes);
     return (int)syscall(SYS_munmap, address, bytes);
 }
 
@@ -312,10 +323,9 @@ MT_EXPORT int munmap(void *address, size_t bytes)
 
 static void *remap_next(void *address, size_t old_bytes, size_t new_bytes, int flags, void *where)
 {
-    static void *_Atomic slot;
-    void *next = mt_thread.is_busy ? NULL : mt_next_find_once(&slot, "mremap");
-    if (next)
-        return ((void *(*)(void *, size_t, size_t, int, ...))(uintptr_t)next)(address, old_bytes, new_bytes, flags,
+    void *real = mt_thread.is_busy ? NULL : mt_next_find_once(&next.mremap, "mremap");
+    if (real)
+        return ((void *(*)(void *, size_t, size_t, int, ...))(uintptr_t)real)(address, old_bytes, new_bytes, flags,
                                                                               where);
     return (void *)syscall(SYS_mremap, address, old_bytes, new_bytes, flags, where);
 }
@@ -351,28 +361,26 @@ static void record_break(intptr_t change)
 
 MT_EXPORT void *sbrk(intptr_t change)
 {
-    static void *_Atomic slot;
-    void *next = mt_next_find_once(&slot, "sbrk");
-    if (!next) {
+    void *real = mt_next_find_once(&next.sbrk, "sbrk");
+    if (!real) {
         errno = ENOMEM;
         return (void *)-1;
     }
-    void *before = ((void *(*)(intptr_t))(uintptr_t)next)(change);
+    void *before = ((void *(*)(intptr_t))(uintptr_t)real)(change);
     if (before != (void *)-1 && is_wanted(__builtin_return_address(0))) record_break(change);
     return before;
 }
 
 MT_EXPORT int brk(void *end)
 {
-    static void *_Atomic slot, *_Atomic sbrk_slot;
-    void *next = mt_next_find_once(&slot, "brk");
-    void *next_sbrk = mt_next_find_once(&sbrk_slot, "sbrk");
-    if (!next || !next_sbrk) {
+    void *real = mt_next_find_once(&next.brk, "brk");
+    void *real_sbrk = mt_next_find_once(&next.sbrk, "sbrk");
+    if (!real || !real_sbrk) {
         errno = ENOMEM;
         return -1;
     }
-    char *before = ((void *(*)(intptr_t))(uintptr_t)next_sbrk)(0);
-    int result = ((int (*)(void *))(uintptr_t)next)(end);
+    char *before = ((void *(*)(intptr_t))(uintptr_t)real_sbrk)(0);
+    int result = ((int (*)(void *))(uintptr_t)real)(end);
     if (!result && is_wanted(__builtin_return_address(0))) record_break((char *)end - before);
     return result;
 }

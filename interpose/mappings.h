@@ -10,6 +10,9 @@
 /* Writes the totals into the segment; when a segment is new. */
 void mt_mappings_publish(void);
 
+/* Finds the next functions, from the constructor. */
+void mt_mappings_find_next(void);
+
 /* Around fork, so that the child gets a whole set. */
 void mt_mappings_before_fork(void);
 void mt_mappings_after_fork_in_parent(void);

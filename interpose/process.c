@@ -226,13 +226,18 @@ MT_EXPORT void quick_exit(int status)
 
 void mt_process_start(void)
 {
-    /* Found now: a vfork child may not take the loader's lock. */
+    /* Found now: a vfork child may not take the loader's lock, and dlsym ends what dlerror would tell the program.
+     */
+    mt_thread_find_next();
+    mt_mappings_find_next();
     mt_next_find_once(&next.execve, "execve");
     mt_next_find_once(&next.execv, "execv");
     mt_next_find_once(&next.execvp, "execvp");
     mt_next_find_once(&next.execvpe, "execvpe");
     mt_next_find_once(&next.exit, "_exit");
     mt_next_find_once(&next.Exit, "_Exit");
+    mt_next_find_once(&next.quick_exit, "quick_exit");
+    mt_next_find_once(&next.fexecve, "fexecve");
     on_exit(at_exit, NULL);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }

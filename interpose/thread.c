@@ -312,7 +312,16 @@ static uint64_t stack_bytes_of(const pthread_attr_t *attributes)
 }
 
 typedef int create_function(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-static void *_Atomic next_create;
+static struct {
+    void *_Atomic pthread_create, *_Atomic pthread_setname_np, *_Atomic prctl;
+} next;
+
+void mt_thread_find_next(void)
+{
+    mt_next_find_once(&next.pthread_create, "pthread_create");
+    mt_next_find_once(&next.pthread_setname_np, "pthread_setname_np");
+    mt_next_find_once(&next.prctl, "prctl");
+}
 
 static int create_counted(create_function *create, struct start_slot *slot, pthread_t *thread,
                           const pthread_attr_t *attributes)
@@ -325,7 +334,8 @@ static int create_counted(create_function *create, struct start_slot *slot, pthr
 MT_EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attributes,
                              void *(*routine)(void *), void *restrict argument)
 {
-    create_function *create = (create_function *)(uintptr_t)mt_next_find_once(&next_create, "pthread_create");
+    create_function *create = (create_function *)(uintptr_t)mt_next_find_once(&next.pthread_create,
+                                                                              "pthread_create");
     if (!create) return EAGAIN;
     mt_count_enter();
     uint64_t stack_bytes = mt_init_wants_mappings() ? stack_bytes_of(attributes) : 0;
@@ -368,12 +378,11 @@ static void rename_other(pthread_t thread, const char *name)
 
 MT_EXPORT int pthread_setname_np(pthread_t thread, const char *name)
 {
-    static void *_Atomic slot;
-    int (*next)(pthread_t, const char *) = (int (*)(pthread_t, const char *))(uintptr_t)mt_next_find_once(
-        &slot, "pthread_setname_np");
+    int (*real)(pthread_t, const char *) = (int (*)(pthread_t, const char *))(uintptr_t)mt_next_find_once(
+        &next.pthread_setname_np, "pthread_setname_np");
     bool is_self = pthread_equal(thread, pthread_self());
     if (!is_self) FETCH_ADD(renames, 1); /* before, for a thread that is just about to take its name over */
-    int error = next ? next(thread, name) : ENOSYS;
+    int error = real ? real(thread, name) : ENOSYS;
     if (error) return error;
     if (is_self)
         rename_self(name);
@@ -384,14 +393,13 @@ MT_EXPORT int pthread_setname_np(pthread_t thread, const char *name)
 
 MT_EXPORT int prctl(int operation, ...)
 {
-    static void *_Atomic slot;
     va_list list;
     va_start(list, operation);
     unsigned long a = va_arg(list, unsigned long), b = va_arg(list, unsigned long);
     unsigned long c = va_arg(list, unsigned long), d = va_arg(list, unsigned long);
     va_end(list);
-    int (*next)(int, ...) = (int (*)(int, ...))(uintptr_t)mt_next_find_once(&slot, "prctl");
-    int result = next ? next(operation, a, b, c, d) : (int)syscall(SYS_prctl, operation, a, b, c, d);
+    int (*real)(int, ...) = (int (*)(int, ...))(uintptr_t)mt_next_find_once(&next.prctl, "prctl");
+    int result = real ? real(operation, a, b, c, d) : (int)syscall(SYS_prctl, operation, a, b, c, d);
     if (operation == PR_SET_NAME && !result) rename_self((const char *)a);
     return result;
 }

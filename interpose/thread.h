@@ -98,6 +98,9 @@ void mt_thread_after_fork_in_child(void);
 /* Puts the calling thread into a scope; returns the one it was in. */
 uint32_t mt_thread_change_scope(uint32_t scope);
 
+/* Finds the next functions, from the constructor. */
+void mt_thread_find_next(void);
+
 /* Makes the key whose destructor retires shards. Called once, before the core starts. */
 void mt_thread_start(void);
 
