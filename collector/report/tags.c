@@ -375,7 +375,7 @@ static void add_origins(const struct sorter *sorter, struct table *table)
     const struct mt_origins_copy *origins = &sorter->snapshot->origins;
     for (size_t id = 0; id < origins->count; id++) {
         struct mass mass = mass_of(origins, id);
-        if (!mass.total_count && !mass.live_count && !mass.live_bytes) continue;
+        if (!mass.total_count && !mass.live_count && !mass.live_bytes && !mass.inherited_count) continue;
         const char *tag = id ? tag_of_origin(sorter, &origins->rows[id]) : untagged;
         struct mt_tag_sum *sum = tag ? row_of(table, tag) : NULL;
         if (sum)
