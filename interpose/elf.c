@@ -48,6 +48,21 @@ static bool read_tables(const struct dl_phdr_info *info, struct tables *tables)
     return tables->symbols && tables->strings && (tables->gnu_hash || tables->sysv_hash);
 }
 
+/* Whether an object lists another, by its name in itself, among the libraries that it needs. */
+static bool needs(const struct dl_phdr_info *info, const struct tables *tables, const char *name)
+{
+    for (const ElfW(Dyn) *entry = dynamic_of(info); entry && entry->d_tag != DT_NULL; entry++)
+        if (entry->d_tag == DT_NEEDED && !strcmp(tables->strings + entry->d_un.d_val, name)) return true;
+    return false;
+}
+
+static const char *own_name(const struct dl_phdr_info *info, const struct tables *tables)
+{
+    for (const ElfW(Dyn) *entry = dynamic_of(info); entry && entry->d_tag != DT_NULL; entry++)
+        if (entry->d_tag == DT_SONAME) return tables->strings + entry->d_un.d_val;
+    return NULL;
+}
+
 /* A defined function; among several versions the default one, which is not marked hidden. */
 static bool is_match(const struct tables *tables, uint32_t index, const char *name, bool *is_default)
 {
@@ -117,6 +132,11 @@ static const ElfW(Sym) * find_sysv(const struct tables *tables, const char *name
     return found;
 }
 
+static const ElfW(Sym) * find_in(const struct tables *tables, const char *name)
+{
+    return tables->gnu_hash ? find_gnu(tables, name) : find_sysv(tables, name);
+}
+
 static bool contains(const struct dl_phdr_info *info, const void *address)
 {
     for (unsigned i = 0; i < info->dlpi_phnum; i++) {
@@ -162,7 +182,7 @@ static int look_in(struct dl_phdr_info *info, size_t bytes, void *argument)
     const char *path = info->dlpi_name ? info->dlpi_name : "";
     bool is_ours = contains(info, (const void *)(uintptr_t)&look_in);
     if (!is_wanted(search, path, is_ours) || !read_tables(info, &tables)) return 0;
-    const ElfW(Sym) *found = tables.gnu_hash ? find_gnu(&tables, search->name) : find_sysv(&tables, search->name);
+    const ElfW(Sym) *found = find_in(&tables, search->name);
     if (!found) return 0;
     search->symbol->address = (void *)(info->dlpi_addr + found->st_value);
     search->symbol->object = path;
@@ -206,4 +226,80 @@ bool mt_elf_range(const void *address, uintptr_t *low, uintptr_t *high)
     *low = range.low;
     *high = range.high;
     return true;
+}
+
+/* ---- what a library is used for ------------------------------------------------------ */
+
+struct usage {
+    const void *address;         /* in the library */
+    const char *const *harmless; /* names, up to NULL */
+    struct tables library, ours;
+    const char *name; /* of the library; NULL: not found, or without one */
+    bool is_needed, is_used;
+};
+
+static int find_library(struct dl_phdr_info *info, size_t bytes, void *argument)
+{
+    (void)bytes;
+    struct usage *usage = argument;
+    if (contains(info, (const void *)(uintptr_t)&find_library)) read_tables(info, &usage->ours);
+    if (contains(info, usage->address) && read_tables(info, &usage->library))
+        usage->name = own_name(info, &usage->library);
+    return 0;
+}
+
+/* A name that the library gives and memtrack does not, and that does more than tell. */
+static bool is_own_function(const struct usage *usage, const char *name)
+{
+    if (!find_in(&usage->library, name) || find_in(&usage->ours, name)) return false;
+    for (unsigned i = 0; usage->harmless[i]; i++)
+        if (!strcmp(usage->harmless[i], name)) return false;
+    return true;
+}
+
+/* The undefined symbols that relocations ask for: those are all that an object takes from others. */
+static bool takes_own_function(const struct usage *usage, const struct tables *tables,
+                               const ElfW(Rela) * relocations, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t index = __ELF_NATIVE_CLASS == 64 ? ELF64_R_SYM(relocations[i].r_info)
+                                                : ELF32_R_SYM(relocations[i].r_info);
+        const ElfW(Sym) *symbol = &tables->symbols[index];
+        if (index && symbol->st_shndx == SHN_UNDEF && is_own_function(usage, tables->strings + symbol->st_name))
+            return true;
+    }
+    return false;
+}
+
+static int look_at_user(struct dl_phdr_info *info, size_t bytes, void *argument)
+{
+    (void)bytes;
+    struct usage *usage = argument;
+    struct tables tables;
+    const ElfW(Rela) * relocations[2] = {NULL, NULL};
+    size_t sizes[2] = {0, 0};
+    if (contains(info, usage->address) || !read_tables(info, &tables)) return 0;
+    usage->is_needed |= needs(info, &tables, usage->name);
+    for (const ElfW(Dyn) *entry = dynamic_of(info); entry->d_tag != DT_NULL; entry++) {
+        switch (entry->d_tag) {
+        case DT_RELA: relocations[0] = pointer_of(info, entry->d_un.d_ptr); break;
+        case DT_RELASZ: sizes[0] = entry->d_un.d_val; break;
+        case DT_JMPREL: relocations[1] = pointer_of(info, entry->d_un.d_ptr); break;
+        case DT_PLTRELSZ: sizes[1] = entry->d_un.d_val; break;
+        case DT_REL: usage->is_used = true; return 1; /* not read here */
+        default: break;
+        }
+    }
+    for (unsigned i = 0; i < 2; i++)
+        usage->is_used |= takes_own_function(usage, &tables, relocations[i], sizes[i] / sizeof *relocations[i]);
+    return usage->is_used;
+}
+
+bool mt_elf_is_replaceable(const void *address, const char *const *harmless)
+{
+    struct usage usage = {.address = address, .harmless = harmless};
+    dl_iterate_phdr(find_library, &usage);
+    if (!usage.name) return false;
+    dl_iterate_phdr(look_at_user, &usage);
+    return usage.is_needed && !usage.is_used;
 }

@@ -29,4 +29,12 @@ bool mt_elf_find(const char *name, enum mt_elf_where where, struct mt_elf_symbol
 /* The address range of the object that holds an address; false when there is none. */
 bool mt_elf_range(const void *address, uintptr_t *low, uintptr_t *high);
 
+/*
+ * Whether memtrack can stand in the place of the library that holds an address:
+ * some object was linked with it (it was not put in front by LD_PRELOAD), and
+ * no object takes a function of it that memtrack does not have, other than the
+ * harmless ones listed, up to NULL. Objects opened later are not looked at.
+ */
+bool mt_elf_is_replaceable(const void *address, const char *const *harmless);
+
 #endif

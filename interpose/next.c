@@ -230,16 +230,23 @@ static bool has_glibc_headers(void)
 static const char *const marks[] = {"malloc",    "mallocx",  "je_malloc",       "tc_malloc",
                                     "mi_malloc", "rpmalloc", "scalable_malloc", "hoard_malloc"};
 
+/* What allocators tell about themselves: nothing of it hands out memory or takes it. */
+static const char *const harmless[] = {"mallctl", "mallctlnametomib", "mallctlbymib",   "malloc_stats_print",
+                                       "nallocx", "malloc_conf",      "malloc_message", NULL};
+
 static void find_foreign(void)
 {
     struct mt_elf_symbol symbol;
+    bool is_beside = false; /* there is another than the one that serves malloc */
     for (unsigned i = 0; i < sizeof marks / sizeof *marks; i++) {
         if (!mt_elf_find(marks[i], i ? MT_ELF_OTHER : MT_ELF_FIRST, &symbol) || symbol.is_ours) continue;
         char path[200];
         copy_path(path, sizeof path, symbol.object);
-        mt_format(mt_next.foreign, sizeof mt_next.foreign, "%s (%s)", path, marks[i]);
-        return;
+        if (!mt_next.foreign[0]) mt_format(mt_next.foreign, sizeof mt_next.foreign, "%s (%s)", path, marks[i]);
+        is_beside |= (uintptr_t)symbol.address - mt_next.low >= mt_next.high - mt_next.low;
     }
+    mt_next.is_replaceable = mt_next.foreign[0] && !is_beside &&
+                             mt_elf_is_replaceable((void *)(uintptr_t)mt_next.malloc, harmless);
 }
 
 static bool find_family(void)

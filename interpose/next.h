@@ -31,6 +31,7 @@ struct mt_next {
     uintptr_t low, high; /* address range of the object that serves malloc */
     char path[256];      /* and its path */
     char foreign[256];   /* an allocator bundled with the program, or "" */
+    bool is_replaceable; /* it is a library of which the program uses nothing but malloc and its family */
 };
 
 extern struct mt_next mt_next __attribute__((visibility("hidden")));

@@ -54,18 +54,24 @@ static const char *objection(void)
     uint64_t choice = mt_core.options.number[MT_OPT_POOLS];
     if (choice == POOLS_OFF) return "MEMTRACK_POOLS=off";
     if (choice == POOLS_ON) return NULL;
+    if (mt_next.is_replaceable) return NULL;
     if (mt_next.foreign[0]) return "the program brings an allocator of its own";
     return next_is_libc() ? NULL : "another allocator than libc's serves malloc";
 }
 
+static const char *consent(void)
+{
+    if (!MT_TRACKING) return "a build without tracking (TRACKING=0): the counts are void";
+    if (mt_next.is_replaceable) return "the program uses nothing of its own allocator but malloc and its family";
+    return "nothing speaks against it";
+}
+
 static void decide(void)
 {
-    const char *on_reason = MT_TRACKING ? "nothing speaks against it"
-                                        : "a build without tracking (TRACKING=0): the counts are void";
     const char *reason = objection();
     bool records = mt_trace_mode() == MT_STACKS_ALL;
     bool is_on = !reason && mt_pools_start(&mt_core, records ? &recording_client : &client);
-    if (!reason) reason = is_on ? on_reason : "no memory to start them";
+    if (!reason) reason = is_on ? consent() : "no memory to start them";
     mt_format(mt_pools_stats.reason, sizeof mt_pools_stats.reason, "%s", reason);
     atomic_store_explicit(&mt_pools_stats.is_on, is_on, memory_order_relaxed);
     atomic_store_explicit(&mt_record_is_on, is_on && records, memory_order_relaxed);

@@ -19,6 +19,7 @@ redis-cli -s "$socket" shutdown nosave
 wait "$server"
 expect "exit status" "$?" 0
 check_report "$(report_of 'redis-*' "$(find "$OUT" -name 'memtrack.redis-*.json' | wc -l)")" 'cpu.allocation_count > 1000'
-check_report "$(report_of 'redis-*')" 'process.exit.state == "exited"' 'cpu.foreign_free_count == 0'
+check_report "$(report_of 'redis-*')" 'process.exit.state == "exited"' 'cpu.foreign_free_count == 0' \
+    'cpu.pools.mode == "on"'
 [ "$(cat "$OUT"/memtrack.redis-*.jsonl | wc -l)" -ge 2 ] || problem "no timeline while it ran"
 verdict
