@@ -79,9 +79,7 @@ __attribute__((constructor)) static void construct(void)
 {
     mt_count_enter();
     atomic_store_explicit(&is_constructed, true, memory_order_relaxed);
-    bool was_busy = mt_thread_set_busy(true);
     mt_process_start();
-    mt_thread_set_busy(was_busy);
     mt_count_enter();
 }
 

@@ -216,11 +216,12 @@ __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const 
                                                   uint64_t requested_bytes, uint64_t usable_bytes)
 {
     struct mt_trace_thread *thread = &mt_trace_thread;
-    if (mt_thread.is_busy || !mt_core_is_on(&mt_core)) return;
+    if (!mt_core_is_on(&mt_core)) return;
     if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL) {
         mt_trace_record(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0), true);
         return;
     }
+    if (mt_thread.is_busy) return;
     int saved = errno;
     mt_thread.is_busy = true;
     if (is_due(shard, thread, requested_bytes) && mt_trace_prepare(thread))

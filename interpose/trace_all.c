@@ -67,7 +67,11 @@ void mt_trace_record(struct mt_shard *shard, const void *block, uint64_t request
                      const uintptr_t *own, bool notes_peak)
 {
     struct mt_trace_thread *thread = &mt_trace_thread;
-    if (mt_thread.is_busy || (__builtin_expect(!is_ready(thread), 0) && !prepare(thread))) return;
+    if (__builtin_expect(mt_thread.is_busy, 0)) {
+        mt_trace_lose(MT_LOST_NESTED);
+        return;
+    }
+    if (__builtin_expect(!is_ready(thread), 0) && !prepare(thread)) return;
     set_busy(true);
     record(thread, shard, block, requested_bytes, usable_bytes, own, notes_peak);
     set_busy(false);
