@@ -8,6 +8,7 @@
 #include "huge.h"
 #include "huge_kept.h"
 #include "lock.h"
+#include "mid_bits.h"
 #include "mid_block.h"
 #include "mid_cache.h"
 #include "os.h"
@@ -45,43 +46,7 @@ static struct arena arenas[ARENAS];
 static size_t chunk_bytes = 64 << 20; /* address space taken at once */
 static uint64_t purge_delay_ns = UINT64_C(1000000000);
 
-/* ---- bitmaps ----------------------------------------------------------------------- */
-
-enum change { COUNT, SET, CLEAR };
-
-/* In words: the machine's own instruction is not to be had everywhere, and most words are empty or full. */
-static unsigned count_bits(uint64_t word)
-{
-    if (!word || word == UINT64_MAX) return word ? 64 : 0;
-    word -= word >> 1 & UINT64_C(0x5555555555555555);
-    word = (word & UINT64_C(0x3333333333333333)) + (word >> 2 & UINT64_C(0x3333333333333333));
-    word = (word + (word >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-    return (unsigned)(word * UINT64_C(0x0101010101010101) >> 56);
-}
-
-/* Counts the bits of a range that are set, then changes the range. */
-static size_t bits_change(_Atomic uint64_t *bits, size_t first, size_t count, enum change change)
-{
-    size_t set = 0;
-    while (count) {
-        size_t in_word = 64 - first % 64;
-        if (in_word > count) in_word = count;
-        uint64_t mask = (in_word == 64 ? ~UINT64_C(0) : (UINT64_C(1) << in_word) - 1) << (first % 64);
-        _Atomic uint64_t *word = &bits[first / 64];
-        uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
-        set += count_bits(value & mask);
-        if (change == SET) atomic_store_explicit(word, value | mask, memory_order_relaxed);
-        if (change == CLEAR) atomic_store_explicit(word, value & ~mask, memory_order_relaxed);
-        first += in_word;
-        count -= in_word;
-    }
-    return set;
-}
-
-static bool bit_is_set(const _Atomic uint64_t *bits, size_t index)
-{
-    return atomic_load_explicit(&bits[index / 64], memory_order_relaxed) >> (index % 64) & 1;
-}
+/* ---- granules ------------------------------------------------------------------------- */
 
 static size_t whole_granules(size_t bytes)
 {
@@ -172,7 +137,7 @@ static void chunk_drop(struct arena *arena, struct mt_mid_chunk **link, uint32_t
     struct mt_mid_chunk *chunk = *link;
     *link = chunk->next;
     mt_tlsf_remove_chunk(&arena->tlsf, id);
-    arena->dirty_granules -= bits_change(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT, COUNT);
+    arena->dirty_granules -= mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT);
     mt_pagemap_set(chunk->base, chunk->bytes, 0);
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
     mt_os_unmap(chunk->base, chunk->bytes);
@@ -215,20 +180,20 @@ static size_t purge_range(struct arena *arena, struct mt_mid_chunk *chunk, size_
 {
     size_t purged = 0, end = first + count;
     for (size_t i = first; i < end;) {
-        if (!bit_is_set(chunk->touched, i) || !(is_all || bit_is_set(chunk->aged, i))) {
+        if (!mt_mid_bit(chunk->touched, i) || !(is_all || mt_mid_bit(chunk->aged, i))) {
             i++;
             continue;
         }
         size_t from = i;
-        while (i < end && bit_is_set(chunk->touched, i) && (is_all || bit_is_set(chunk->aged, i))) i++;
+        while (i < end && mt_mid_bit(chunk->touched, i) && (is_all || mt_mid_bit(chunk->aged, i))) i++;
         if (!mt_os_purge(chunk->base + from * MT_MID_GRANULE, (i - from) * MT_MID_GRANULE)) continue;
-        bits_change(chunk->touched, from, i - from, CLEAR);
-        bits_change(chunk->aged, from, i - from, CLEAR);
+        mt_mid_bits_put(chunk->touched, from, i - from, false);
+        mt_mid_bits_put(chunk->aged, from, i - from, false);
         purged += i - from;
         MT_POOL_STAT_ADD(tlsf_purge_count, 1);
     }
     for (size_t i = first; i < end; i++)
-        if (bit_is_set(chunk->touched, i)) bits_change(chunk->aged, i, 1, SET);
+        if (mt_mid_bit(chunk->touched, i)) mt_mid_bits_put(chunk->aged, i, 1, true);
     arena->dirty_granules -= purged;
     return purged * MT_MID_GRANULE;
 }
@@ -244,7 +209,7 @@ static size_t purge_locked(struct arena *arena, bool is_all)
         bytes += purge_range(arena, chunk, granule_of(chunk, (void *)(uintptr_t)block->offset),
                              block->bytes >> MT_MID_GRANULE_SHIFT, is_all);
         if (!mt_tlsf_is_whole_chunk(&arena->tlsf, id) || (arena->tlsf.chunk_count == 1 && !is_all)) continue;
-        if (bits_change(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT, COUNT)) continue;
+        if (mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT)) continue;
         struct mt_mid_chunk **link = &arena->chunks;
         while (*link != chunk) link = &(*link)->next;
         chunk_drop(arena, link, id);
@@ -377,8 +342,8 @@ static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, un
     struct mt_mid_chunk *chunk = chunk_of(block->offset);
     size_t first = granule_of(chunk, at), granules = whole_granules(bytes),
            all = block->bytes >> MT_MID_GRANULE_SHIFT;
-    size_t dirty = bits_change(chunk->touched, first, all, COUNT);
-    if (dirty) bits_change(chunk->aged, first, all, CLEAR);
+    size_t dirty = mt_mid_bits_count(chunk->touched, first, all);
+    if (dirty) mt_mid_bits_put(chunk->aged, first, all, false);
     arena->dirty_granules -= dirty;
     chunk->marks[first].id = id;
     chunk->marks[first].room = (uint16_t)(all - granules);
@@ -421,7 +386,7 @@ static void arena_free(void *block, size_t granules, bool is_clean)
     size_t first = granule_of(chunk, block);
     mt_lock_take(&arena->lock);
     uint32_t id = chunk->marks[first].id & ~MT_MID_USED_AGAIN;
-    bits_change(chunk->touched, first, granules, is_clean ? CLEAR : SET);
+    mt_mid_bits_put(chunk->touched, first, granules, !is_clean);
     if (!is_clean) arena->dirty_granules += granules;
     mt_tlsf_free(&arena->tlsf, id);
     look_at_clock_locked(arena);
@@ -585,13 +550,13 @@ static size_t range_changed(struct mt_mid_chunk *chunk, size_t first, size_t use
 {
     struct arena *arena = chunk->arena;
     if (now > all) {
-        size_t dirty = bits_change(chunk->touched, first + all, now - all, COUNT);
-        bits_change(chunk->aged, first + all, now - all, CLEAR);
+        size_t dirty = mt_mid_bits_count(chunk->touched, first + all, now - all);
+        mt_mid_bits_put(chunk->aged, first + all, now - all, false);
         arena->dirty_granules -= dirty;
         return now - all - dirty;
     }
-    if (now < used) bits_change(chunk->touched, first + now, used - now, SET);
-    arena->dirty_granules += bits_change(chunk->touched, first + now, all - now, COUNT);
+    if (now < used) mt_mid_bits_put(chunk->touched, first + now, used - now, true);
+    arena->dirty_granules += mt_mid_bits_count(chunk->touched, first + now, all - now);
     return 0;
 }
 
@@ -653,7 +618,7 @@ void mt_mid_clear(void *block, size_t bytes)
     }
     for (size_t i = 0; i < count;) {
         size_t from = i;
-        while (i < count && bit_is_set(chunk->touched, first + i)) i++;
+        while (i < count && mt_mid_bit(chunk->touched, first + i)) i++;
         if (i > from)
             memset((char *)block + from * MT_MID_GRANULE, 0, (i - from) * MT_MID_GRANULE);
         else

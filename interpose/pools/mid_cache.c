@@ -95,10 +95,12 @@ static bool slot_take(struct slot *slot, size_t bytes, struct mt_mid_cached *fou
         if (!mt_mid_cache_fits(bytes_of(entry), bytes) || !change(&slot->entries[i], entry, 0)) continue;
         *found = unpack(entry);
         STORE(slot->is_used, true);
-        STORE(slot->trust, TRUST);
+        unsigned trust = LOAD(slot->trust);
+        if (trust < TRUST) STORE(slot->trust, trust + 1);
         return true;
     }
-    if (mt_mid_cache_fits(LOAD(slot->missed_bytes), bytes)) STORE(slot->trust, TRUST); /* the next one is let in */
+    if (mt_mid_cache_fits(LOAD(slot->missed_bytes), bytes) && !LOAD(slot->trust))
+        STORE(slot->trust, 1); /* the next one is let in */
     return false;
 }
 
