@@ -41,6 +41,91 @@ def schema_problems(report):
     return [f"schema: {'/'.join(map(str, e.absolute_path))}: {e.message[:200]}" for e in validator.iter_errors(report)]
 
 
+def total(rows, field):
+    return sum(row[field] or 0 for row in rows)
+
+
+def share_problems(cpu):
+    """What the tables of an ended process share out: every row's part of what was counted."""
+    summary, found = cpu.stack_summary, []
+    is_all, by_origin = summary["mode"] == "all", cpu.pools["mode"] == "on"
+
+    def same(what, value, wanted, slack=0):
+        if abs(value - wanted) > slack:
+            found.append(f"does not add up: {what} {value} is not {wanted}")
+
+    same("threads' bytes", total(cpu.threads, "current_bytes") + cpu.inherited_bytes, cpu.current_bytes)
+    same("threads' total_bytes", total(cpu.threads, "total_bytes"), cpu.total_bytes)
+    same("size classes' count", total(cpu.size_classes, "current_count") + cpu.inherited_count, cpu.current_count)
+    if not cpu.inherited_count:
+        low, high = total(cpu.size_classes, "current_bytes_low"), total(cpu.size_classes, "current_bytes_high")
+        if not low <= cpu.current_bytes or (None not in [c.current_bytes_high for c in cpu.size_classes] and
+                                            not cpu.current_bytes <= high):
+            found.append(f"does not add up: size classes {low} to {high} bytes, current_bytes {cpu.current_bytes}")
+    # Where all stacks were recorded but for some that are counted as lost, tables by stack lack those.
+    complete = not any(summary.lost.values()) if is_all else by_origin
+    if cpu.tags and complete:
+        for field in ("current_bytes", "current_count", "total_bytes", "allocation_count", "free_count"):
+            same(f"tags' {field}", total(cpu.tags, field), cpu[field])
+    # With all stacks, nothing is known of what was live at a fork but its sum.
+    if cpu.modules and complete and not (is_all and cpu.inherited_count) and all(m.is_exact for m in cpu.modules):
+        for field, wanted in (("live_bytes", "current_bytes"), ("live_count", "current_count"),
+                              ("total_bytes", "total_bytes"), ("allocation_count", "allocation_count"),
+                              ("free_count", "free_count")):
+            same(f"modules' {field}", total(cpu.modules, field), cpu[wanted])
+    # Estimates are rounded row by row.
+    rounding = 0 if is_all else summary.stack_count
+    for field in ("live_bytes", "live_count", "peak_bytes", "total_bytes", "total_count", "temporary_count",
+                  "same_frame_count", "sample_count"):
+        same(f"stacks' {field}", total(cpu.stacks, field) + summary.not_listed[field], summary[field], rounding)
+    if is_all and complete and not cpu.inherited_count:
+        same("stacks' live bytes", summary.live_bytes, cpu.current_bytes)
+        same("stacks' allocations", summary.total_count, cpu.allocation_count)
+        same("ages of freed blocks", total(cpu.lifetimes.time_ns, "count"), cpu.free_count)
+    return found
+
+
+def device_problems(vulkan, ended):
+    """What a device's tables say of the same memory."""
+    found = []
+
+    def same(what, value, wanted):
+        if value != wanted:
+            found.append(f"does not add up: {what} {value} is not {wanted}")
+
+    same("devices", total(vulkan.devices, "current_bytes"), vulkan.current_bytes)
+    for device in vulkan.devices:
+        same("heaps", total(device.heaps, "current_bytes"), device.current_bytes)
+        own = [a for a in device.allocations if not a.imported_from]
+        same("live allocations", [total(own, "size_bytes"), len(own)], [device.memory.bytes, device.memory["count"]])
+        if ended and not device.leaked_count:
+            same("allocations of a device", device.memory.bytes, device.current_bytes)
+        for row in device.allocations:
+            if not row.sparse_unknown:
+                same("bound and unbound bytes", row.bound_bytes + row.unbound_bytes, row.size_bytes)
+        for name in ("buffers", "images"):
+            for field in ("count", "requested_bytes", "required_bytes", "bound_bytes"):
+                same(f"{name} by kind: {field}", total(device[name].by_kind, field), device[name][field])
+    return found
+
+
+def course_problems(report, ended):
+    """Frames and the timeline: what only grows, and where it ends."""
+    found, last = [], None
+    for name, of_all in (("allocations", "allocation_count"), ("frees", "free_count"), ("bytes", "total_bytes")):
+        row = report.frames[f"{name}_per_frame"]
+        if row["count"] != report.frames["count"] or (ended and (row["sum"] or 0) > report.cpu[of_all]):
+            found.append(f"does not add up: {name} per frame: {row['count']} frames, {row['sum']} in all")
+    for point in report.timeline:
+        if last and (point.t_s < last.t_s or point.frame < last.frame or
+                     point.cpu_allocation_count < last.cpu_allocation_count):
+            found.append(f"the timeline goes back at {point.t_s} s")
+        last = point
+    if last and ended and last.cpu_allocation_count != report.cpu.allocation_count:
+        found.append("the last point of the timeline is not the report's")
+    return found
+
+
 def sum_problems(report):
     """What must hold in every report, whatever the program did."""
     found = []
@@ -67,6 +152,14 @@ def sum_problems(report):
         for table in ("size_classes", "threads"):
             total = sum(row[field] for row in cpu[table])
             must(abs(total - cpu[field]) <= slack, f"{table}' {field} {total} is not {cpu[field]}")
+    memory = cpu.memory
+    if memory.rss_bytes is not None:
+        parts = memory.heap_bytes + memory.mappings_bytes + memory.memtrack_bytes + memory.rest_bytes
+        must(parts == memory.rss_bytes, f"resident memory: {parts} is not {memory.rss_bytes}")
+    must(cpu.mapped_bytes == cpu.mappings.current_bytes <= cpu.mappings.peak_bytes, "mappings")
+    found += course_problems(report, ended) + device_problems(report.vulkan, ended)
+    if ended:
+        found += share_problems(cpu)
     for device in report.vulkan.devices if report.vulkan else []:
         for heap in device.heaps:
             must(heap.current_bytes <= heap.peak_bytes, f"heap {heap.index} above its peak")
