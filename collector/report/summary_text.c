@@ -192,7 +192,7 @@ static bool print_lost(FILE *out, const json_t *report)
 /* What an ended program left; games leave much to the system, so the stack matters more than the sum. */
 static void print_left(FILE *out, const json_t *report)
 {
-    const json_t *cpu = mt_json_get(report, "cpu"), *leaks = mt_json_get(cpu, "leaks");
+    const json_t *cpu = mt_json_get(report, "cpu");
     const char *state = mt_json_get_text(mt_json_get(mt_json_get(report, "process"), "exit"), "state");
     int64_t bytes = mt_json_get_i64(cpu, "current_bytes");
     const char *live = json_is_integer(mt_json_get(json_array_get(mt_json_get(cpu, "modules"), 0), "current_bytes"))
@@ -200,7 +200,7 @@ static void print_left(FILE *out, const json_t *report)
                            : "live_bytes";
     char text[MT_HUMAN_BYTES], count[MT_HUMAN_BYTES];
     if (strcmp(state, "exited") || bytes <= 0) return;
-    if (print_lost(out, report) || !json_array_size(leaks)) return;
+    if (print_lost(out, report)) return;
     label(out, "never freed");
     fprintf(out, "%s in %s blocks", mt_human_bytes(text, bytes),
             mt_human_count(count, mt_json_get_i64(cpu, "current_count")));
