@@ -40,6 +40,7 @@ static void tell_segment(void)
     mt_mappings_publish();
     atomic_store_explicit(&mt_core.left_parent, mt_through_forget_counters, memory_order_relaxed);
     atomic_store_explicit(&mt_core.change_scope, mt_thread_change_scope, memory_order_relaxed);
+    atomic_store_explicit(&mt_core.tag_in_force, mt_thread_tag, memory_order_relaxed);
 }
 
 static enum mt_init_verdict settle_off(void)

@@ -6,12 +6,14 @@
 #include "thread.h"
 #include "through.h"
 
+#include "api.h"
 #include "count.h"
 #include "export.h"
 #include "init.h"
 #include "next.h"
 #include "pooled.h"
 #include "record.h"
+#include "scope.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -115,7 +117,7 @@ static void claim(struct mt_thread *thread)
     bool is_shared = mt_shard_is_shared(&mt_core, shard);
     thread->state = is_shared ? MT_THREAD_SHARED : MT_THREAD_OWN;
     if (!is_shared) arm(thread);
-    if (mt_pooled() && !is_shared) mt_pools_attach(shard, thread->scope);
+    if (mt_pooled() && !is_shared) mt_pools_attach(shard, thread->context);
     set_shard(thread, is_shared ? NULL : shard);
 }
 
@@ -199,14 +201,32 @@ __attribute__((noinline)) void *mt_count_beside(void *block, size_t requested_by
     return block;
 }
 
+static void change_context(struct mt_thread *thread)
+{
+    uint32_t context = mt_scope_context(&mt_core, thread->tag, thread->scope);
+    thread->context = (uint16_t)context;
+    thread->scope_key = mt_site_scope_key(context);
+    mt_pools_change_scope(context);
+    mt_through_changed();
+}
+
 uint32_t mt_thread_change_scope(uint32_t scope)
 {
     uint32_t previous = mt_thread.scope;
     mt_thread.scope = (uint16_t)scope;
-    mt_thread.scope_key = mt_site_scope_key(scope);
-    mt_pools_change_scope(scope);
-    mt_through_changed();
+    change_context(&mt_thread);
     return previous;
+}
+
+void mt_thread_change_tag(uint32_t tag)
+{
+    mt_thread.tag = (uint16_t)tag;
+    change_context(&mt_thread);
+}
+
+uint32_t mt_thread_tag(void)
+{
+    return mt_thread.tag;
 }
 
 /* ---- the end of a thread ------------------------------------------------------ */
@@ -217,6 +237,7 @@ static void retire(struct mt_thread *thread)
     mt_pools_detach();
     set_shard(thread, NULL);
     thread->state = MT_THREAD_ENDED;
+    mt_api_thread_end();
     if (!mt_core_is_on(&mt_core)) return;
     uncount_stack(thread);
     mt_trace_thread_end();

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct mt_tag_stack;
 struct mt_through;
 
 enum mt_thread_state {
@@ -27,7 +28,7 @@ enum mt_thread_state {
 
 struct mt_thread {
     uintptr_t self;             /* what the fast paths go by; see mt_thread_through() */
-    uintptr_t scope_key;        /* mt_site_scope_key() of the scope */
+    uintptr_t scope_key;        /* mt_site_scope_key() of the context */
     struct mt_through *sampled; /* where glibc serves and call stacks are taken; else NULL */
     struct mt_through *through; /* how it counts where the next allocator serves; see through.h */
     struct mt_shard *shard;     /* NULL: the thread does not count by itself, the slow path decides */
@@ -36,11 +37,13 @@ struct mt_thread {
     uint8_t is_presenting;      /* inside a presentation call */
     uint8_t rounds;             /* of thread-specific destructors */
     uint8_t holds_mappings;     /* it has, or is about to take, the lock of the mappings */
-    uint16_t scope;             /* see mt_scope_enter() */
+    uint16_t context;           /* of tag and scope; see scope.h */
     char name[16];              /* as the kernel knows it; "" = not asked yet */
+    uint16_t tag, scope;        /* that it is in */
     uint32_t renames;           /* names that threads gave to others, when `name` was taken over */
     uint32_t stack_epoch;       /* the core's epoch + 1 when stack_bytes was counted, 0 = not yet */
     uint64_t stack_bytes;       /* counted for this thread, 0 = none */
+    struct mt_tag_stack *tags;  /* see api.c; NULL: it has had none */
 };
 
 extern _Thread_local struct mt_thread mt_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -95,8 +98,11 @@ void mt_thread_reallocated(void);
 /* In a fork's child, for the one thread there is. */
 void mt_thread_after_fork_in_child(void);
 
-/* Puts the calling thread into a scope; returns the one it was in. */
+/* Puts the calling thread into a scope, or into a tag beside it; the first returns the scope it was in. */
 uint32_t mt_thread_change_scope(uint32_t scope);
+void mt_thread_change_tag(uint32_t tag);
+/* The tag that the calling thread is in. */
+uint32_t mt_thread_tag(void);
 
 /* Finds the next functions, from the constructor. */
 void mt_thread_find_next(void);

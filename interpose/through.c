@@ -48,7 +48,7 @@ void mt_through_changed(void)
     struct mt_through *through = mt_thread.through;
     if (!through) return;
     uint32_t epoch = LOAD(mt_core.epoch);
-    through->scope_key = mt_site_scope_key(mt_thread.scope);
+    through->scope_key = mt_site_scope_key(mt_thread.context);
     if (through->epoch == epoch && !strncmp(through->thread, mt_thread.name, sizeof through->thread - 1)) return;
     through->epoch = epoch;
     memcpy(through->thread, mt_thread.name, sizeof mt_thread.name);
@@ -73,7 +73,7 @@ void mt_through_forget_all(void)
 static void count_shared(size_t bytes, const void *caller)
 {
     if (!mt_thread_counts_shared()) return;
-    unsigned origin = mt_caller_origin(caller, mt_thread.name, mt_thread.scope);
+    unsigned origin = mt_caller_origin(caller, mt_thread.name, mt_thread.context);
     struct mt_origin_counts *counts = mt_origin_counts(&mt_core, &mt_core.segment->shards[0],
                                                        origin < MT_ORIGIN_MAX ? origin : 0);
     if (!counts) return;
@@ -89,7 +89,7 @@ static MT_COLD struct mt_origin_counts *learn(struct mt_through *through, const 
     through->sites_epoch = epoch;
     uintptr_t key = mt_through_key(through, caller);
     struct mt_through_site *site = mt_through_site(through, key);
-    unsigned origin = mt_caller_origin(caller, through->thread, mt_thread.scope);
+    unsigned origin = mt_caller_origin(caller, through->thread, mt_thread.context);
     struct mt_origin_counts *counts = mt_origin_counts(&mt_core, through->shard,
                                                        origin < MT_ORIGIN_MAX ? origin : 0);
     if (!counts || origin >= MT_ORIGIN_MAX) return counts; /* not known now: asked again at the next call */

@@ -32,11 +32,15 @@ enum mt_core_state {
     MT_CORE_FORKED = 4, /* a fork's child that has not made its own segment yet */
 };
 
-/* A scope's name; see origin.h. */
+/* The name of a scope or of a tag; see scope.h. Written once, before its number is found in a bucket. */
 struct mt_scope_name {
-    _Atomic uint32_t state; /* 0 unused, 1 being written, 2 complete; release */
+    _Atomic uint32_t told; /* the core's epoch + 1 when the segment was given the name */
+    uint32_t hash;
+    uint8_t length;
+    bool is_tag;
     char name[MT_SCOPE_BYTES];
 };
+enum { MT_SCOPE_BUCKETS = 2 * MT_SCOPE_MAX, MT_CONTEXT_PAIRS = 1024 };
 
 struct mt_core {
     uint32_t version; /* MT_LAYOUT_VERSION of the owner */
@@ -58,8 +62,12 @@ struct mt_core {
     /* taken by fork's parent just before the fork, used by the child */
     uint64_t fork_live_bytes, fork_live_count;
     void *fork_origins;
-    _Atomic(uint32_t (*)(uint32_t)) change_scope; /* set by the preloaded library; see mt_scope_enter() */
-    _Atomic(void (*)(void)) left_parent; /* told to a thread that finds itself in a child made by raw clone */
+    _Atomic(uint32_t (*)(uint32_t)) change_scope; /* set by the preloaded library; see scope.h */
+    _Atomic(void (*)(void)) left_parent;      /* told to a thread that finds itself in a child made by raw clone */
+    _Atomic(uint32_t (*)(void)) tag_in_force; /* of the calling thread; set by whoever serves memtrack.h */
+    _Atomic uint32_t scope_count;             /* rows of scopes taken, from 1 on */
+    _Atomic uint16_t scope_buckets[MT_SCOPE_BUCKETS]; /* row of a name; 0 = empty; release */
+    _Atomic uint32_t contexts[MT_CONTEXT_PAIRS];      /* tag << 16 | scope; 0 = empty */
     struct mt_scope_name scopes[MT_SCOPE_MAX];
 };
 
@@ -205,6 +213,8 @@ void mt_object_free(struct mt_core *core, uint32_t id);
  */
 bool mt_frame_begin(struct mt_core *core, enum mt_frame_source source);
 void mt_frame_end(struct mt_core *core, enum mt_frame_source source);
+/* The program says that a frame ends here. Where it is the first that is known of all, it only begins one. */
+void mt_frame_mark(struct mt_core *core);
 /* The number of frames ended so far. */
 static inline uint64_t mt_frame_now(const struct mt_core *core)
 {

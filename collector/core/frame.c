@@ -209,3 +209,10 @@ void mt_frame_end(struct mt_core *core, enum mt_frame_source source)
     record(core, &now);
     atomic_store_explicit(&frames->busy, 0, memory_order_release); /* pairs with the acquire above */
 }
+
+void mt_frame_mark(struct mt_core *core)
+{
+    if (!mt_core_ready(core)) return;
+    bool is_first = LOAD(core->segment->frames.source) == MT_FRAME_NONE;
+    if (mt_frame_begin(core, MT_FRAME_API) && !is_first) mt_frame_end(core, MT_FRAME_API);
+}

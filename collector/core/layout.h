@@ -134,6 +134,8 @@ struct mt_ended_threads {
     _Atomic uint64_t thread_count;
     _Atomic uint64_t allocation_count, free_count, requested_bytes;
     _Atomic int64_t live_bytes;
+    _Atomic int64_t peak_bytes; /* the highest of any one of them */
+    _Atomic uint64_t peak_ns, peak_frame;
 };
 
 struct mt_globals {
@@ -167,6 +169,7 @@ enum mt_dropped {
     MT_DROPPED_FRAMES,       /* frame marks that met another one in progress */
     MT_DROPPED_MEMORY,       /* times the segment could not grow */
     MT_DROPPED_ORIGINS,      /* callers counted under "(other)" because the table of origins was full */
+    MT_DROPPED_TAGS,         /* tags and scopes beyond the tables, and pops of a tag without a push */
     MT_DROPPED_COUNT
 };
 
@@ -410,8 +413,8 @@ struct mt_object {
     int32_t create_tid;
     uint32_t stack;     /* stack id, 0 = none */
     uint32_t next_free; /* free slots: id of the next one */
-    uint16_t tag;
-    uint16_t heap; /* index into heaps + 1, 0 = none */
+    uint16_t tag;       /* that the program said when it was made, by number like scopes; 0 = none */
+    uint16_t heap;      /* index into heaps + 1, 0 = none */
     uint64_t attr[12];
     char name[MT_NAME_BYTES];
     char text[80]; /* a second string, meaning by kind */
@@ -503,7 +506,8 @@ struct mt_stack {
     uint64_t frames;       /* offset of depth return addresses, outermost first */
     _Atomic uint32_t next; /* next stack of the same bucket; 0 = none */
     uint32_t generation;   /* of the module table when it was seen */
-    uint32_t thread;       /* row of thread_names + 1; 0 = threads are not told apart */
+    uint16_t thread;       /* row of thread_names + 1; 0 = threads are not told apart */
+    uint16_t tag;          /* that the program said, by number like scopes; 0 = none */
     uint16_t depth;
     uint8_t is_cut; /* 1: the walk ended before the stack did */
     _Atomic uint8_t is_shared;
@@ -599,13 +603,13 @@ enum {
     MT_ORIGIN_MAX = 1024, /* origin 0 is "(other)" */
     MT_ORIGIN_BUCKETS = 512,
     MT_ORIGIN_THREAD_BYTES = 24,
-    MT_SCOPE_MAX = 512, /* scope 0 is none */
+    MT_SCOPE_MAX = 512, /* scopes and tags; 0 is none */
     MT_SCOPE_BYTES = 56,
 };
 
 /*
- * A distinct (calling module, thread name, scope). Written once before its id
- * is published; rows are never reused.
+ * A distinct (calling module, thread name, tag, scope). Written once before its
+ * id is published; rows are never reused.
  */
 struct mt_origin {
     _Atomic uint32_t state;                   /* 1 = complete; release */
@@ -614,7 +618,8 @@ struct mt_origin {
     uint32_t scope;                           /* 0 = none */
     int64_t inherited_bytes, inherited_count; /* live at fork, from the parent */
     char thread[MT_ORIGIN_THREAD_BYTES];
-    uint64_t reserved;
+    uint32_t tag; /* that the program said, by number like scopes; 0 = none */
+    uint32_t reserved;
 };
 
 struct mt_origins {
@@ -622,7 +627,7 @@ struct mt_origins {
     uint32_t reserved;
     _Atomic uint32_t buckets[MT_ORIGIN_BUCKETS]; /* id of the newest origin; release */
     _Alignas(4096) struct mt_origin rows[MT_ORIGIN_MAX];
-    _Alignas(4096) char scopes[MT_SCOPE_MAX][MT_SCOPE_BYTES]; /* "" = never used */
+    _Alignas(4096) char scopes[MT_SCOPE_MAX][MT_SCOPE_BYTES]; /* names of scopes and tags; "" = never used */
 };
 
 struct mt_origin_cell {

@@ -19,59 +19,28 @@ enum { ROWS_PER_PAGE = 4096 / sizeof(struct mt_origin) };
 
 _Static_assert(sizeof(struct mt_origin) == 64, "whole rows to a page");
 
-/* ---- scopes --------------------------------------------------------------------------- */
-
-uint32_t mt_scope_find(struct mt_core *core, const char *name)
-{
-    for (uint32_t i = 1; i < MT_SCOPE_MAX; i++) {
-        uint32_t unused = 0;
-        struct mt_scope_name *scope = &core->scopes[i];
-        /* Release pairs with the acquire of whoever finds the name. */
-        if (!atomic_load_explicit(&scope->state, memory_order_acquire) &&
-            atomic_compare_exchange_strong_explicit(&scope->state, &unused, 1, memory_order_acquire,
-                                                    memory_order_acquire)) {
-            mt_copy_name(core, scope->name, sizeof scope->name, name);
-            atomic_store_explicit(&scope->state, 2, memory_order_release);
-            return i;
-        }
-        while (atomic_load_explicit(&scope->state, memory_order_acquire) == 1)
-            ; /* a copy of a few bytes */
-        if (!strncmp(scope->name, name, sizeof scope->name - 1)) return i;
-    }
-    mt_core_drop(core, MT_DROPPED_HEAPS);
-    return 0;
-}
-
-/* Names go to the segment when an origin first needs them, so that they are also in a fork's child's. */
-static void tell_scope(struct mt_core *core, uint32_t scope)
-{
-    if (!scope || scope >= MT_SCOPE_MAX) return;
-    char *to = core->segment->origins.scopes[scope];
-    if (!mt_segment_commit(core, to, MT_SCOPE_BYTES)) return;
-    memcpy(to, core->scopes[scope].name, MT_SCOPE_BYTES); /* the same bytes, whoever writes them */
-}
-
 /* ---- origins -------------------------------------------------------------------------- */
 
-static uint32_t bucket_of(uint32_t module, const char *thread, uint32_t scope)
+static uint32_t bucket_of(uint32_t module, const char *thread, struct mt_scope_parts doing)
 {
     uint64_t hash = (UINT64_C(0xcbf29ce484222325) ^ module) * UINT64_C(0x100000001b3); /* FNV-1a, 64 bit */
-    hash = (hash ^ scope) * UINT64_C(0x100000001b3);
+    hash = (hash ^ doing.tag << 16 ^ doing.scope) * UINT64_C(0x100000001b3);
     for (; *thread; thread++) hash = (hash ^ (unsigned char)*thread) * UINT64_C(0x100000001b3);
     return (uint32_t)(hash >> 40) % MT_ORIGIN_BUCKETS;
 }
 
-static bool is_origin(const struct mt_origin *row, uint32_t module, const char *thread, uint32_t scope)
+static bool is_origin(const struct mt_origin *row, uint32_t module, const char *thread, struct mt_scope_parts doing)
 {
-    return row->module == module && row->scope == scope && !strcmp(row->thread, thread);
+    return row->module == module && row->scope == doing.scope && row->tag == doing.tag &&
+           !strcmp(row->thread, thread);
 }
 
 /* Looks through a bucket's chain from one id up to, but not with, another. */
 static unsigned find_in_chain(const struct mt_origins *origins, uint32_t from, uint32_t end, uint32_t module,
-                              const char *thread, uint32_t scope)
+                              const char *thread, struct mt_scope_parts doing)
 {
     for (uint32_t id = from; id != end && id && id < MT_ORIGIN_MAX; id = origins->rows[id].next)
-        if (is_origin(&origins->rows[id], module, thread, scope)) return id;
+        if (is_origin(&origins->rows[id], module, thread, doing)) return id;
     return 0;
 }
 
@@ -102,7 +71,7 @@ static bool start_table(struct mt_core *core)
 }
 
 static unsigned add_origin(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, uint32_t module,
-                           const char *thread, uint32_t scope)
+                           const char *thread, struct mt_scope_parts doing)
 {
     struct mt_origins *origins = &core->segment->origins;
     unsigned id = take_row(core);
@@ -112,16 +81,18 @@ static unsigned add_origin(struct mt_core *core, _Atomic uint32_t *bucket, uint3
     }
     struct mt_origin *row = &origins->rows[id];
     row->module = module;
-    row->scope = scope;
+    row->scope = doing.scope;
+    row->tag = doing.tag;
     memcpy(row->thread, thread, strlen(thread) + 1);
-    tell_scope(core, scope);
+    mt_scope_tell(core, doing.scope);
+    mt_scope_tell(core, doing.tag);
     for (;;) {
         uint32_t seen = head;
         row->next = head;
         /* Release: whoever finds the id sees the row. Pairs with the acquire in mt_origin_find(). */
         if (atomic_compare_exchange_strong_explicit(bucket, &seen, id, memory_order_release, memory_order_acquire))
             break;
-        unsigned found = find_in_chain(origins, seen, head, module, thread, scope);
+        unsigned found = find_in_chain(origins, seen, head, module, thread, doing);
         if (found) return found; /* another thread was faster; the row taken stays empty */
         head = seen;
     }
@@ -129,18 +100,19 @@ static unsigned add_origin(struct mt_core *core, _Atomic uint32_t *bucket, uint3
     return id;
 }
 
-unsigned mt_origin_find(struct mt_core *core, uint32_t module, const char *thread, uint32_t scope)
+unsigned mt_origin_find(struct mt_core *core, uint32_t module, const char *thread, uint32_t context)
 {
+    struct mt_scope_parts doing = mt_scope_parts(core, context);
     char name[MT_ORIGIN_THREAD_BYTES];
     size_t length = strnlen(thread, sizeof name - 1);
     memcpy(name, thread, length);
     name[length] = 0;
     if (!start_table(core)) return 0;
     struct mt_origins *origins = &core->segment->origins;
-    _Atomic uint32_t *bucket = &origins->buckets[bucket_of(module, name, scope)];
+    _Atomic uint32_t *bucket = &origins->buckets[bucket_of(module, name, doing)];
     uint32_t head = atomic_load_explicit(bucket, memory_order_acquire);
-    unsigned found = find_in_chain(origins, head, 0, module, name, scope);
-    return found ? found : add_origin(core, bucket, head, module, name, scope);
+    unsigned found = find_in_chain(origins, head, 0, module, name, doing);
+    return found ? found : add_origin(core, bucket, head, module, name, doing);
 }
 
 /* ---- counters --------------------------------------------------------------------------- */
@@ -263,10 +235,12 @@ static void restore_row(struct mt_core *core, const struct mt_origin *from, cons
     row->inherited_count = (int64_t)(live->allocation_count - live->free_count);
     row->next = 0;
     if (!id || !LOAD(row->state)) return;
-    _Atomic uint32_t *bucket = &origins->buckets[bucket_of(row->module, row->thread, row->scope)];
+    struct mt_scope_parts doing = {.tag = row->tag, .scope = row->scope};
+    _Atomic uint32_t *bucket = &origins->buckets[bucket_of(row->module, row->thread, doing)];
     row->next = LOAD(*bucket);
     STORE(*bucket, id);
-    tell_scope(core, row->scope);
+    mt_scope_tell(core, row->scope);
+    mt_scope_tell(core, row->tag);
 }
 
 static bool restore(struct mt_core *core, const struct mt_origin_kept *kept, const struct fork_live *left)
@@ -302,7 +276,7 @@ const struct mt_origin_counts *mt_origin_counts_next(const struct mt_segment *se
     return (const struct mt_origin_counts *)(const void *)((const char *)segment + offset);
 }
 
-static void add_counts(struct mt_origin_sum *sum, const struct mt_origin_counts *counts)
+void mt_origin_add_counts(struct mt_origin_sum *sum, const struct mt_origin_counts *counts)
 {
     sum->allocation_count += LOAD(counts->large_allocation_count);
     sum->free_count += LOAD(counts->large_free_count);
@@ -327,7 +301,7 @@ void mt_origins_sum(const struct mt_segment *segment, uint64_t bytes, struct mt_
         for (unsigned n = 0; n < MT_ORIGIN_MAX + MT_ARENA_SITE_MAX; n++) { /* a damaged file may have a ring */
             counts = mt_origin_counts_next(segment, bytes, shard, counts);
             if (!counts) break;
-            if (counts->origin < MT_ORIGIN_MAX) add_counts(&sums[counts->origin], counts);
+            if (counts->origin < MT_ORIGIN_MAX) mt_origin_add_counts(&sums[counts->origin], counts);
         }
     }
 }

@@ -1,11 +1,7 @@
 /*
  * Origins: small numbers for who allocates. An origin is a calling module, the
- * name of the thread and the scope in force, interned in the segment once and
- * then known by its id; each shard counts for the origins it meets.
- *
- * A scope is a name that a client puts around what it calls ("vkCreateImage"):
- * all that the thread allocates meanwhile is counted under it. Scopes nest; the
- * innermost counts. Their numbers stay valid over fork.
+ * name of the thread and the context in force (scope.h), interned in the segment
+ * once and then known by its id; each shard counts for the origins it meets.
  *
  * Any thread unless said otherwise. Nothing here allocates from the program's
  * heap; all preserve errno.
@@ -14,30 +10,7 @@
 #define MT_ORIGIN_H
 
 #include "core.h"
-
-/* ---- scopes --------------------------------------------------------------------- */
-
-/*
- * The number of a scope by its name, made when new; 0 is "no scope" and also
- * the answer when the table is full (counted). Meant to be asked once.
- */
-uint32_t mt_scope_find(struct mt_core *core, const char *name);
-
-/*
- * Puts the calling thread into a scope, or into none with 0, and returns the
- * one it was in, which mt_scope_leave() takes back. Where the preloaded library
- * is not in the process this is one test. Async-signal-safe.
- */
-static inline uint32_t mt_scope_enter(struct mt_core *core, uint32_t scope)
-{
-    uint32_t (*change)(uint32_t) = atomic_load_explicit(&core->change_scope, memory_order_relaxed);
-    return change ? change(scope) : 0;
-}
-
-static inline void mt_scope_leave(struct mt_core *core, uint32_t previous)
-{
-    mt_scope_enter(core, previous);
-}
+#include "scope.h"
 
 /* ---- origins -------------------------------------------------------------------- */
 
@@ -46,7 +19,7 @@ static inline void mt_scope_leave(struct mt_core *core, uint32_t previous)
  * 0 where the caller lies in none. 0, which means "(other)", when the table is
  * full (counted).
  */
-unsigned mt_origin_find(struct mt_core *core, uint32_t module, const char *thread, uint32_t scope);
+unsigned mt_origin_find(struct mt_core *core, uint32_t module, const char *thread, uint32_t context);
 
 /*
  * Where a shard counts for an origin; made when new. Only the shard's owner
@@ -80,6 +53,8 @@ struct mt_origin_sum {
  * much of the segment is mapped; rows that do not lie in it are left out.
  */
 void mt_origins_sum(const struct mt_segment *segment, uint64_t bytes, struct mt_origin_sum *sums);
+/* Adds one row. */
+void mt_origin_add_counts(struct mt_origin_sum *sum, const struct mt_origin_counts *counts);
 /* The rows of one shard, one after the other; NULL ends them. */
 const struct mt_origin_counts *mt_origin_counts_next(const struct mt_segment *segment, uint64_t bytes,
                                                      const struct mt_shard *shard,

@@ -439,6 +439,7 @@ static json_t *dropped_json(const struct mt_snapshot *snapshot, const struct mt_
         [MT_DROPPED_SHARDS] = "shards",     [MT_DROPPED_HEAPS] = "heaps",
         [MT_DROPPED_NAMES] = "names",       [MT_DROPPED_FRAMES] = "frames",
         [MT_DROPPED_MEMORY] = "memory",     [MT_DROPPED_ORIGINS] = "origins",
+        [MT_DROPPED_TAGS] = "tags",
     };
     json_t *part = json_object();
     for (unsigned i = 0; i < MT_DROPPED_COUNT; i++)

@@ -82,7 +82,7 @@ START_TEST(scopes_beyond_the_table_are_none_and_counted)
         ck_assert_uint_eq(mt_scope_find(&core, name), i);
     }
     ck_assert_uint_eq(mt_scope_find(&core, "one more"), 0);
-    ck_assert_uint_eq(core.segment->dropped[MT_DROPPED_HEAPS], 1);
+    ck_assert_uint_eq(core.segment->dropped[MT_DROPPED_TAGS], 1);
 }
 END_TEST
 

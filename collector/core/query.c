@@ -1,0 +1,133 @@
+/*
+ * Answers what a program asks of its own numbers. See query.h. Reads what the
+ * report's reader would read; relaxed loads of counters that go on counting.
+ */
+#include "query.h"
+
+#include "origin.h"
+#include "shard.h"
+
+#include <string.h>
+
+#define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+static uint64_t not_below_zero(int64_t value)
+{
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+static bool of_all(const struct mt_segment *segment, struct memtrack_statistics *found)
+{
+    const struct mt_globals *globals = &segment->globals;
+    struct mt_shard_sum sum;
+    mt_shards_sum(segment, &sum);
+    int64_t live = (int64_t)globals->inherited_bytes + sum.live_bytes;
+    uint64_t threads = LOAD(globals->live_shards_max);
+    *found = (struct memtrack_statistics){
+        .known = MEMTRACK_KNOWS_COUNTS | MEMTRACK_KNOWS_CURRENT | MEMTRACK_KNOWS_PEAK,
+        .allocation_count = sum.allocation_count,
+        .free_count = sum.free_count,
+        .total_bytes = sum.requested_bytes,
+        .current_bytes = not_below_zero(live),
+        .current_count = not_below_zero(
+            (int64_t)(globals->inherited_count + sum.allocation_count - sum.free_count)),
+        .peak_bytes = not_below_zero(sum.peak_bytes > live ? sum.peak_bytes : live),
+        .peak_error_bytes = threads > 1 ? threads * globals->batch_bytes : 0,
+    };
+    return true;
+}
+
+/* Origins of a tag are few; rows of shards that are not theirs are passed over without a look at their cells. */
+static bool add_origin(struct memtrack_statistics *found, const struct mt_origin_counts *counts,
+                       const struct mt_origin *row, uint32_t tag)
+{
+    struct mt_origin_sum sum = {0};
+    if (row->tag != tag) return false;
+    mt_origin_add_counts(&sum, counts);
+    found->allocation_count += sum.allocation_count;
+    found->free_count += sum.free_count;
+    found->total_bytes += sum.requested_bytes;
+    found->current_bytes += (uint64_t)sum.live_bytes;
+    return true;
+}
+
+/* What is live of an origin is counted where the pools serve. */
+static void keep_what_is_known(const struct mt_segment *segment, struct memtrack_statistics *found)
+{
+    found->known = MEMTRACK_KNOWS_COUNTS;
+    if (LOAD(segment->pools.is_on) == 1) {
+        found->known |= MEMTRACK_KNOWS_CURRENT;
+        found->current_bytes = not_below_zero((int64_t)found->current_bytes);
+        found->current_count = not_below_zero((int64_t)found->current_count);
+        return;
+    }
+    found->free_count = found->current_bytes = found->current_count = 0;
+}
+
+static bool of_tag(const struct mt_core *core, uint32_t tag, struct memtrack_statistics *found)
+{
+    const struct mt_segment *segment = core->segment;
+    const struct mt_origins *origins = &segment->origins;
+    unsigned limit = LOAD(segment->shard_limit);
+    uint32_t count = LOAD(origins->count);
+    if (count > MT_ORIGIN_MAX) count = MT_ORIGIN_MAX;
+    for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++) {
+        const struct mt_shard *shard = &segment->shards[i];
+        const struct mt_origin_counts *counts = NULL;
+        while ((counts = mt_origin_counts_next(segment, core->mapped_bytes, shard, counts)))
+            if (counts->origin < count) add_origin(found, counts, &origins->rows[counts->origin], tag);
+    }
+    found->current_count = found->allocation_count - found->free_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (origins->rows[i].tag != tag) continue;
+        found->current_bytes += (uint64_t)origins->rows[i].inherited_bytes;
+        found->current_count += (uint64_t)origins->rows[i].inherited_count;
+    }
+    keep_what_is_known(segment, found);
+    return true;
+}
+
+static bool of_device_heap(const struct mt_segment *segment, uint32_t index, struct memtrack_statistics *found)
+{
+    unsigned rows = 0;
+    for (unsigned word = 0; word < MT_HEAP_MAX / 64; word++) {
+        for (uint64_t bits = LOAD(segment->device_heaps[word]); bits; bits &= bits - 1) {
+            unsigned row = word * 64 + (unsigned)__builtin_ctzll(bits);
+            const struct mt_heap *heap = &segment->heaps[row];
+            struct mt_heap_sum sum;
+            if (heap->index != index) continue;
+            mt_heap_sum(segment, row, &sum);
+            rows++;
+            found->allocation_count += sum.allocation_count;
+            found->free_count += sum.free_count;
+            found->total_bytes += sum.total_bytes;
+            found->current_bytes += not_below_zero(sum.current_bytes);
+            found->current_count += not_below_zero(sum.current_count);
+            found->peak_bytes = not_below_zero(sum.peak_bytes);
+            found->peak_error_bytes = sum.peak_error_bytes;
+            found->size_bytes += heap->size_bytes;
+            found->budget_bytes += LOAD(heap->budget_bytes);
+            found->usage_bytes += LOAD(heap->usage_bytes);
+        }
+    }
+    found->known = MEMTRACK_KNOWS_COUNTS | MEMTRACK_KNOWS_CURRENT | MEMTRACK_KNOWS_PEAK;
+    if (rows > 1) {
+        found->known &= ~(uint64_t)MEMTRACK_KNOWS_PEAK; /* that of a sum is not the sum of peaks */
+        found->peak_bytes = found->peak_error_bytes = 0;
+    }
+    if (found->budget_bytes) found->known |= MEMTRACK_KNOWS_BUDGET;
+    return rows != 0;
+}
+
+int mt_query(struct mt_core *core, enum memtrack_subject subject, const char *tag, uint32_t index,
+             struct memtrack_statistics *statistics, size_t bytes)
+{
+    struct memtrack_statistics found = {0};
+    bool is_known = false;
+    uint32_t number = subject == MEMTRACK_OF_TAG && tag && *tag ? mt_scope_known_tag(core, tag) : 0;
+    if (subject == MEMTRACK_OF_ALL) is_known = of_all(core->segment, &found);
+    if (number) is_known = of_tag(core, number, &found);
+    if (subject == MEMTRACK_OF_DEVICE_HEAP) is_known = of_device_heap(core->segment, index, &found);
+    if (is_known) memcpy(statistics, &found, bytes < sizeof found ? bytes : sizeof found);
+    return is_known;
+}
