@@ -78,13 +78,16 @@ static inline void mt_lane_add_call(struct mt_core *core, struct mt_lane *lane, 
 
 /*
  * mt_object_new() and mt_object_free() with the ids of a lane; NULL: with the
- * shared ones. text is left as it was, for kinds of objects that have none.
+ * shared ones. text is left as it was, for kinds of objects that have none. A
+ * lane's thread writes the record of a freed object MT_LANE_ENDING frees later;
+ * until then its id stands in lane->ending, by which readers know. Free an
+ * object once: a second time is not noticed in time.
  */
 struct mt_object *mt_object_new_in(struct mt_core *core, struct mt_lane *lane, uint16_t kind, uint32_t *id);
 void mt_object_free_in(struct mt_core *core, struct mt_lane *lane, uint32_t id);
 /* Objects alive now, over all lanes. */
 int64_t mt_object_count(const struct mt_segment *segment);
-/* Gives a lane's store of ids back, for mt_lane_release(). */
+/* Ends what is ending and gives a lane's store of ids back, for mt_lane_release(). */
 void mt_object_give_back_store(struct mt_core *core, struct mt_lane *lane);
 
 /* Time that all lanes spent in the driver's own calls for memory. */

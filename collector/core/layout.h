@@ -25,6 +25,7 @@ enum {
     MT_HEAP_MAX = 128,
     MT_SHARD_MAX = 1024, /* shard 0 is shared by threads that have none */
     MT_LANE_MAX = 64,    /* threads with counters of their own for heaps and objects */
+    MT_LANE_ENDING = 8,  /* freed objects whose records a thread has not written yet */
     MT_THREAD_MAX = 512, /* rows of the table of ended threads, by name */
     MT_EVENT_MAX = 256,
     MT_FRAME_RING = 4096,
@@ -223,8 +224,11 @@ struct mt_lane_heap {
 struct mt_lane {
     _Alignas(64) _Atomic int32_t tid;
     uint32_t free_object, free_object_count; /* object ids that this thread hands out next; a list by next_free */
+    uint32_t ending_at;                      /* where in `ending` the oldest is */
     _Atomic int64_t live_objects;            /* made minus freed by this thread */
     _Atomic uint64_t device_call_ns;         /* spent in the driver's own allocating and freeing calls */
+    /* Ids of objects that are freed, though their records look alive: readers leave them out. 0 = none. */
+    _Atomic uint32_t ending[MT_LANE_ENDING];
     _Atomic uint64_t histograms[MT_HISTOGRAM_MAX]; /* offset of this thread's part of that row; 0 = none; release */
     struct mt_lane_heap heaps[MT_HEAP_MAX];
 };

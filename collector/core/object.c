@@ -14,6 +14,8 @@
 
 /* Ids that a lane takes at once, and the most it keeps. */
 enum { STORE_REFILL = 16, STORE_MOST = 64 };
+/* Of a record, what ending it and making the next one in its place write. */
+enum { ENDING_LINES = (offsetof(struct mt_object, name) + 63) / 64 };
 
 static struct mt_object *slot(struct mt_core *core, uint32_t id)
 {
@@ -141,11 +143,6 @@ static inline void put_into_store(struct mt_core *core, struct mt_lane *lane, st
     if (__builtin_expect(++lane->free_object_count >= STORE_MOST, 0)) spill(core, lane, STORE_MOST / 2);
 }
 
-void mt_object_give_back_store(struct mt_core *core, struct mt_lane *lane)
-{
-    spill(core, lane, lane->free_object_count);
-}
-
 /* ---- objects -------------------------------------------------------------------------- */
 
 static uint32_t take_id(struct mt_core *core, struct mt_lane *lane)
@@ -207,22 +204,54 @@ void mt_object_publish(struct mt_object *object)
     mt_object_end(object);
 }
 
-void mt_object_free_in(struct mt_core *core, struct mt_lane *lane, uint32_t id)
+static bool end(struct mt_object *object)
 {
-    if (!mt_core_ready(core)) return;
-    struct mt_object *object = mt_object_at(core, id);
-    if (!object || !object->kind) return;
+    if (!object || !object->kind) return false;
     mt_object_begin(object);
     object->kind = 0;
     mt_object_end(object);
+    return true;
+}
+
+/* Where many live a record is far away: it is asked for now and written when the lane comes round to it again. */
+static uint32_t exchange_ending(struct mt_core *core, struct mt_lane *lane, uint32_t id)
+{
+    _Atomic uint32_t *place = &lane->ending[lane->ending_at++ % MT_LANE_ENDING];
+    const char *record = id ? (const char *)slot(core, id) : NULL;
+    uint32_t before = LOAD(*place);
+    for (unsigned line = 0; record && line < ENDING_LINES; line++) __builtin_prefetch(record + line * 64, 1);
+    atomic_store_explicit(place, id, memory_order_relaxed);
+    return before;
+}
+
+static void end_in_lane(struct mt_core *core, struct mt_lane *lane, uint32_t id)
+{
+    struct mt_object *object = id ? slot(core, id) : NULL;
+    if (end(object)) put_into_store(core, lane, object, id);
+}
+
+void mt_object_give_back_store(struct mt_core *core, struct mt_lane *lane)
+{
+    for (unsigned i = 0; i < MT_LANE_ENDING; i++) end_in_lane(core, lane, exchange_ending(core, lane, 0));
+    spill(core, lane, lane->free_object_count);
+}
+
+void mt_object_free_in(struct mt_core *core, struct mt_lane *lane, uint32_t id)
+{
+    if (!lane) {
+        mt_object_free(core, id);
+        return;
+    }
+    if (!mt_core_ready(core) || !id || id > LOAD(core->segment->objects.used_slots)) return;
     count_object(core, lane, -1);
-    if (lane)
-        put_into_store(core, lane, object, id);
-    else
-        push_free(core, id, object);
+    end_in_lane(core, lane, exchange_ending(core, lane, id));
 }
 
 void mt_object_free(struct mt_core *core, uint32_t id)
 {
-    mt_object_free_in(core, NULL, id);
+    if (!mt_core_ready(core)) return;
+    struct mt_object *object = mt_object_at(core, id);
+    if (!end(object)) return;
+    count_object(core, NULL, -1);
+    push_free(core, id, object);
 }

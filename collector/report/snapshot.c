@@ -275,6 +275,47 @@ static int copy_objects(struct mt_snapshot *snapshot, const struct mt_segment_fi
     return error;
 }
 
+static int compare_ids(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+static void leave_out(struct mt_snapshot *snapshot, uint32_t *ids, size_t count)
+{
+    size_t kept = 0, at = 0;
+    qsort(ids, count, sizeof *ids, compare_ids);
+    for (size_t i = 0; i < snapshot->object_count; i++) {
+        uint32_t id = snapshot->objects[i].id;
+        while (at < count && ids[at] < id) at++;
+        if (at < count && ids[at] == id) continue;
+        if (kept != i) snapshot->objects[kept] = snapshot->objects[i];
+        kept++;
+    }
+    snapshot->object_count = kept;
+}
+
+/* Read after the objects: what was freed and is not marked so yet. */
+static int leave_out_ending(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
+{
+    uint32_t ids[MT_LANE_MAX * MT_LANE_ENDING], limit = MT_GET(snapshot->segment->lane_limit);
+    for (uint32_t i = 0; i < limit; i++) {
+        uint64_t at = offsetof(struct mt_segment, lanes) + i * sizeof(struct mt_lane);
+        int error = mt_segment_file_read(file, at + offsetof(struct mt_lane, ending), ids + i * MT_LANE_ENDING,
+                                         MT_LANE_ENDING * sizeof *ids);
+        if (error) return error;
+    }
+    leave_out(snapshot, ids, limit * MT_LANE_ENDING);
+    return 0;
+}
+
+static int copy_own_peaks(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
+{
+    struct mt_own_peaks_moment now = {snapshot->taken_ns, MT_GET(snapshot->segment->frames.count)};
+    return mt_own_peaks_take(&snapshot->own_peaks, file, snapshot->segment, snapshot->shard_limit,
+                             &snapshot->origins, now);
+}
+
 static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
 {
     int error = copy_part(snapshot, file, 0, offsetof(struct mt_segment, events));
@@ -293,7 +334,9 @@ static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *
     snapshot->origins.knows_live = MT_GET(snapshot->segment->pools.is_on) == 1;
     if (!error) error = mt_stacks_take(&snapshot->stacks, file, snapshot->segment->shards, snapshot->shard_limit);
     if (!error) error = mt_arenas_take(&snapshot->arenas, file, snapshot->segment, snapshot->shard_limit);
-    return error ? error : copy_objects(snapshot, file);
+    if (!error) error = copy_own_peaks(snapshot, file);
+    if (!error) error = copy_objects(snapshot, file);
+    return error ? error : leave_out_ending(snapshot, file);
 }
 
 static int begin(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
@@ -353,6 +396,8 @@ void mt_snapshot_free(struct mt_snapshot *snapshot)
     free(snapshot->objects);
     mt_stacks_free(&snapshot->stacks);
     free(snapshot->arenas);
+    free(snapshot->own_peaks);
+    snapshot->own_peaks = NULL;
     snapshot->arenas = NULL;
     mt_origins_free(&snapshot->origins);
     snapshot->segment = NULL;

@@ -41,11 +41,21 @@ const struct mt_object *view_at(const struct mt_segment *segment, uint32_t id)
     return (const struct mt_object *)((const char *)segment + chunk) + (id - 1) % MT_OBJECT_CHUNK;
 }
 
+/* Of its kind, and not one that was freed and has yet to be marked so. */
+static bool is_a(const struct mt_segment *segment, uint32_t id, uint16_t kind)
+{
+    if (view_at(segment, id)->kind != kind) return false;
+    for (unsigned l = 0; l < segment->lane_limit; l++)
+        for (unsigned i = 0; i < MT_LANE_ENDING; i++)
+            if (segment->lanes[l].ending[i] == id) return false;
+    return true;
+}
+
 const struct mt_object *view_nth(const struct mt_segment *segment, uint16_t kind, unsigned n)
 {
     for (uint32_t id = 1; id <= segment->objects.used_slots; id++) {
         const struct mt_object *object = view_at(segment, id);
-        if (object->kind == kind && !n--) return object;
+        if (is_a(segment, id, kind) && !n--) return object;
     }
     return NULL;
 }
@@ -53,7 +63,7 @@ const struct mt_object *view_nth(const struct mt_segment *segment, uint16_t kind
 unsigned view_count(const struct mt_segment *segment, uint16_t kind)
 {
     unsigned count = 0;
-    for (uint32_t id = 1; id <= segment->objects.used_slots; id++) count += view_at(segment, id)->kind == kind;
+    for (uint32_t id = 1; id <= segment->objects.used_slots; id++) count += is_a(segment, id, kind);
     return count;
 }
 
@@ -61,7 +71,7 @@ const struct mt_object *view_handle(const struct mt_segment *segment, uint16_t k
 {
     for (uint32_t id = 1; id <= segment->objects.used_slots; id++) {
         const struct mt_object *object = view_at(segment, id);
-        if (object->kind == kind && object->handle == handle) return object;
+        if (object->handle == handle && is_a(segment, id, kind)) return object;
     }
     return NULL;
 }

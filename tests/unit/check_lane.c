@@ -157,6 +157,38 @@ START_TEST(ids_wander_between_lanes)
 }
 END_TEST
 
+static bool is_ending(const struct mt_lane *lane, uint32_t id)
+{
+    bool is_there = false;
+    for (unsigned i = 0; i < MT_LANE_ENDING; i++) is_there |= lane->ending[i] == id;
+    return is_there;
+}
+
+/* A record is not written at its free but a few frees later, or with the lane's end; meanwhile its id tells. */
+START_TEST(freed_objects_end_a_few_frees_later)
+{
+    struct mt_lane *lane = mt_lane_claim(&core, 1);
+    uint32_t ids[MT_LANE_ENDING + 2], again;
+    for (int i = 0; i < MT_LANE_ENDING + 2; i++) mt_object_publish(mt_object_new_in(&core, lane, 4, &ids[i]));
+    mt_object_free_in(&core, lane, ids[0]);
+    ck_assert_int_eq(mt_object_count(core.segment), MT_LANE_ENDING + 1);
+    ck_assert(is_ending(lane, ids[0]));
+    mt_object_publish(mt_object_new_in(&core, lane, 4, &again));
+    ck_assert_uint_ne(again, ids[0]);
+    for (int i = 1; i <= MT_LANE_ENDING; i++) mt_object_free_in(&core, lane, ids[i]);
+    ck_assert(!is_ending(lane, ids[0]));
+    ck_assert_uint_eq(mt_object_at(&core, ids[0])->kind, 0);
+    mt_object_publish(mt_object_new_in(&core, lane, 4, &again));
+    ck_assert_uint_eq(again, ids[0]);
+    mt_lane_release(&core, lane);
+    for (int i = 1; i <= MT_LANE_ENDING; i++) {
+        ck_assert(!is_ending(lane, ids[i]));
+        ck_assert_uint_eq(mt_object_at(&core, ids[i])->kind, 0);
+    }
+    ck_assert_uint_eq(mt_object_at(&core, ids[MT_LANE_ENDING + 1])->kind, 4);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("lane");
@@ -168,6 +200,7 @@ int main(void)
     tcase_add_test(cases, an_exact_peak_on_demand);
     tcase_add_test(cases, more_threads_than_lanes_have_none);
     tcase_add_test(cases, ids_wander_between_lanes);
+    tcase_add_test(cases, freed_objects_end_a_few_frees_later);
     suite_add_tcase(suite, cases);
     return run_suite(suite, CK_FORK_GETENV);
 }
