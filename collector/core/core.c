@@ -7,6 +7,7 @@
 #include "segment.h"
 #include "shard.h"
 #include "sys.h"
+#include "tag_table.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -133,6 +134,7 @@ static bool make_segment(struct mt_core *core, enum mt_client client)
         madvise(core->segment, core->mapped_bytes, MADV_DONTDUMP);
         make_fork_mark(core);
         fill_process(core, client);
+        mt_tag_table_start(core);
     }
     mt_seccomp_leave(&guard);
     return !error;

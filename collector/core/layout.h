@@ -122,6 +122,14 @@ struct mt_shard {
     _Atomic uint64_t is_stepped;       /* steps[] may hold something */
     _Atomic uint64_t attribution;      /* offset of its struct mt_shard_attribution; 0 = none */
     _Atomic uint64_t origins;          /* offset of its newest struct mt_origin_counts; 0 = none; release */
+    /* peaks; see groups.h */
+    _Alignas(64) _Atomic uint64_t group_parts; /* offset of its newest struct mt_group_part; 0 = none; release */
+    _Atomic int64_t own_peak_bytes; /* highest live_bytes at a flush since the claim, less base_live_bytes */
+    _Atomic uint64_t own_peak_ns, own_peak_frame;
+    uint64_t touched;     /* offset of the first part of the look in progress; 0 = the last one */
+    uint32_t look;        /* number of the look in progress, or the last one */
+    uint32_t is_looking;  /* 1: one is in progress */
+    uint32_t is_followed; /* 1: some of its rows know what becomes of their blocks */
     /* Blocks of 16 * n - 8 usable bytes that are neither in allocation_count and free_count nor in classes[]. */
     struct mt_class_counter steps[MT_STEP_COUNT];
     struct mt_class_counter classes[MT_CLASS_COUNT];
@@ -601,6 +609,36 @@ struct mt_attribution {
     struct mt_modules modules;
 };
 
+/* ---- groups: whose own peaks are known ------------------------------------------ */
+
+enum mt_group_kind {
+    MT_GROUP_ORIGIN = 0, /* one origin, by its id */
+    MT_GROUP_MODULE = 1, /* all origins of a module, by the first row of its file + 1; 0 = those of none */
+    MT_GROUP_TAG = 2, /* all origins of a tag, by number like scopes; 0 = those whose tag the process cannot tell */
+    MT_GROUP_KINDS
+};
+enum { MT_GROUP_MAX = MT_MODULE_MAX + 1 }; /* ids of one kind */
+
+/* What a group of origins holds and held at most, in usable bytes. Changed by many, as shard 0 is. */
+struct mt_group {
+    _Atomic int64_t current_bytes; /* as far as threads have handed over */
+    _Atomic int64_t peak_bytes;    /* the highest that was reached, as far as the others had handed over */
+    _Atomic int64_t limit_bytes; /* the highest that may have been, by the same knowledge; never below peak_bytes */
+    _Atomic uint64_t peak_ns, peak_frame;
+    uint64_t reserved[3];
+};
+
+/* What one shard has to do with one group; one writer, like the shard. */
+struct mt_group_part {
+    uint32_t kind, id;
+    uint64_t next;             /* offset of the shard's next one; 0 = none */
+    _Atomic int64_t lag_bytes; /* the most by which the thread was ever away from what it had handed over */
+    int64_t allocated, freed;  /* in the look in progress, usable bytes */
+    uint64_t next_touched;     /* offset of the next one that it found changed; 0 = none */
+    uint32_t look;             /* number of the look that the three above are of */
+    uint32_t reserved[3];
+};
+
 /* ---- origins: who allocates -------------------------------------------------- */
 
 enum {
@@ -622,8 +660,8 @@ struct mt_origin {
     uint32_t scope;                           /* 0 = none */
     int64_t inherited_bytes, inherited_count; /* live at fork, from the parent */
     char thread[MT_ORIGIN_THREAD_BYTES];
-    uint32_t tag; /* that the program said, by number like scopes; 0 = none */
-    uint32_t reserved;
+    uint32_t tag;       /* that the program said, by number like scopes; 0 = none */
+    uint32_t tag_group; /* its group of tags, also by number like scopes; 0 = the process cannot tell */
 };
 
 struct mt_origins {
@@ -654,8 +692,16 @@ struct mt_origin_counts {
     uint64_t next; /* offset of the shard's next one; 0 = none */
     _Atomic uint64_t large_allocation_count, large_free_count;
     _Atomic uint64_t large_requested_bytes, large_requested_freed_bytes; /* cumulative */
-    _Atomic int64_t large_live_bytes;
-    uint64_t padding;
+    _Atomic uint64_t large_allocated_bytes, large_freed_bytes;           /* cumulative, usable */
+    /* what its groups were told; see groups.h */
+    _Atomic uint64_t parts[MT_GROUP_KINDS];      /* offsets of the shard's parts of them; 0 = not looked for yet */
+    _Atomic uint64_t told_allocated, told_freed; /* usable bytes, cumulative, at the last look */
+    uint64_t used;                               /* bits: classes[] that may hold something, the first 64 */
+    uint8_t used_above;                          /* and the others */
+    uint8_t is_open;                             /* 1: bins count in it */
+    uint8_t is_changed;                          /* 1: something else counted in its classes since the last look */
+    uint8_t reserved;
+    uint32_t told_large; /* how many large ones were allocated and freed by then */
     struct mt_origin_cell classes[MT_POOL_CLASSES];
 };
 
@@ -693,6 +739,7 @@ struct mt_segment {
     _Alignas(4096) struct mt_lane lanes[MT_LANE_MAX];
     _Alignas(4096) struct mt_attribution attribution;
     _Alignas(4096) struct mt_origins origins;
+    _Alignas(4096) struct mt_group groups[MT_GROUP_KINDS][MT_GROUP_MAX];
 };
 
 /* A histogram's bucket: exact to 16, then 16 buckets per doubling. */

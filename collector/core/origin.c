@@ -6,6 +6,7 @@
  */
 #include "origin.h"
 
+#include "groups.h"
 #include "module.h"
 #include "segment.h"
 
@@ -84,6 +85,7 @@ static unsigned add_origin(struct mt_core *core, _Atomic uint32_t *bucket, uint3
     row->scope = doing.scope;
     row->tag = doing.tag;
     memcpy(row->thread, thread, strlen(thread) + 1);
+    mt_groups_join(core, row);
     mt_scope_tell(core, doing.scope);
     mt_scope_tell(core, doing.tag);
     for (;;) {
@@ -234,6 +236,8 @@ static void restore_row(struct mt_core *core, const struct mt_origin *from, cons
     row->inherited_bytes = live->live_bytes;
     row->inherited_count = (int64_t)(live->allocation_count - live->free_count);
     row->next = 0;
+    mt_groups_join(core, row);
+    mt_groups_inherit(core, id, row->inherited_bytes);
     if (!id || !LOAD(row->state)) return;
     struct mt_scope_parts doing = {.tag = row->tag, .scope = row->scope};
     _Atomic uint32_t *bucket = &origins->buckets[bucket_of(row->module, row->thread, doing)];
@@ -281,7 +285,7 @@ void mt_origin_add_counts(struct mt_origin_sum *sum, const struct mt_origin_coun
     sum->allocation_count += LOAD(counts->large_allocation_count);
     sum->free_count += LOAD(counts->large_free_count);
     sum->requested_bytes += LOAD(counts->large_requested_bytes);
-    sum->live_bytes += LOAD(counts->large_live_bytes);
+    sum->live_bytes += (int64_t)(LOAD(counts->large_allocated_bytes) - LOAD(counts->large_freed_bytes));
     for (unsigned class = 0; class < MT_POOL_CLASSES; class ++) {
         const struct mt_origin_cell *cell = &counts->classes[class];
         uint64_t allocations = LOAD(cell->allocation_count), frees = LOAD(cell->free_count);

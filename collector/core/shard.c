@@ -5,6 +5,7 @@
 #include "segment.h"
 #include "shard.h"
 #include "alone.h"
+#include "groups.h"
 
 #include <string.h>
 
@@ -86,6 +87,9 @@ struct mt_shard *mt_shard_claim(struct mt_core *core, int32_t tid, const char *n
     shard->base_free_count = counts.free_count;
     shard->base_requested_bytes = LOAD(shard->requested_bytes);
     shard->base_live_bytes = LOAD(shard->live_bytes);
+    STORE(shard->own_peak_bytes, 0);
+    STORE(shard->own_peak_ns, 0);
+    STORE(shard->own_peak_frame, 0);
     mt_shard_rename(core, shard, name);
     set_limits(core, shard, LOAD(shard->live_bytes));
     FETCH_ADD(shard->generation, 1);
@@ -144,6 +148,19 @@ static struct mt_ended_threads *ended_row(struct mt_core *core, const char *name
     return other;
 }
 
+static void raise_ended_peak(struct mt_ended_threads *row, const struct mt_shard *shard)
+{
+    int64_t own = LOAD(shard->own_peak_bytes), seen = LOAD(row->peak_bytes);
+    while (seen < own) {
+        if (!atomic_compare_exchange_weak_explicit(&row->peak_bytes, &seen, own, memory_order_relaxed,
+                                                   memory_order_relaxed))
+            continue;
+        STORE(row->peak_ns, LOAD(shard->own_peak_ns));
+        STORE(row->peak_frame, LOAD(shard->own_peak_frame));
+        return;
+    }
+}
+
 static void add_ended(struct mt_core *core, const struct mt_shard *shard)
 {
     struct mt_ended_threads *row = ended_row(core, shard->name);
@@ -157,6 +174,7 @@ static void add_ended(struct mt_core *core, const struct mt_shard *shard)
     FETCH_ADD(row->free_count, counts.free_count - shard->base_free_count);
     FETCH_ADD(row->requested_bytes, LOAD(shard->requested_bytes) - shard->base_requested_bytes);
     FETCH_ADD(row->live_bytes, LOAD(shard->live_bytes) - shard->base_live_bytes);
+    raise_ended_peak(row, shard);
 }
 
 void mt_shard_retire(struct mt_core *core, struct mt_shard *shard)
@@ -208,6 +226,16 @@ static void leave_parent(struct mt_core *core, struct mt_shard *shard)
     set_limits(core, shard, 0);
 }
 
+/* The thread's own: a plain store. */
+static inline void raise_own_peak(struct mt_core *core, struct mt_shard *shard, int64_t high)
+{
+    int64_t own = high - shard->base_live_bytes;
+    if (own <= LOAD(shard->own_peak_bytes)) return;
+    STORE(shard->own_peak_bytes, own);
+    STORE(shard->own_peak_ns, mt_now_coarse_ns());
+    STORE(shard->own_peak_frame, mt_frame_now(core));
+}
+
 void mt_shard_flush(struct mt_core *core, struct mt_shard *shard)
 {
     if (__builtin_expect(core->fork_mark && !*core->fork_mark, 0)) {
@@ -218,6 +246,8 @@ void mt_shard_flush(struct mt_core *core, struct mt_shard *shard)
     int64_t flushed = LOAD(shard->flushed_bytes);
     int64_t high = LOAD(shard->high_bytes);
     struct mt_globals *globals = &core->segment->globals;
+    raise_own_peak(core, shard, high > live ? high : live);
+    mt_groups_look(core, shard);
     int64_t peak = mt_alone_add_signed(&globals->current_bytes, live - flushed) +
                    ((high > live ? high : live) - flushed);
     if (peak > LOAD(globals->peak_bytes)) raise_peak(core, peak);

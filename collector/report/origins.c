@@ -20,12 +20,13 @@ static void add_large(struct mt_origins_copy *origins, struct mt_origin_sum *sum
     sum->allocation_count += GET(counts->large_allocation_count);
     sum->free_count += GET(counts->large_free_count);
     sum->requested_bytes += GET(counts->large_requested_bytes);
-    sum->live_bytes += GET(counts->large_live_bytes);
+    int64_t live = (int64_t)(GET(counts->large_allocated_bytes) - GET(counts->large_freed_bytes));
+    sum->live_bytes += live;
     origins->large_allocation_count += GET(counts->large_allocation_count);
     origins->large_free_count += GET(counts->large_free_count);
     origins->large_requested_bytes += GET(counts->large_requested_bytes);
     origins->large_requested_freed_bytes += GET(counts->large_requested_freed_bytes);
-    origins->large_live_bytes += GET(counts->large_live_bytes);
+    origins->large_live_bytes += live;
 }
 
 static void add_counts(struct mt_origins_copy *origins, struct mt_shard *shard,
@@ -86,18 +87,25 @@ static int read_table(struct mt_origins_copy *origins, const struct mt_segment_f
     uint64_t at = offsetof(struct mt_segment, origins);
     origins->rows = aligned_alloc(64, count * sizeof *origins->rows);
     origins->sums = calloc(count, sizeof *origins->sums);
-    origins->scopes = calloc(MT_SCOPE_MAX, MT_SCOPE_BYTES);
-    if (!origins->rows || !origins->sums || !origins->scopes) return -ENOMEM;
+    if (!origins->rows || !origins->sums) return -ENOMEM;
     origins->count = count;
     int error = mt_segment_file_read(file, at + offsetof(struct mt_origins, rows), origins->rows,
                                      count * sizeof *origins->rows);
-    if (!error)
-        error = mt_segment_file_read(file, at + offsetof(struct mt_origins, scopes), origins->scopes,
-                                     (size_t)MT_SCOPE_MAX * MT_SCOPE_BYTES);
     for (uint32_t i = 0; i < count; i++) {
         origins->rows[i].thread[MT_ORIGIN_THREAD_BYTES - 1] = 0;
         if (origins->rows[i].scope >= MT_SCOPE_MAX) origins->rows[i].scope = 0;
     }
+    return error;
+}
+
+/* Of scopes and tags; objects have tags too, also where nothing is counted by origin. */
+static int read_names(struct mt_origins_copy *origins, const struct mt_segment_file *file)
+{
+    origins->scopes = calloc(MT_SCOPE_MAX, MT_SCOPE_BYTES);
+    if (!origins->scopes) return -ENOMEM;
+    int error = mt_segment_file_read(
+        file, offsetof(struct mt_segment, origins) + offsetof(struct mt_origins, scopes), origins->scopes,
+        (size_t)MT_SCOPE_MAX * MT_SCOPE_BYTES);
     for (unsigned i = 0; i < MT_SCOPE_MAX; i++) origins->scopes[i][MT_SCOPE_BYTES - 1] = 0;
     return error;
 }
@@ -111,8 +119,8 @@ int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_fil
         file, offsetof(struct mt_segment, origins) + offsetof(struct mt_origins, count), &count, sizeof count);
     if (error) return error;
     for (uint32_t i = 0; i < shard_count; i++) fold_steps(&shards[i]);
-    if (!count) return 0;
-    error = count > MT_ORIGIN_MAX ? -EINVAL : read_table(origins, file, count);
+    error = read_names(origins, file);
+    if (!error && count) error = count > MT_ORIGIN_MAX ? -EINVAL : read_table(origins, file, count);
     for (uint32_t i = 0; i < shard_count && !error; i++) error = read_shard(origins, file, &shards[i]);
     if (error) mt_origins_free(origins);
     return error;

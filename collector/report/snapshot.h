@@ -8,6 +8,7 @@
 
 #include "arenas.h"
 #include "origins.h"
+#include "own_peaks.h"
 #include "segment_file.h"
 #include "shard.h"
 #include "stacks.h"
@@ -34,6 +35,7 @@ struct mt_snapshot {
     struct mt_stacks stacks;
     struct mt_arenas *arenas; /* NULL: no call site ever had one */
     struct mt_origins_copy origins;
+    struct mt_own_peaks *own_peaks; /* NULL: nobody knows what is live by origin */
 };
 
 /* Copies a segment. Returns 0, or -errno with one line in `why`; then nothing is held. */

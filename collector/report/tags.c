@@ -7,6 +7,7 @@
 #include "json_build.h"
 #include "stacks_json.h"
 #include "tag_rules.h"
+#include "tag_table.h"
 #include "vulkan_records.h"
 #include "vulkan_view.h"
 
@@ -16,46 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * Modules by what they are in a game, the first that fits; "" passes the
- * question on to the caller: it is the same in every program. Names as
- * distributions and engines ship them.
- */
-static const struct {
-    const char *tag, *patterns;
-} default_modules[] = {
-    {"",
-     "libc.so* libc-*.so ld-linux* libm.so* libpthread* libdl.so* librt.so* libstdc++.so* libc++.so* libc++abi* "
-     "libgcc_s* libgomp.so* libz.so* libzstd.so* liblz4.so* liblzma.so* libbz2.so* libmemtrack.so* libasan* "
-     "linux-vdso* libglib-2.0* libgobject-2.0* libdl-*.so"},
-    {"driver",
-     "libvulkan_* libvulkan.so* libVkLayer_* libnvidia* libGLX* libGL.so* libGLES* libEGL* libGLdispatch* *_dri.so "
-     "libgallium* libLLVM* libdrm* libamdvlk* libgbm* libglapi* libSPIRV* libvk_swiftshader* libnvoptix* "
-     "libcuda* pipe_*.so libXvMC* libva*.so* libvdpau*"},
-    {"audio", "libopenal* libpulse* libasound* libpipewire* libspa* libfmod* libFAudio* libSDL*_mixer* libvorbis* "
-              "libopus* libmpg123* libfluidsynth* libsndfile* libAk* libwwise* libjack* libportaudio* libsoxr* "
-              "libout123* libFLAC* libmodplug* libxmp*"},
-    {"ui", "libgtk* libgdk* libQt*Widgets* libQt*Quick* libQt*Qml* libQt*Gui* libpango* libcairo* libharfbuzz* "
-           "libfreetype* libfontconfig* libpixman* librsvg* libcef* libRmlUi* libImGui* libSDL*_ttf*"},
-    {"window",
-     "libX11* libxcb* libXi.so* libXrandr* libXcursor* libXext* libXfixes* libXrender* libwayland* libdecor* "
-     "libxkbcommon* libSDL2-2* libSDL2.so* libSDL3* libSDL-1* libglfw* libQt*XcbQpa* libinput*"},
-    {"script",
-     "liblua* libluajit* libpython* libmono* libcoreclr* libclr* libhostfxr* libv8* libnode* libmozjs* "
-     "libquickjs* libangelscript* libsquirrel* libjvm* libtcl* libruby* libguile* libperl* lua5* luajit* python3* "
-     "node"},
-    {"physics", "libbullet* libBullet* libLinearMath* libPhysX* libphysx* libJolt* libjolt* libbox2d* libchipmunk* "
-                "libode.so*"},
-    {"media",
-     "libav*.so* libsw*.so* libpng* libjpeg* libturbojpeg* libwebp* libtiff* libtheora* libvpx* libaom* libdav1d* "
-     "libx264* libx265* libgst* libbink* libSDL*_image* libogg*"},
-    {"network",
-     "libcurl* libssl* libcrypto* libgnutls* libnghttp* libenet* libsteam_api* steamclient* libuv.so* libdbus* "
-     "libresolv* libnss_* libGalaxy* libEOSSDK*"},
-    {"database", "libsqlite3* liblmdb* libleveldb* librocksdb* libpq*"},
-};
-
-static const char engine_tag[] = "engine", untagged[] = "(unknown)";
+static const char untagged[] = "(unknown)";
 
 static const char *base_name(const char *path)
 {
@@ -63,35 +25,21 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static bool fits_list(const char *patterns, const char *name)
-{
-    char pattern[64];
-    while (*patterns) {
-        size_t length = strcspn(patterns, " ");
-        snprintf(pattern, sizeof pattern, "%.*s", (int)length, patterns);
-        if (!fnmatch(pattern, name, 0)) return true;
-        patterns += length;
-        while (*patterns == ' ') patterns++;
-    }
-    return false;
-}
-
-/* "" for a module that is the same in every program, NULL for one that no line of the table names. */
-static const char *default_tag(const struct mt_module *module)
-{
-    for (size_t i = 0; i < sizeof default_modules / sizeof *default_modules; i++)
-        if (fits_list(default_modules[i].patterns, base_name(module->path))) return default_modules[i].tag;
-    return NULL;
-}
-
 /* ---- what the rules ask of a stack ------------------------------------------------ */
 
 struct sorter {
     const struct mt_tag_rules *rules;
     const struct mt_snapshot *snapshot;
-    const char **module_tags; /* default_tag() of each module; engine_tag where it has none */
+    const char **module_tags; /* default tag of each module */
     const char **stack_tags;  /* where there are origins: of each stack */
 };
+
+/* The tag that the program said through memtrack.h, by number; NULL where it said none. It goes before all others. */
+static const char *said_tag(const struct sorter *sorter, uint32_t number)
+{
+    const char(*names)[MT_SCOPE_BYTES] = (const char(*)[MT_SCOPE_BYTES])sorter->snapshot->origins.scopes;
+    return names && number && number < MT_SCOPE_MAX && *names[number] ? names[number] : NULL;
+}
 
 static const struct mt_module *module_at(const struct sorter *sorter, const struct mt_stack_copy *stack,
                                          unsigned index)
@@ -198,6 +146,8 @@ static struct mt_tag_sum *row_of(struct table *table, const char *tag)
 static const char *tag_of_stack(const struct sorter *sorter, const struct mt_stack_copy *stack)
 {
     const struct mt_tag_rules *rules = sorter->rules;
+    const char *said = said_tag(sorter, stack->record.tag);
+    if (said) return said;
     for (size_t i = 0; i < rules->count; i++)
         for (size_t k = 0; k < rules->rules[i].match_count; k++)
             if (fits_stack(sorter, &rules->rules[i].matches[k], stack)) return rules->rules[i].name;
@@ -261,6 +211,8 @@ static enum fit fits_origin(const struct sorter *sorter, const struct mt_tag_mat
 static const char *tag_of_origin(const struct sorter *sorter, const struct mt_origin *origin)
 {
     const struct mt_tag_rules *rules = sorter->rules;
+    const char *said = said_tag(sorter, origin->tag);
+    if (said) return said;
     for (size_t i = 0; i < rules->count; i++)
         for (size_t k = 0; k < rules->rules[i].match_count; k++) {
             enum fit fit = fits_origin(sorter, &rules->rules[i].matches[k], origin);
@@ -304,7 +256,7 @@ static bool is_of_origin(const struct sorter *sorter, size_t index, const struct
     const struct mt_stacks *stacks = &sorter->snapshot->stacks;
     const struct mt_stack *record = &stacks->stacks[index].record;
     const struct mt_module *module = module_at(sorter, &stacks->stacks[index], record->depth - 1u);
-    if (!record->total_count || module != module_of(sorter, origin)) return false;
+    if (!record->total_count || module != module_of(sorter, origin) || record->tag != origin->tag) return false;
     if (!record->thread || record->thread > MT_THREAD_NAMES) return true;
     return !strcmp(stacks->thread_names[record->thread - 1].name, origin->thread);
 }
@@ -367,7 +319,13 @@ static void divide(const struct sorter *sorter, struct table *table, const struc
         last = sum;
     }
     if (!last) last = row_of(table, module_of(sorter, origin) ? "libc" : untagged);
-    if (last) add_mass(last, &left);
+    if (!last) return;
+    add_mass(last, &left);
+    /* Where no sample is live this is all of it, and anybody's. */
+    double unseen = (double)left.live_bytes / 1024 / 1.96;
+    last->variance += (int64_t)(unseen * unseen);
+    last->estimated_bytes += left.live_bytes;
+    last->has_estimates = true;
 }
 
 static void add_origins(const struct sorter *sorter, struct table *table)
@@ -388,10 +346,12 @@ static void add_origins(const struct sorter *sorter, struct table *table)
 
 /* ---- device memory --------------------------------------------------------------------- */
 
-/* NULL where no rule fits. */
-static const char *rule_of_object(const struct sorter *sorter, const struct mt_object *object)
+/* Said by the program, or by a rule; NULL where neither is. */
+static const char *own_tag_of_object(const struct sorter *sorter, const struct mt_object *object)
 {
     const struct mt_tag_rules *rules = sorter->rules;
+    const char *said = said_tag(sorter, object->tag);
+    if (said) return said;
     for (size_t i = 0; i < rules->count; i++)
         for (size_t k = 0; k < rules->rules[i].match_count; k++)
             if (fits_object(sorter, &rules->rules[i].matches[k], object)) return rules->rules[i].name;
@@ -400,7 +360,7 @@ static const char *rule_of_object(const struct sorter *sorter, const struct mt_o
 
 static const char *tag_of_object(const struct sorter *sorter, const struct mt_object *object)
 {
-    const char *tag = rule_of_object(sorter, object);
+    const char *tag = own_tag_of_object(sorter, object);
     if (tag) return tag;
     const struct mt_stack_copy *stack = mt_stacks_find(&sorter->snapshot->stacks, object->stack);
     const struct mt_module *module = stack ? calling_module(sorter, stack) : NULL;
@@ -437,7 +397,7 @@ static void add_memory(const struct sorter *sorter, struct table *table, const s
         uint64_t start = binding->start > covered_to ? binding->start : covered_to,
                  end = binding->end < size ? binding->end : size;
         const struct mt_object *holder = holder_of(sorter, binding->resource);
-        const char *tag = holder && end > start ? rule_of_object(sorter, holder) : NULL;
+        const char *tag = holder && end > start ? own_tag_of_object(sorter, holder) : NULL;
         if (end > covered_to) covered_to = end;
         if (!tag) continue;
         add_bytes(table, tag, end - start);
@@ -469,14 +429,14 @@ static bool has_origins(const struct mt_snapshot *snapshot)
 static bool prepare(struct sorter *sorter, struct table *table)
 {
     const struct mt_stacks *stacks = &sorter->snapshot->stacks;
-    size_t defaults = sizeof default_modules / sizeof *default_modules;
-    table->room = sorter->rules->count + defaults + 3;
+    size_t defaults = mt_tag_table_count();
+    table->room = sorter->rules->count + defaults + 3 + MT_SCOPE_MAX;
     table->sums = calloc(table->room, sizeof *table->sums);
     sorter->module_tags = calloc(stacks->module_count + 1, sizeof *sorter->module_tags);
     if (!table->sums || !sorter->module_tags) return false;
     for (size_t i = 0; i < stacks->module_count; i++) {
-        const char *tag = default_tag(&stacks->modules[i]);
-        sorter->module_tags[i] = tag ? tag : engine_tag;
+        const char *tag = mt_tag_table_of_module(stacks->modules[i].path);
+        sorter->module_tags[i] = tag ? tag : MT_TAG_ENGINE;
     }
     if (has_origins(sorter->snapshot)) {
         sorter->stack_tags = calloc(stacks->count + 1, sizeof *sorter->stack_tags);
@@ -538,8 +498,8 @@ const char *mt_tagger_object(const struct mt_tagger *tagger, const struct mt_obj
 
 json_t *mt_tagger_device_json(const struct mt_tagger *tagger, uint32_t device)
 {
-    struct table table = {.room = tagger->sorter.rules->count + sizeof default_modules / sizeof *default_modules +
-                                  3};
+    struct table table = {.room = tagger->sorter.rules->count + mt_tag_table_count() + 3 +
+                                  MT_SCOPE_MAX};
     json_t *rows = json_array();
     table.sums = calloc(table.room, sizeof *table.sums);
     if (table.sums) add_device_memory(&tagger->sorter, &table, device);

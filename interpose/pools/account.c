@@ -5,6 +5,7 @@
 #include "account.h"
 
 #include "arena_serve.h"
+#include "groups.h"
 #include "heaps.h"
 #include "origin.h"
 #include "slab.h"
@@ -39,6 +40,7 @@ struct mt_origin_counts *mt_account_find_counts(struct mt_theap *heap, unsigned 
 {
     struct mt_origin_counts **cached = &heap->counts[origin % MT_ORIGIN_CACHED];
     if (!*cached || (*cached)->origin != origin) *cached = mt_origin_counts(the_core, heap->shard, origin);
+    heap->shard->is_followed = 1;
     return *cached;
 }
 
@@ -61,7 +63,9 @@ void mt_account_flush(struct mt_theap *heap)
 void mt_account_flush_if_due(struct mt_theap *heap)
 {
     struct mt_shard *shard = heap->shard;
-    if (LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes) >= heap->batch_bytes) mt_account_flush(heap);
+    bool is_due = LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes) >= heap->batch_bytes;
+    /* A sample is a good occasion: it comes after so many bytes, whether the live bytes change or not. */
+    if (is_due || mt_shard_is_sample_due(shard)) mt_account_flush(heap);
 }
 
 static bool note_allocated(struct mt_theap *heap, size_t requested, size_t usable)
@@ -80,6 +84,7 @@ static void allocated_shared(unsigned origin, unsigned class, size_t requested)
     FETCH_ADD(the_core->segment->shards[0].classes[class].allocation_count, UINT64_MAX);
     FETCH_ADD(counts->classes[class].allocation_count, 1);
     FETCH_ADD(counts->classes[class].requested_bytes, requested);
+    mt_groups_add(the_core, counts, (int64_t)mt_class_bytes(class));
 }
 
 void mt_account_cell(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested)
@@ -89,6 +94,7 @@ void mt_account_cell(struct mt_theap *heap, unsigned origin, unsigned class, siz
     if (counts) {
         MT_ADD(counts->classes[class].allocation_count, 1);
         MT_ADD(counts->classes[class].requested_bytes, requested);
+        mt_groups_changed(heap->shard, counts, class);
         if (own) own->adjust++;
     } else {
         MT_ADD(heap->shard->classes[class].allocation_count, 1);
@@ -113,6 +119,7 @@ static void freed_shared(unsigned origin, unsigned class)
     if (!counts) return;
     FETCH_ADD(the_core->segment->shards[0].classes[class].free_count, UINT64_MAX);
     FETCH_ADD(counts->classes[class].free_count, 1);
+    mt_groups_add(the_core, counts, -(int64_t)mt_class_bytes(class));
 }
 
 void mt_account_freed(struct mt_theap *heap, unsigned origin, unsigned class)
@@ -125,6 +132,7 @@ void mt_account_freed(struct mt_theap *heap, unsigned origin, unsigned class)
     struct mt_bin *own = mt_sub_bin(heap, origin, class);
     if (counts) {
         MT_ADD(counts->classes[class].free_count, 1);
+        mt_groups_changed(heap->shard, counts, class);
         if (own) own->adjust--;
     } else {
         MT_ADD(heap->shard->classes[class].free_count, 1);
@@ -143,7 +151,8 @@ static void add_large_shared(unsigned origin, bool is_free, size_t requested, si
     if (!counts) return;
     FETCH_ADD(*(is_free ? &counts->large_free_count : &counts->large_allocation_count), 1);
     FETCH_ADD(*(is_free ? &counts->large_requested_freed_bytes : &counts->large_requested_bytes), requested);
-    FETCH_ADD(counts->large_live_bytes, is_free ? -(int64_t)usable : (int64_t)usable);
+    FETCH_ADD(*(is_free ? &counts->large_freed_bytes : &counts->large_allocated_bytes), usable);
+    mt_groups_add(the_core, counts, is_free ? -(int64_t)usable : (int64_t)usable);
 }
 
 bool mt_account_large_allocated(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
@@ -177,7 +186,8 @@ bool mt_account_large_changed(struct mt_theap *heap, unsigned origin, struct mt_
         MT_ADD(counts->large_requested_bytes, after.requested);
         MT_ADD(counts->large_free_count, 1);
         MT_ADD(counts->large_requested_freed_bytes, before.requested);
-        MT_ADD(counts->large_live_bytes, after.usable - before.usable);
+        MT_ADD(counts->large_allocated_bytes, after.usable);
+        MT_ADD(counts->large_freed_bytes, before.usable);
     }
     MT_ADD(shard->free_count, 1);
     return note_allocated(heap, after.requested, after.usable - before.usable);
@@ -185,9 +195,11 @@ bool mt_account_large_changed(struct mt_theap *heap, unsigned origin, struct mt_
 
 /* ---- bins and the cells that they count in -------------------------------------------------- */
 
-/* The length of the list stays what it is. */
-static void set_cell(struct mt_bin *bin, int64_t length, struct mt_origin_cell *cell)
+/* The length of the list stays what it is. counts: NULL for a heap that counts nowhere. */
+static void set_cell(struct mt_theap *heap, struct mt_bin *bin, int64_t length, struct mt_origin_counts *counts)
 {
+    struct mt_origin_cell *cell = counts ? &counts->classes[bin->class] : &mt_idle_cell;
+    if (counts) mt_groups_open(heap->shard, counts, bin->class);
     uint64_t frees = LOAD(cell->free_count), allocations = LOAD(cell->allocation_count);
     bin->cell = cell;
     bin->adjust = length - (int64_t)(frees - allocations);
@@ -199,7 +211,7 @@ static void set_cells(struct mt_theap *heap, unsigned sub, struct mt_origin_coun
         for (uint64_t bits = heap->subs[sub].open[word]; bits; bits &= bits - 1) {
             unsigned class = word * 64 + (unsigned)__builtin_ctzll(bits);
             struct mt_bin *bin = &heap->bins[sub * MT_SLAB_CLASSES + class];
-            set_cell(bin, is_known ? mt_slab_bin_length(bin) : 0, counts ? &counts->classes[class] : &mt_idle_cell);
+            set_cell(heap, bin, is_known ? mt_slab_bin_length(bin) : 0, counts);
         }
     }
 }
@@ -273,7 +285,7 @@ static struct mt_bin *open_bin(struct mt_theap *heap, unsigned sub, unsigned cla
     struct mt_bin *bin = &heap->bins[sub * MT_SLAB_CLASSES + class];
     mt_theap_fill_bin(heap, bin);
     at->open[class / 64] |= UINT64_C(1) << (class % 64);
-    set_cell(bin, 0, &at->counts->classes[class]);
+    set_cell(heap, bin, 0, at->counts);
     mt_slab_take_over(heap, bin, at->origin);
     return bin;
 }

@@ -45,7 +45,7 @@ static inline bool mt_account_large_allocated_own(struct mt_theap *heap, unsigne
     if (counts) {
         MT_ADD(counts->large_allocation_count, 1);
         MT_ADD(counts->large_requested_bytes, requested);
-        MT_ADD(counts->large_live_bytes, usable);
+        MT_ADD(counts->large_allocated_bytes, usable);
     }
     return mt_pools_count_allocated(heap, requested, usable);
 }
@@ -57,7 +57,7 @@ static inline bool mt_account_large_freed_own(struct mt_theap *heap, unsigned or
     if (counts) {
         MT_ADD(counts->large_free_count, 1);
         MT_ADD(counts->large_requested_freed_bytes, requested);
-        MT_ADD(counts->large_live_bytes, 0 - (uint64_t)usable);
+        MT_ADD(counts->large_freed_bytes, usable);
     }
     return mt_pools_count_freed(heap, usable);
 }

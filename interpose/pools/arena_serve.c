@@ -7,6 +7,7 @@
 #include "account.h"
 #include "arena.h"
 #include "arena_sites.h"
+#include "groups.h"
 #include "origin.h"
 #include "os.h"
 
@@ -54,6 +55,8 @@ static struct mt_origin_counts *ask_counts(struct mt_theap *heap, unsigned site)
     struct mt_origin_counts *counts = mt_origin_counts_of_site(the_core, heap->shard, mt_arena_site_origin(site),
                                                                site);
     if (own) own->counts[site] = counts;
+    for (unsigned class = 0; counts && class <= mt_class_of(MT_ARENA_MAX); class ++)
+        mt_groups_open(heap->shard, counts, class);
     return counts;
 }
 
@@ -82,6 +85,7 @@ static void count_free_shared(unsigned site, unsigned class)
     if (!counts) return;
     FETCH_ADD(shard->classes[class].free_count, UINT64_MAX);
     FETCH_ADD(counts->classes[class].free_count, 1);
+    mt_groups_add(the_core, counts, -(int64_t)mt_class_bytes(class));
 }
 
 /* ---- allocating ---------------------------------------------------------------------------- */

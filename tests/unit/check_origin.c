@@ -106,7 +106,7 @@ static void *intern_all(void *argument)
         own->classes[0].allocation_count += 2;
         own->classes[0].free_count += 1;
         atomic_fetch_add(&all->classes[1].allocation_count, 1);
-        atomic_fetch_add(&all->large_live_bytes, 100);
+        atomic_fetch_add(&all->large_allocated_bytes, 100);
     }
     mt_shard_retire(&core, shard);
     return NULL;
