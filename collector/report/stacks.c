@@ -82,6 +82,7 @@ static void keep(struct mt_stacks *stacks, const struct mt_stack *chunk, uint32_
         struct mt_stack_copy *copy = &stacks->stacks[stacks->count++];
         copy->record = chunk[i];
         copy->id = first_id + i;
+        copy->max_error_bytes = 0;
     }
 }
 
