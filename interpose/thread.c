@@ -359,6 +359,7 @@ MT_EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *r
                                                                               "pthread_create");
     if (!create) return EAGAIN;
     mt_count_enter();
+    mt_pools_before_thread();
     uint64_t stack_bytes = mt_init_wants_mappings() ? stack_bytes_of(attributes) : 0;
     struct start_slot *slot = stack_bytes ? take_slot() : NULL;
     if (!slot) return create(thread, attributes, routine, argument);

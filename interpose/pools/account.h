@@ -35,12 +35,11 @@ static inline struct mt_origin_counts *mt_account_counts(struct mt_theap *heap, 
     return __builtin_expect(cached && cached->origin == origin, 1) ? cached : mt_account_find_counts(heap, origin);
 }
 
-/* The same two by the heap's own thread. True when mt_account_flush_if_due() and a call stack may be due; when
- * mt_account_flush() is. */
-static inline bool mt_account_large_allocated_own(struct mt_theap *heap, unsigned origin, size_t requested,
-                                                  size_t usable)
+/* The same two by the heap's own thread, in its counters of the origin (NULL: there are none). True when
+ * mt_account_flush_if_due() and a call stack may be due; when mt_account_flush() is. */
+static inline bool mt_account_large_allocated_in(struct mt_theap *heap, struct mt_origin_counts *counts,
+                                                 size_t requested, size_t usable)
 {
-    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
     MT_ADD(heap->shard->classes[mt_class_of_block(usable)].allocation_count, 1);
     if (counts) {
         MT_ADD(counts->large_allocation_count, 1);
@@ -49,10 +48,9 @@ static inline bool mt_account_large_allocated_own(struct mt_theap *heap, unsigne
     }
     return mt_pools_count_allocated(heap, requested, usable);
 }
-static inline bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t requested,
-                                              size_t usable)
+static inline bool mt_account_large_freed_in(struct mt_theap *heap, struct mt_origin_counts *counts,
+                                             size_t requested, size_t usable)
 {
-    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
     MT_ADD(heap->shard->classes[mt_class_of_block(usable)].free_count, 1);
     if (counts) {
         MT_ADD(counts->large_free_count, 1);
@@ -60,6 +58,16 @@ static inline bool mt_account_large_freed_own(struct mt_theap *heap, unsigned or
         MT_ADD(counts->large_freed_bytes, usable);
     }
     return mt_pools_count_freed(heap, usable);
+}
+static inline bool mt_account_large_allocated_own(struct mt_theap *heap, unsigned origin, size_t requested,
+                                                  size_t usable)
+{
+    return mt_account_large_allocated_in(heap, mt_account_counts(heap, origin), requested, usable);
+}
+static inline bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t requested,
+                                              size_t usable)
+{
+    return mt_account_large_freed_in(heap, mt_account_counts(heap, origin), requested, usable);
 }
 
 /* What is counted of such a block. */

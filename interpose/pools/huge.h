@@ -15,6 +15,7 @@ struct mt_huge {
     size_t requested;
     uint32_t origin;
     bool is_used_again; /* it has waited: its content is old */
+    bool is_sampled;    /* it may have a call stack */
 };
 _Static_assert(sizeof(struct mt_huge) == MT_RECORD_ALIGN, "a huge block's record has the size of all records");
 

@@ -4,6 +4,7 @@
  * about a live block (its mark) can be read without it.
  */
 #include "mid.h"
+#include "alone.h"
 #include "balance.h"
 #include "huge.h"
 #include "huge_kept.h"
@@ -345,9 +346,11 @@ static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, un
     size_t dirty = mt_mid_bits_count(chunk->touched, first, all);
     if (dirty) mt_mid_bits_put(chunk->aged, first, all, false);
     arena->dirty_granules -= dirty;
-    chunk->marks[first].id = id;
-    chunk->marks[first].room = (uint16_t)(all - granules);
-    atomic_store_explicit(&chunk->marks[first].granules, (uint16_t)granules, memory_order_relaxed);
+    struct mt_mid_mark *mark = &chunk->marks[first];
+    mark->id = id;
+    mark->room = (uint16_t)(all - granules);
+    mark->is_sampled = false;
+    atomic_store_explicit(&mark->granules, (uint16_t)granules, memory_order_relaxed);
     *usable = granules * MT_MID_GRANULE;
     *is_zero = !dirty;
     return at;
@@ -443,6 +446,7 @@ static size_t empty_caches(bool is_idle_only)
 void mt_mid_leave_heap(struct mt_theap *heap)
 {
     empty_near(heap, false);
+    heap->near.extra_bytes = 0;
 }
 
 void mt_mid_tidy_heap(struct mt_theap *heap)
@@ -468,38 +472,39 @@ void mt_mid_look(void)
     }
 }
 
-void *mt_mid_allocate_near(struct mt_theap *heap, size_t bytes, unsigned origin, size_t *usable)
+static void begin_huge_again(struct mt_huge *huge, size_t bytes, size_t requested, unsigned origin)
 {
-    struct mt_mid_cached found;
-    if (!mt_mid_near_take(&heap->near, bytes, &found)) return NULL;
-    mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(mt_pagemap_entry(found.block)), found.block), found.bytes,
-                       bytes, origin);
-    *usable = found.bytes;
-    return found.block;
+    huge->is_used_again = true;
+    huge->is_sampled = false;
+    huge->requested = requested;
+    huge->origin = origin;
+    atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
 }
 
-/* From near, or from a slot. */
-static void *cached_allocate(struct mt_theap *heap, size_t bytes, size_t *usable)
+static bool take_waiting(struct mt_theap *heap, size_t bytes, struct mt_mid_cached *found)
+{
+    if (heap && bytes <= MT_MID_NEAR_BYTES) return mt_mid_near_take(&heap->near, bytes, found);
+    if (heap && mt_is_alone()) return mt_mid_near_take_large(&heap->near, bytes, found);
+    return mt_mid_cache_take(heap, bytes, found);
+}
+
+void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, unsigned origin, size_t *usable)
 {
     struct mt_mid_cached found;
-    if (heap && bytes <= MT_MID_NEAR_BYTES) return mt_mid_allocate_near(heap, bytes, 0, usable);
-    if (!mt_mid_cache_take(heap, bytes, &found)) return NULL;
+    if (!take_waiting(heap, bytes, &found)) return NULL;
     uint64_t entry = mt_pagemap_entry(found.block);
     *usable = found.bytes;
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
-        struct mt_huge *huge = mt_entry_record(entry);
-        huge->is_used_again = true;
-        atomic_store_explicit(&huge->bytes, found.bytes, memory_order_relaxed);
-        return found.block;
-    }
-    mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.bytes, bytes, 0);
+    if (mt_entry_bin(entry) == MT_ENTRY_HUGE)
+        begin_huge_again(mt_entry_record(entry), found.bytes, bytes, origin);
+    else
+        mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.bytes, bytes, origin);
     return found.block;
 }
 
 static bool end_huge(const void *block, struct mt_huge *huge, struct mt_mid_block *what)
 {
     size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
-    *what = (struct mt_mid_block){bytes, bytes, huge->requested, huge->origin};
+    *what = (struct mt_mid_block){bytes, bytes, huge->requested, huge->origin, huge->is_sampled};
     if (huge->base != block || !what->usable) return false;
     atomic_store_explicit(&huge->bytes, 0, memory_order_relaxed);
     return true;
@@ -515,30 +520,34 @@ bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what)
     if (((uintptr_t)block & (MT_MID_GRANULE - 1)) || !granules) return false;
     atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
     size_t all = granules + mark->room;
-    *what = (struct mt_mid_block){granules * MT_MID_GRANULE, all * MT_MID_GRANULE, mark->requested, mark->origin};
+    *what = (struct mt_mid_block){granules * MT_MID_GRANULE, all * MT_MID_GRANULE, mark->requested, mark->origin,
+                                  mark->is_sampled};
     return true;
 }
 
-/* Others have to go first, or the block is too large to wait near. */
-static __attribute__((noinline)) void give_slow(struct mt_theap *heap, struct mt_mid_cached block, bool is_near)
+/* Others have to go first, or the block is a large one. */
+static __attribute__((noinline)) void give_slow(struct mt_theap *heap, struct mt_mid_cached block)
 {
-    struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 2];
-    if (!is_near) {
-        unsigned count = mt_mid_cache_put(heap, block, others);
-        if (count) let_go(others, count, false);
+    struct mt_mid_cached others[MT_MID_NEAR + 1];
+    _Static_assert(MT_MID_NEAR + 1 >= MT_MID_CACHE_ENTRIES + 2, "what leaves a slot fits too");
+    if (heap && block.bytes <= MT_MID_NEAR_BYTES) {
+        do {
+            others[0] = mt_mid_near_remove(&heap->near, 0);
+            let_go(others, 1, false);
+        } while (!mt_mid_near_put(&heap->near, block));
         return;
     }
-    do {
-        others[0] = mt_mid_near_remove(&heap->near, 0);
-        let_go(others, 1, false);
-    } while (!mt_mid_near_put(&heap->near, block));
+    unsigned count = heap && mt_is_alone() ? mt_mid_near_put_large(&heap->near, block, others)
+                                           : mt_mid_cache_put(heap, block, others);
+    if (count) let_go(others, count, false);
 }
 
 void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
 {
-    struct mt_mid_cached freed = {block, bytes};
-    bool is_near = heap && bytes <= MT_MID_NEAR_BYTES && mt_entry_class(entry) == MT_ENTRY_MID;
-    if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed, is_near);
+    bool is_huge = mt_entry_bin(entry) == MT_ENTRY_HUGE,
+         is_near = heap && (bytes <= MT_MID_NEAR_BYTES || mt_is_alone());
+    struct mt_mid_cached freed = {block, bytes, is_huge ? NULL : mt_mid_mark_of(mt_entry_record(entry), block)};
+    if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed);
     /* What idles goes back also while all requests are served by the caches. */
     if (!heap || ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look();
 }
@@ -592,8 +601,10 @@ bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_blo
     size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
     size_t wanted = whole_granules(bytes);
     if (wanted > all || wanted * 2 < used) return false;
-    *what = (struct mt_mid_block){used * MT_MID_GRANULE, all * MT_MID_GRANULE, mark->requested, mark->origin};
+    *what = (struct mt_mid_block){used * MT_MID_GRANULE, all * MT_MID_GRANULE, mark->requested, mark->origin,
+                                  mark->is_sampled};
     mark->requested = (uint32_t)bytes;
+    mark->is_sampled = false;
     if (wanted > used) {
         mark->room = (uint16_t)(all - wanted);
         atomic_store_explicit(&mark->granules, (uint16_t)wanted, memory_order_relaxed);
@@ -632,8 +643,9 @@ void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, uns
                       bool *is_zero)
 {
     if (bytes <= MT_SLAB_MAX) bytes = MT_SLAB_MAX + 1; /* sizes below are the slabs', in statistics too */
-    void *cached = room == MT_MID_ANYWHERE && alignment <= MT_MID_GRANULE ? cached_allocate(heap, bytes, usable)
-                                                                          : NULL;
+    void *cached = room == MT_MID_ANYWHERE && alignment <= MT_MID_GRANULE
+                       ? mt_mid_allocate_waiting(heap, bytes, 0, usable)
+                       : NULL;
     if (cached) {
         *is_zero = false;
         return cached;
@@ -654,8 +666,28 @@ void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requ
         return;
     }
     struct mt_mid_mark *mark = &chunk->marks[granule_of(chunk, block)];
-    mark->origin = origin;
+    mark->origin = (uint16_t)origin;
     mark->requested = (uint32_t)requested;
+}
+
+/* Where it stands that the block may have a call stack. */
+static bool *sampled_of(const void *block, uint64_t entry)
+{
+    struct mt_mid_chunk *chunk = mt_entry_record(entry);
+    struct mt_huge *huge = mt_entry_record(entry);
+    return mt_entry_class(entry) == MT_ENTRY_HUGE ? &huge->is_sampled : &mt_mid_mark_of(chunk, block)->is_sampled;
+}
+
+void mt_mid_note_sampled(const void *block, uint64_t entry)
+{
+    *sampled_of(block, entry) = true;
+}
+
+bool mt_mid_take_sampled(const void *block, uint64_t entry)
+{
+    bool *is_sampled = sampled_of(block, entry), was = *is_sampled;
+    *is_sampled = false;
+    return was;
 }
 
 unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested)

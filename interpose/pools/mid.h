@@ -9,8 +9,9 @@
 
 #include "pools.h"
 
-/* For `room`: how many times its size a block is to be able to grow to where it lies, or nearly so. */
-enum { MT_MID_ANYWHERE = 1, MT_MID_GROWS = 2, MT_MID_CREEPS = 16 };
+/* For `room`: how many times its size a block is to be able to grow to where it lies, or nearly so; FRESH: not one
+ * that waits in a cache. */
+enum { MT_MID_FRESH = 0, MT_MID_ANYWHERE = 1, MT_MID_GROWS = 2, MT_MID_CREEPS = 16 };
 
 /* Starts the arenas, which grow by chunk_bytes at a time. False when there is no memory. */
 bool mt_mid_start(size_t chunk_bytes);
@@ -22,12 +23,15 @@ bool mt_mid_start(size_t chunk_bytes);
  */
 void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, size_t *usable,
                       bool *is_zero);
-/* A block that waits near the heap, noted; NULL where none fits. */
-void *mt_mid_allocate_near(struct mt_theap *heap, size_t bytes, unsigned origin, size_t *usable);
+/* A block that waits, near the heap or in a slot, noted; NULL where none fits. */
+void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, unsigned origin, size_t *usable);
 
 /* Remembers with a block whose it is and how many bytes were asked for. Whoever holds the block calls these. */
 void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested);
 unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested);
+/* That it may have a call stack from now on; whether it may, which is forgotten with it. */
+void mt_mid_note_sampled(const void *block, uint64_t entry);
+bool mt_mid_take_sampled(const void *block, uint64_t entry);
 
 /* For entries of kind MT_ENTRY_MID and MT_ENTRY_HUGE. 0 where no live block starts. */
 size_t mt_mid_usable(const void *block, uint64_t entry);
@@ -40,6 +44,7 @@ struct mt_mid_block {
     size_t usable, all; /* all: with its room */
     size_t requested;
     unsigned origin;
+    bool is_sampled;
 };
 bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what);
 /* bytes: with its room. */

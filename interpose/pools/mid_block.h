@@ -16,7 +16,8 @@ struct mt_mid_mark {
     uint16_t room;             /* granules behind them that are the block's too, for it to grow into */
     uint32_t id;               /* with MT_MID_USED_AGAIN where it has waited in a cache: its content is old */
     uint32_t requested;
-    uint32_t origin;
+    uint16_t origin;
+    bool is_sampled; /* it may have a call stack */
 };
 _Static_assert(MT_MID_MAX >> MT_MID_GRANULE_SHIFT < UINT16_MAX / 2, "a block and its room fit into their fields");
 
@@ -45,7 +46,8 @@ static inline void mt_mid_begin_again(struct mt_mid_mark *mark, size_t bytes, si
     mark->id |= MT_MID_USED_AGAIN;
     mark->room = 0;
     mark->requested = (uint32_t)requested;
-    mark->origin = origin;
+    mark->origin = (uint16_t)origin;
+    mark->is_sampled = false;
     atomic_store_explicit(&mark->granules, (uint16_t)(bytes >> MT_MID_GRANULE_SHIFT), memory_order_relaxed);
 }
 

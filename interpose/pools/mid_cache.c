@@ -52,6 +52,36 @@ unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only, struct m
     return count;
 }
 
+/* So much may wait of blocks with a mapping of their own: no more than is in use of all of them. */
+static size_t most_huge_bytes(void)
+{
+    size_t half = (LOAD(mt_pools_stats.tlsf_used_bytes) + LOAD(mt_pools_stats.huge_bytes)) / 2;
+    return half > 2 * (size_t)MT_MID_SLOT_BYTES ? half : 2 * (size_t)MT_MID_SLOT_BYTES;
+}
+
+unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached block,
+                               struct mt_mid_cached others[MT_MID_NEAR + 1])
+{
+    unsigned count = 0;
+    near->extra_bytes = near->trust ? most_huge_bytes() : 0;
+    while (near->trust && block.bytes <= near->extra_bytes) {
+        if (mt_mid_near_put(near, block)) return count;
+        others[count] = mt_mid_near_remove(near, 0);
+        if (others[count++].bytes > MT_MID_NEAR_BYTES) near->trust--;
+    }
+    near->missed_bytes = block.bytes;
+    others[count++] = block;
+    return count;
+}
+
+bool mt_mid_near_take_large(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
+{
+    bool is_found = mt_mid_near_take(near, bytes, found);
+    if (is_found && near->trust < TRUST) near->trust++;
+    if (!is_found && !near->trust && mt_mid_cache_fits(near->missed_bytes, bytes)) near->trust = 1;
+    return is_found;
+}
+
 /* ---- slots -------------------------------------------------------------------------------- */
 
 static struct slot *slot_for(const struct mt_theap *heap, size_t bytes)
@@ -74,7 +104,7 @@ static uint64_t pack(struct mt_mid_cached block)
 static struct mt_mid_cached unpack(uint64_t entry)
 {
     uint64_t address = entry & ((UINT64_C(1) << HIGH_SHIFT) - 1) & ~(uint64_t)LOW_MASK;
-    return (struct mt_mid_cached){(char *)(uintptr_t)address, bytes_of(entry)};
+    return (struct mt_mid_cached){(char *)(uintptr_t)address, bytes_of(entry), NULL};
 }
 
 /* Acquire: what the thread wrote that let the block wait. Pairs with the release in change() of that thread. */
@@ -115,15 +145,12 @@ size_t mt_mid_cache_bytes(void)
 {
     size_t bytes = 0;
     for (unsigned i = 0; i < MT_MID_CACHE_SLOTS; i++) bytes += slot_bytes(&slots[i]);
-    return bytes;
+    return bytes + (mt_theap_self ? mt_theap_self->near.bytes : 0);
 }
 
-/* So much may wait in a slot: of blocks with a mapping of their own no more than is in use of all of them. */
 static size_t most_bytes(const struct slot *slot)
 {
-    if (slot != &slots[MT_MID_CACHE_SLOTS - 1]) return MT_MID_SLOT_BYTES;
-    size_t half = (LOAD(mt_pools_stats.tlsf_used_bytes) + LOAD(mt_pools_stats.huge_bytes)) / 2;
-    return half > 2 * (size_t)MT_MID_SLOT_BYTES ? half : 2 * (size_t)MT_MID_SLOT_BYTES;
+    return slot == &slots[MT_MID_CACHE_SLOTS - 1] ? most_huge_bytes() : MT_MID_SLOT_BYTES;
 }
 
 /* Takes one block out, in turn; 0 where others were faster. It has waited in vain. */

@@ -2,10 +2,11 @@
  * Freed blocks above 32 KiB that wait for the next request of their size, so
  * that it need go neither through an arena nor to the system: small ones near,
  * in the heap of the thread that freed them, which alone touches them there;
- * larger ones in slots that threads share by their heap's id, where a block
- * enters or leaves by one atomic exchange, as long as such blocks are asked
- * for again. Any thread, no locks; after fork the child has both as they were,
- * but for what waited near in heaps of threads that did not come along.
+ * larger ones, as long as such blocks are asked for again, near too where the
+ * process has one thread, else in slots that threads share by their heap's id,
+ * where a block enters or leaves by one atomic exchange. Any thread, no locks;
+ * after fork the child has both as they were, but for what waited near in heaps
+ * of threads that did not come along.
  */
 #ifndef MT_POOLS_MID_CACHE_H
 #define MT_POOLS_MID_CACHE_H
@@ -13,7 +14,7 @@
 #include "pools.h"
 
 enum {
-    MT_MID_NEAR_BYTES = 1 << 20, /* near one thread, about; larger blocks wait in a slot */
+    MT_MID_NEAR_BYTES = 1 << 20, /* near one thread, about; blocks above are the large ones */
     MT_MID_CACHE_SLOTS = 17,     /* the last one is for blocks with a mapping of their own */
     MT_MID_CACHE_ENTRIES = 4,
     MT_MID_SLOT_BYTES = 32 << 20,
@@ -48,11 +49,18 @@ static inline bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, stru
 /* Lets a block wait. False, with nothing done, where others would have to go first. */
 static inline bool mt_mid_near_put(struct mt_mid_near *near, struct mt_mid_cached block)
 {
-    if (near->count == MT_MID_NEAR || near->bytes + block.bytes > MT_MID_NEAR_BYTES) return false;
+    if (near->count == MT_MID_NEAR || near->bytes + block.bytes > MT_MID_NEAR_BYTES + near->extra_bytes)
+        return false;
     near->blocks[near->count++] = block;
     near->bytes += block.bytes;
     return true;
 }
+
+/* The same for a large block, and a request of its size, which tell what to do with the next one: where large ones
+ * were asked for again, others go first. Those come back with their number, which may include the block itself. */
+unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached block,
+                               struct mt_mid_cached others[MT_MID_NEAR + 1]);
+bool mt_mid_near_take_large(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found);
 
 /* Takes out what waits; with is_idle_only what has waited since this was last asked. Returns the number. */
 unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only, struct mt_mid_cached others[MT_MID_NEAR]);
@@ -68,7 +76,7 @@ unsigned mt_mid_cache_put(const struct mt_theap *heap, struct mt_mid_cached bloc
                           struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 2]);
 /* Empties a slot; with is_idle_only only one that was not used since this was last asked. */
 unsigned mt_mid_cache_empty(unsigned slot, bool is_idle_only, struct mt_mid_cached others[MT_MID_CACHE_ENTRIES]);
-/* What waits in the slots, about. */
+/* What waits in the slots and near the calling thread, about. */
 size_t mt_mid_cache_bytes(void);
 
 #endif

@@ -160,6 +160,13 @@ static void tell_sampled(struct mt_theap *heap, const void *block, size_t reques
     if (mt_pools_clients.sampled) mt_pools_clients.sampled(heap ? heap->shard : NULL, block, requested, usable);
 }
 
+static void tell_sampled_large(struct mt_theap *heap, const void *block, size_t requested, size_t usable)
+{
+    if (!mt_pools_clients.sampled) return;
+    mt_mid_note_sampled(block, mt_pagemap_entry(block));
+    mt_pools_clients.sampled(heap ? heap->shard : NULL, block, requested, usable);
+}
+
 /* From the thread's own heap, or from a shared one. Not counted yet. */
 static void *take_small(struct mt_theap *heap, unsigned class, size_t bytes, unsigned *origin)
 {
@@ -223,7 +230,8 @@ static MT_POOLS_COLD void *allocate_spare(struct mt_theap *heap, size_t bytes, u
     void *block = mt_mid_allocate(heap, bytes, MT_SLAB_MAX, MT_MID_ANYWHERE, &usable, &is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, usable) || !heap) tell_sampled(heap, block, bytes, usable);
+    if (mt_account_large_allocated(heap, origin, bytes, usable) || !heap)
+        tell_sampled_large(heap, block, bytes, usable);
     return block;
 }
 
@@ -261,8 +269,11 @@ static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes,
 
 void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable)
 {
-    mt_account_flush_if_due(heap);
-    if (mt_shard_is_sample_due(heap->shard)) tell_sampled(heap, block, bytes, usable);
+    if (heap->near.owed_bytes)
+        mt_large_flush(heap);
+    else
+        mt_account_flush_if_due(heap);
+    if (mt_shard_is_sample_due(heap->shard)) tell_sampled_large(heap, block, bytes, usable);
     return block;
 }
 
@@ -274,7 +285,9 @@ static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment,
     if (bytes <= PTRDIFF_MAX) block = mt_mid_allocate(heap, bytes, alignment, room, &usable, is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, usable) || !heap) tell_sampled(heap, block, bytes, usable);
+    if (heap && !mt_large_settle(heap, origin, usable)) mt_large_flush(heap);
+    if (mt_account_large_allocated(heap, origin, bytes, usable) || !heap)
+        tell_sampled_large(heap, block, bytes, usable);
     return block;
 }
 
@@ -282,10 +295,19 @@ void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_
 {
     bool is_zero;
     size_t usable;
-    void *block = bytes <= MT_MID_NEAR_BYTES ? mt_mid_allocate_near(heap, bytes, origin, &usable) : NULL;
-    if (!block) return allocate_mid(heap, bytes, 1, MT_MID_ANYWHERE, origin, &is_zero);
-    return mt_account_large_allocated(heap, origin, bytes, usable) ? mt_pools_large_due(heap, block, bytes, usable)
-                                                                   : block;
+    void *block = bytes <= PTRDIFF_MAX ? mt_mid_allocate_waiting(heap, bytes, origin, &usable) : NULL;
+    if (!block) return allocate_mid(heap, bytes, 1, MT_MID_FRESH, origin, &is_zero);
+    bool is_due = mt_account_large_allocated_own(heap, origin, bytes, usable);
+    is_due |= !mt_large_settle(heap, origin, usable);
+    return is_due ? mt_pools_large_due(heap, block, bytes, usable) : block;
+}
+
+void mt_pools_before_thread(void)
+{
+    struct mt_theap *heap = mt_theap_self;
+    if (!heap || !mt_is_alone()) return;
+    if (heap->near.owed_bytes) mt_large_flush(heap);
+    if (heap->near.extra_bytes) mt_mid_leave_heap(heap);
 }
 
 static unsigned origin_of(struct mt_theap *heap, const void *caller)
@@ -394,8 +416,12 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
 {
     struct mt_mid_block what;
     if (__builtin_expect(!mt_mid_end(block, entry, &what), 0)) return mt_mid_is_freed(block, entry);
-    mt_account_large_freed(heap, what.origin, what.requested, what.usable);
-    if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, what.usable);
+    if (!heap)
+        mt_account_large_freed(heap, what.origin, what.requested, what.usable);
+    else if (mt_account_large_freed_own(heap, what.origin, what.requested, what.usable) &&
+             !mt_large_owe(heap, what.origin, what.usable))
+        mt_large_flush(heap);
+    if (what.is_sampled) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, what.usable);
     mt_mid_give(heap, block, entry, what.all);
     return true;
 }
@@ -483,9 +509,10 @@ static bool creeps(struct mt_theap *heap, const void *block, size_t usable, size
 
 static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to)
 {
-    count_mid_freed(heap, block, mt_pagemap_entry(block), usable);
-    if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, usable);
-    mt_mid_move(heap, block, mt_pagemap_entry(block), to);
+    uint64_t entry = mt_pagemap_entry(block);
+    count_mid_freed(heap, block, entry, usable);
+    if (mt_mid_take_sampled(block, entry)) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, usable);
+    mt_mid_move(heap, block, entry, to);
 }
 
 /* A block that creeps gets so much from the slabs; 0: it goes to the arenas. */
@@ -578,9 +605,10 @@ static void *resized(struct mt_theap *heap, void *before, void *block, size_t us
     size_t requested;
     unsigned origin = mt_mid_origin(block, entry, &requested);
     mt_account_large_freed(heap, origin, requested, usable);
-    if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, before, usable);
+    if (mt_mid_take_sampled(block, entry)) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, before, usable);
     mt_mid_note(block, entry, origin, bytes);
-    if (mt_account_large_allocated(heap, origin, bytes, after) || !heap) tell_sampled(heap, block, bytes, after);
+    if (mt_account_large_allocated(heap, origin, bytes, after) || !heap)
+        tell_sampled_large(heap, block, bytes, after);
     return block;
 }
 
@@ -626,8 +654,8 @@ static void *stretch(struct mt_theap *heap, void *block, uint64_t entry, size_t 
     if (bytes <= MT_SLAB_MAX / 2 || !mt_mid_stretch(block, entry, bytes, &before, &after)) return NULL;
     bool is_due = mt_account_large_changed(heap, before.origin, (struct mt_large){before.requested, before.usable},
                                            (struct mt_large){bytes, after});
-    if (mt_pools_clients.sample_freed) mt_pools_clients.sample_freed(heap->shard, block, before.usable);
-    if (is_due && mt_pools_clients.sampled) mt_pools_clients.sampled(heap->shard, block, bytes, after);
+    if (before.is_sampled) mt_pools_clients.sample_freed(heap->shard, block, before.usable);
+    if (is_due) tell_sampled_large(heap, block, bytes, after);
     return reallocated(heap, block, after > before.usable);
 }
 

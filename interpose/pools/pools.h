@@ -77,11 +77,17 @@ struct mt_remote_slot {
 struct mt_mid_cached {
     char *block;
     size_t bytes;
+    struct mt_mid_mark *mark; /* of one near a heap; NULL: it has a mapping of its own */
 };
 struct mt_mid_near {
     uint32_t count, idle_count; /* all; those that have waited since the last look */
     uint32_t free_count;        /* blocks above MT_SLAB_MAX freed by the thread, modulo 2^32 */
+    uint32_t owed_origin;       /* see large.h */
+    size_t owed_bytes;
     size_t bytes;
+    size_t extra_bytes;  /* that may wait beyond the usual, of blocks that are large */
+    size_t missed_bytes; /* the size of the last such block that was not let in */
+    uint32_t trust;      /* 0: large blocks were not asked for again of late */
     struct mt_mid_cached blocks[MT_MID_NEAR];
 };
 
@@ -166,6 +172,9 @@ static inline void mt_pools_change_scope(uint32_t scope)
 }
 /* Before the thread's shard is retired. Afterwards the thread uses the shared heap. */
 void mt_pools_detach(void);
+
+/* The calling thread is about to make another one: ends what is only done in a process of one thread. */
+void mt_pools_before_thread(void);
 
 /* Around fork, on the forking thread. The child has one thread, whose shard may be void until it attaches again. */
 void mt_pools_before_fork(void);
