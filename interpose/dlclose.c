@@ -2,6 +2,8 @@
  * The hook of dlclose: what was read of an object's unwind tables is forgotten
  * when it may be gone. Any thread; takes no lock of its own.
  */
+#include "dlclose.h"
+
 #include "count.h"
 #include "export.h"
 #include "next.h"
@@ -11,9 +13,15 @@
 #include <dlfcn.h>
 #include <errno.h>
 
+static void *_Atomic slot;
+
+void mt_dlclose_find_next(void)
+{
+    mt_next_find_once(&slot, "dlclose");
+}
+
 MT_EXPORT int dlclose(void *handle)
 {
-    static void *_Atomic slot;
     mt_count_enter();
     int (*next)(void *) = (int (*)(void *))(uintptr_t)mt_next_find_once(&slot, "dlclose");
     if (!next) return -1;

@@ -7,6 +7,7 @@
 #include "process.h"
 
 #include "count.h"
+#include "dlclose.h"
 #include "export.h"
 #include "leaks.h"
 #include "mappings.h"
@@ -230,6 +231,7 @@ void mt_process_start(void)
      */
     mt_thread_find_next();
     mt_mappings_find_next();
+    mt_dlclose_find_next();
     mt_next_find_once(&next.execve, "execve");
     mt_next_find_once(&next.execv, "execv");
     mt_next_find_once(&next.execvp, "execvp");
