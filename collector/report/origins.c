@@ -103,9 +103,9 @@ static int read_names(struct mt_origins_copy *origins, const struct mt_segment_f
 {
     origins->scopes = calloc(MT_SCOPE_MAX, MT_SCOPE_BYTES);
     if (!origins->scopes) return -ENOMEM;
-    int error = mt_segment_file_read(
-        file, offsetof(struct mt_segment, origins) + offsetof(struct mt_origins, scopes), origins->scopes,
-        (size_t)MT_SCOPE_MAX * MT_SCOPE_BYTES);
+    int error = mt_segment_file_read(file,
+                                     offsetof(struct mt_segment, origins) + offsetof(struct mt_origins, scopes),
+                                     origins->scopes, (size_t)MT_SCOPE_MAX * MT_SCOPE_BYTES);
     for (unsigned i = 0; i < MT_SCOPE_MAX; i++) origins->scopes[i][MT_SCOPE_BYTES - 1] = 0;
     return error;
 }
@@ -121,7 +121,7 @@ int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_fil
     for (uint32_t i = 0; i < shard_count; i++) fold_steps(&shards[i]);
     error = read_names(origins, file);
     if (!error && count) error = count > MT_ORIGIN_MAX ? -EINVAL : read_table(origins, file, count);
-    for (uint32_t i = 0; i < shard_count && !error; i++) error = read_shard(origins, file, &shards[i]);
+    for (uint32_t i = 0; i < shard_count && count && !error; i++) error = read_shard(origins, file, &shards[i]);
     if (error) mt_origins_free(origins);
     return error;
 }

@@ -45,6 +45,14 @@ json_t *mt_report_time_json(const struct mt_snapshot *snapshot, uint64_t when_ns
     return when_ns ? mt_json_seconds(when_ns > start ? when_ns - start : 0) : json_null();
 }
 
+void mt_report_set_own_peak(json_t *part, const struct mt_snapshot *snapshot, const struct mt_own_peak *peak)
+{
+    mt_json_set(part, "peak_bytes", peak ? json_integer(peak->bytes) : NULL);
+    mt_json_set(part, "peak_error_bytes", peak && peak->error_bytes >= 0 ? json_integer(peak->error_bytes) : NULL);
+    mt_json_set(part, "peak_s", mt_report_time_json(snapshot, peak ? peak->when_ns : 0));
+    mt_json_set(part, "peak_frame", peak && peak->when_ns ? mt_json_u64(peak->frame) : NULL);
+}
+
 static json_t *date_json(uint64_t realtime_ns)
 {
     char text[48], day[32];
@@ -156,6 +164,8 @@ struct thread_row {
     const char *name, *state;
     uint64_t thread_count, allocation_count, free_count, requested_bytes, start_ns;
     int64_t live_bytes;
+    struct mt_own_peak peak;
+    bool has_peak;
 };
 
 static json_t *thread_json(const struct mt_snapshot *snapshot, const struct thread_row *thread)
@@ -167,10 +177,23 @@ static json_t *thread_json(const struct mt_snapshot *snapshot, const struct thre
     mt_json_set_u64(row, "thread_count", thread->thread_count);
     mt_json_set(row, "start_s", mt_report_time_json(snapshot, thread->start_ns));
     mt_json_set_i64(row, "current_bytes", thread->live_bytes);
+    mt_report_set_own_peak(row, snapshot, thread->has_peak ? &thread->peak : NULL);
     mt_json_set_u64(row, "total_bytes", thread->requested_bytes);
     mt_json_set_u64(row, "allocation_count", thread->allocation_count);
     mt_json_set_u64(row, "free_count", thread->free_count);
     return row;
+}
+
+/* What was flushed last, or what is higher since then. */
+static struct mt_own_peak peak_of_thread(const struct mt_snapshot *snapshot, const struct mt_shard *shard)
+{
+    int64_t live = MT_GET(shard->live_bytes), high = MT_GET(shard->high_bytes);
+    int64_t now = (high > live ? high : live) - shard->base_live_bytes;
+    struct mt_own_peak peak = {MT_GET(shard->own_peak_bytes), 0, MT_GET(shard->own_peak_ns),
+                               MT_GET(shard->own_peak_frame)};
+    if (now > peak.bytes)
+        peak = (struct mt_own_peak){now, 0, snapshot->taken_ns, MT_GET(snapshot->segment->frames.count)};
+    return peak;
 }
 
 static json_t *live_thread_json(const struct mt_snapshot *snapshot, const struct mt_shard *shard, bool ask_proc)
@@ -188,6 +211,8 @@ static json_t *live_thread_json(const struct mt_snapshot *snapshot, const struct
         .free_count = MT_GET(shard->free_count) - shard->base_free_count,
         .requested_bytes = MT_GET(shard->requested_bytes) - shard->base_requested_bytes,
         .live_bytes = MT_GET(shard->live_bytes) - shard->base_live_bytes,
+        .peak = peak_of_thread(snapshot, shard),
+        .has_peak = true,
     };
     return thread_json(snapshot, &row);
 }
@@ -221,6 +246,8 @@ static void append_ended_threads(const struct mt_snapshot *snapshot, json_t *row
             .free_count = MT_GET(ended->free_count),
             .requested_bytes = MT_GET(ended->requested_bytes),
             .live_bytes = MT_GET(ended->live_bytes),
+            .peak = {MT_GET(ended->peak_bytes), 0, MT_GET(ended->peak_ns), MT_GET(ended->peak_frame)},
+            .has_peak = true,
         };
         json_array_append_new(rows, thread_json(snapshot, &row));
     }
@@ -329,13 +356,6 @@ void mt_seen_peak_look(struct mt_seen_peak *peak, const struct mt_snapshot *snap
     peak->frame = MT_GET(snapshot->segment->frames.count);
 }
 
-/* With one thread, or with every call flushed, the recorded peak is exact. */
-static uint64_t peak_error(const struct mt_globals *globals)
-{
-    uint64_t threads = MT_GET(globals->live_shards_max);
-    return threads <= 1 ? 0 : threads * globals->batch_bytes;
-}
-
 static void set_counts(json_t *part, const struct mt_snapshot *snapshot, const struct mt_seen_peak *seen,
                        int64_t current)
 {
@@ -343,7 +363,7 @@ static void set_counts(json_t *part, const struct mt_snapshot *snapshot, const s
     const struct mt_shard_sum *sum = &snapshot->cpu;
     int64_t net = (int64_t)net_of(sum->allocation_count, sum->free_count);
     struct mt_seen_peak peak = {sum->peak_bytes, MT_GET(globals->peak_ns), MT_GET(globals->peak_frame)};
-    uint64_t error = peak_error(globals);
+    uint64_t error = (uint64_t)mt_snapshot_peak(snapshot).error_bytes;
     if (seen->bytes > peak.bytes) peak = *seen;
     mt_seen_peak_look(&peak, snapshot);
     /* A peak that was seen leaves less above it; looking at threads one after the other may be off by what they do

@@ -72,5 +72,7 @@ json_t *mt_report_vulkan_json(const struct mt_snapshot *snapshot);
 json_t *mt_histogram_json(const struct mt_histogram *histogram);
 /* CLOCK_MONOTONIC as seconds since the process's start; null for 0. */
 json_t *mt_report_time_json(const struct mt_snapshot *snapshot, uint64_t when_ns);
+/* Sets peak_bytes, peak_error_bytes, peak_s and peak_frame; all null where peak is NULL. */
+void mt_report_set_own_peak(json_t *part, const struct mt_snapshot *snapshot, const struct mt_own_peak *peak);
 
 #endif

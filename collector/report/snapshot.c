@@ -405,6 +405,16 @@ void mt_snapshot_free(struct mt_snapshot *snapshot)
     snapshot->object_count = 0;
 }
 
+struct mt_own_peak mt_snapshot_peak(const struct mt_snapshot *snapshot)
+{
+    const struct mt_globals *globals = &snapshot->segment->globals;
+    uint64_t threads = MT_GET(globals->live_shards_max);
+    return (struct mt_own_peak){.bytes = snapshot->cpu.peak_bytes,
+                                .error_bytes = threads > 1 ? (int64_t)(threads * globals->batch_bytes) : 0,
+                                .when_ns = MT_GET(globals->peak_ns),
+                                .frame = MT_GET(globals->peak_frame)};
+}
+
 const struct mt_object *mt_snapshot_object(const struct mt_snapshot *snapshot, uint32_t id)
 {
     size_t low = 0, high = snapshot->object_count;

@@ -44,6 +44,9 @@ int mt_snapshot_take(struct mt_snapshot *snapshot, const struct mt_segment_file 
 int mt_snapshot_take_counters(struct mt_snapshot *snapshot, const struct mt_segment_file *file);
 void mt_snapshot_free(struct mt_snapshot *snapshot);
 
+/* The peak of all together. With one thread, or with every call flushed, it is exact. */
+struct mt_own_peak mt_snapshot_peak(const struct mt_snapshot *snapshot);
+
 /* The object of an id, NULL when there is none. */
 const struct mt_object *mt_snapshot_object(const struct mt_snapshot *snapshot, uint32_t id);
 

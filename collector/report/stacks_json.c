@@ -374,7 +374,8 @@ static json_t *summary_json(const struct mt_stacks *stacks, const struct rows *r
 /* ---- modules --------------------------------------------------------------------------------- */
 
 struct module_sum {
-    int64_t live_bytes, live_count, inherited_count, peak_bytes;
+    int64_t live_bytes, live_count, inherited_count, at_peak_bytes;
+    int64_t largest_stack, all_stacks; /* own peaks of its stacks: the highest, and the sum */
     uint64_t total_bytes, total_count;
 };
 
@@ -396,7 +397,9 @@ static void add_to_modules(const struct mt_stacks *stacks, const struct rows *ro
         const struct mt_module *module = mt_stacks_module(stacks, stack->frames[stack->record.depth - 1],
                                                           stack->record.generation);
         struct module_sum *sum = &sums[module ? (size_t)(module - stacks->modules) : stacks->module_count];
-        sum->peak_bytes += rows->row[i].peak_bytes;
+        sum->at_peak_bytes += rows->row[i].peak_bytes;
+        sum->all_stacks += stack->record.max_bytes + stack->max_error_bytes;
+        if (stack->record.max_bytes > sum->largest_stack) sum->largest_stack = stack->record.max_bytes;
         if (known == KNOWS_ALL) continue;
         sum->live_bytes += rows->row[i].live_bytes;
         sum->live_count += stack->record.at_peak_count + stack->record.since_count;
@@ -441,9 +444,49 @@ static void set_live(json_t *part, const struct module_sum *sum, enum known know
     mt_json_set(part, "live_bytes", has_live ? json_integer(sum->live_bytes) : NULL);
     mt_json_set(part, "live_count", has_live ? json_integer(count) : NULL);
     mt_json_set(part, "free_count", has_live ? json_integer(scaled(sum->total_count) + inherited - count) : NULL);
-    mt_json_set(part, "peak_bytes", mode != MT_STACKS_OFF ? json_integer(sum->peak_bytes) : NULL);
+    mt_json_set(part, "at_peak_bytes", mode != MT_STACKS_OFF ? json_integer(sum->at_peak_bytes) : NULL);
     mt_json_set_bool(part, "is_exact", known == KNOWS_ALL || mode == MT_STACKS_ALL);
     mt_json_set_bool(part, "is_total_exact", known != KNOWS_NOTHING || mode == MT_STACKS_ALL);
+}
+
+/* Whether the rows of a module's origins are all in this one: a file that was loaded again has another row, which
+ * only stacks tell apart. index: module_count for code of no module. */
+static bool is_of_one_row(const struct mt_stacks *stacks, size_t index, enum known known)
+{
+    if (known == KNOWS_ALL || index == stacks->module_count) return true;
+    for (size_t i = 0; i < stacks->module_count; i++)
+        if (i != index && stacks->modules[i].first == stacks->modules[index].first) return false;
+    return true;
+}
+
+/* From stacks alone: between what it surely reached and what it cannot have passed; from sampled ones nobody knows
+ * how far off that is. */
+static struct mt_own_peak peak_from_stacks(const struct mt_snapshot *snapshot, const struct module_sum *sum)
+{
+    struct mt_own_peak process = mt_snapshot_peak(snapshot),
+                       peak = {.bytes = sum->at_peak_bytes, .error_bytes = -1};
+    int64_t limit = process.bytes + process.error_bytes;
+    if (sum->live_bytes > peak.bytes) peak.bytes = sum->live_bytes;
+    if (snapshot->stacks.mode != MT_STACKS_ALL) return peak;
+    if (sum->largest_stack > peak.bytes) peak.bytes = sum->largest_stack;
+    if (sum->all_stacks < limit) limit = sum->all_stacks;
+    peak.error_bytes = limit > peak.bytes ? limit - peak.bytes : 0;
+    return peak;
+}
+
+static void set_module_peak(json_t *part, const struct mt_snapshot *snapshot, const struct module_sum *sum,
+                            enum known known, size_t index)
+{
+    const struct mt_stacks *stacks = &snapshot->stacks;
+    struct mt_own_peak peak = peak_from_stacks(snapshot, sum);
+    bool is_known = stacks->mode != MT_STACKS_OFF;
+    uint32_t group = index == stacks->module_count ? 0 : stacks->modules[index].first;
+    if (snapshot->own_peaks && group < MT_GROUP_MAX && (!group || group == index + 1) &&
+        is_of_one_row(stacks, index, known)) {
+        peak = snapshot->own_peaks->of[MT_GROUP_MODULE][group];
+        is_known = true;
+    }
+    mt_report_set_own_peak(part, snapshot, is_known ? &peak : NULL);
 }
 
 static json_t *module_json(const struct mt_module *module, const struct module_sum *sum, enum known known,
@@ -464,6 +507,16 @@ static json_t *module_json(const struct mt_module *module, const struct module_s
     return part;
 }
 
+static void append_module(json_t *list, const struct mt_snapshot *snapshot, const struct module_sum *sum,
+                          enum known known, size_t index)
+{
+    const struct mt_stacks *stacks = &snapshot->stacks;
+    const struct mt_module *module = index < stacks->module_count ? &stacks->modules[index] : NULL;
+    json_t *part = module_json(module, sum, known, stacks->mode);
+    set_module_peak(part, snapshot, sum, known, index);
+    json_array_append_new(list, part);
+}
+
 static json_t *modules_json(const struct mt_snapshot *snapshot, const struct rows *rows)
 {
     const struct mt_stacks *stacks = &snapshot->stacks;
@@ -473,10 +526,9 @@ static json_t *modules_json(const struct mt_snapshot *snapshot, const struct row
     if (!sums) return list;
     add_to_modules(stacks, rows, known, sums);
     if (known != KNOWS_NOTHING) add_origins_to_modules(snapshot, sums);
-    for (size_t i = 0; i < stacks->module_count; i++)
-        json_array_append_new(list, module_json(&stacks->modules[i], &sums[i], known, stacks->mode));
+    for (size_t i = 0; i < stacks->module_count; i++) append_module(list, snapshot, &sums[i], known, i);
     if (sums[stacks->module_count].total_count || sums[stacks->module_count].live_count)
-        json_array_append_new(list, module_json(NULL, &sums[stacks->module_count], known, stacks->mode));
+        append_module(list, snapshot, &sums[stacks->module_count], known, stacks->module_count);
     free(sums);
     return list;
 }

@@ -135,8 +135,8 @@ static void print_peak(FILE *out, const json_t *report)
     label(out, "at the peak");
     fprintf(out, "%s at %.1f s", mt_human_bytes(bytes, peak), mt_json_get_real(cpu, "peak_s"));
     if (frame) fprintf(out, ", frame %s", mt_human_count(number, frame));
-    print_shares(out, "; module", mt_json_get(cpu, "modules"), "path", "peak_bytes", (double)peak);
-    print_shares(out, "; tag", mt_json_get(cpu, "tags"), "tag", "peak_bytes", (double)peak);
+    print_shares(out, "; module", mt_json_get(cpu, "modules"), "path", "at_peak_bytes", (double)peak);
+    print_shares(out, "; tag", mt_json_get(cpu, "tags"), "tag", "at_peak_bytes", (double)peak);
     fputc('\n', out);
     print_top_stack(out, report, "peak_bytes", (double)peak);
 }

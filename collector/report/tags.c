@@ -7,6 +7,7 @@
 #include "json_build.h"
 #include "stacks_json.h"
 #include "tag_rules.h"
+#include "tag_sources.h"
 #include "tag_table.h"
 #include "vulkan_records.h"
 #include "vulkan_view.h"
@@ -34,7 +35,8 @@ struct sorter {
     const char **stack_tags;  /* where there are origins: of each stack */
 };
 
-/* The tag that the program said through memtrack.h, by number; NULL where it said none. It goes before all others. */
+/* The tag that the program said through memtrack.h, by number; NULL where it said none. It goes before all others.
+ */
 static const char *said_tag(const struct sorter *sorter, uint32_t number)
 {
     const char(*names)[MT_SCOPE_BYTES] = (const char(*)[MT_SCOPE_BYTES])sorter->snapshot->origins.scopes;
@@ -163,7 +165,7 @@ static void add_stack(const struct sorter *sorter, struct table *table, const st
     if (!sum) return;
     sum->live_bytes += mt_stack_live_bytes(record);
     sum->live_count += record->at_peak_count + record->since_count;
-    sum->peak_bytes += mt_stack_peak_bytes(&sorter->snapshot->stacks, record, sorter->snapshot->cpu.peak_bytes);
+    sum->at_peak_bytes += mt_stack_peak_bytes(&sorter->snapshot->stacks, record, sorter->snapshot->cpu.peak_bytes);
     sum->variance += record->live_variance;
     sum->total_bytes += record->total_bytes;
     sum->total_count += record->total_count;
@@ -172,13 +174,14 @@ static void add_stack(const struct sorter *sorter, struct table *table, const st
     sum->estimated_bytes += mt_stack_live_bytes(record);
 }
 
-/* Peaks of tags are known through stacks alone. */
-static void add_peak(const struct sorter *sorter, struct table *table, size_t index)
+/* What stood at the process's peak is known through stacks alone. */
+static void add_at_peak(const struct sorter *sorter, struct table *table, size_t index)
 {
     const struct mt_stack *record = &sorter->snapshot->stacks.stacks[index].record;
     struct mt_tag_sum *sum = record->total_count ? row_of(table, sorter->stack_tags[index]) : NULL;
     if (sum)
-        sum->peak_bytes += mt_stack_peak_bytes(&sorter->snapshot->stacks, record, sorter->snapshot->cpu.peak_bytes);
+        sum->at_peak_bytes += mt_stack_peak_bytes(&sorter->snapshot->stacks, record,
+                                                  sorter->snapshot->cpu.peak_bytes);
 }
 
 /* ---- origins --------------------------------------------------------------------------- */
@@ -341,7 +344,155 @@ static void add_origins(const struct sorter *sorter, struct table *table)
         else
             divide(sorter, table, &origins->rows[id], mass);
     }
-    for (size_t i = 0; i < sorter->snapshot->stacks.count; i++) add_peak(sorter, table, i);
+    for (size_t i = 0; i < sorter->snapshot->stacks.count; i++) add_at_peak(sorter, table, i);
+}
+
+/* ---- own peaks -------------------------------------------------------------------------- */
+
+/* What is known of a tag's own peak. */
+struct bracket {
+    uint32_t group;                    /* that the process kept for it; 0 = none */
+    bool is_strange;                   /* the process and the rules do not agree on its origins */
+    bool has_parts;                    /* some of it is told apart by call stacks alone */
+    int64_t origins_low, origins_high; /* the highest of its origins; the sum of all theirs */
+    int64_t parts, parts_high;         /* of origins that it has a part of: an estimate; at most */
+    size_t last_origin;
+};
+
+static struct bracket *bracket_of(struct table *table, struct bracket *brackets, const char *tag)
+{
+    for (size_t i = 0; tag && i < table->count; i++)
+        if (!strcmp(table->sums[i].tag, tag)) return &brackets[i];
+    return NULL;
+}
+
+static int64_t highest(const struct mt_own_peak *peak)
+{
+    return peak->bytes + (peak->error_bytes > 0 ? peak->error_bytes : 0);
+}
+
+static void add_part(struct bracket *bracket, const struct mt_own_peak *whole, double part, size_t origin)
+{
+    if (!bracket) return;
+    if (!bracket->has_parts || bracket->last_origin != origin) bracket->parts_high += highest(whole);
+    bracket->has_parts = true;
+    bracket->last_origin = origin;
+    bracket->parts += (int64_t)((double)whole->bytes * part);
+}
+
+/* As divide() does it, by what the stacks ever allocated. */
+static void divide_peak(const struct sorter *sorter, struct table *table, struct bracket *brackets, size_t id)
+{
+    const struct mt_stacks *stacks = &sorter->snapshot->stacks;
+    const struct mt_origin *origin = &sorter->snapshot->origins.rows[id];
+    const struct mt_own_peak *whole = &sorter->snapshot->own_peaks->of[MT_GROUP_ORIGIN][id];
+    double all = 0;
+    for (size_t i = 0; i < stacks->count; i++)
+        if (is_of_origin(sorter, i, origin)) all += (double)stacks->stacks[i].record.total_bytes;
+    for (size_t i = 0; i < stacks->count && all > 0; i++)
+        if (is_of_origin(sorter, i, origin))
+            add_part(bracket_of(table, brackets, sorter->stack_tags[i]), whole,
+                     (double)stacks->stacks[i].record.total_bytes / all, id);
+    if (!(all > 0))
+        add_part(bracket_of(table, brackets, module_of(sorter, origin) ? "libc" : untagged), whole, 1, id);
+}
+
+static void add_origin_peak(const struct sorter *sorter, struct table *table, struct bracket *brackets, size_t id)
+{
+    const struct mt_origins_copy *origins = &sorter->snapshot->origins;
+    const struct mt_own_peak *peak = &sorter->snapshot->own_peaks->of[MT_GROUP_ORIGIN][id];
+    uint32_t group = origins->rows[id].tag_group < MT_SCOPE_MAX ? origins->rows[id].tag_group : 0;
+    const char *tag = id ? tag_of_origin(sorter, &origins->rows[id]) : untagged;
+    const char *found = group ? origins->scopes[group] : NULL;
+    bool is_same = tag && found && !strcmp(tag, found);
+    struct bracket *bracket = bracket_of(table, brackets, tag), *other = bracket_of(table, brackets, found);
+    if (bracket) {
+        if (peak->bytes > bracket->origins_low) bracket->origins_low = peak->bytes;
+        bracket->origins_high += highest(peak);
+        if (is_same)
+            bracket->group = group;
+        else
+            bracket->is_strange = true;
+    }
+    if (other && !is_same) other->is_strange = true;
+    if (!tag && sorter->stack_tags) divide_peak(sorter, table, brackets, id);
+}
+
+/* With all stacks: what a tag has of origins that only the stacks tell apart. */
+static void add_stack_peak(const struct sorter *sorter, struct table *table, struct bracket *brackets,
+                           const struct mt_stack_copy *stack)
+{
+    const struct mt_module *module = module_at(sorter, stack, stack->record.depth - 1u);
+    struct mt_origin origin = {.module = module ? (uint32_t)(module - sorter->snapshot->stacks.modules) + 1 : 0,
+                               .tag = stack->record.tag};
+    uint32_t thread = stack->record.thread;
+    if (!stack->record.total_count) return;
+    if (thread && thread <= MT_THREAD_NAMES)
+        snprintf(origin.thread, sizeof origin.thread, "%s", sorter->snapshot->stacks.thread_names[thread - 1].name);
+    struct bracket *bracket = bracket_of(table, brackets, tag_of_stack(sorter, stack));
+    if (!bracket || (sorter->snapshot->own_peaks && tag_of_origin(sorter, &origin))) return;
+    bracket->has_parts = true;
+    bracket->parts_high += stack->record.max_bytes + (int64_t)stack->max_error_bytes;
+    if (!sorter->snapshot->own_peaks && stack->record.max_bytes > bracket->origins_low)
+        bracket->origins_low = stack->record.max_bytes;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Between what it surely reached and what it cannot have passed. */
+static struct mt_own_peak own_peak_of(const struct sorter *sorter, const struct mt_tag_sum *sum,
+                                      const struct bracket *bracket)
+{
+    const struct mt_snapshot *snapshot = sorter->snapshot;
+    struct mt_own_peak process = mt_snapshot_peak(snapshot), peak = {.bytes = bracket->origins_low};
+    int64_t high = bracket->origins_high;
+    if (bracket->group && !bracket->is_strange) {
+        peak = snapshot->own_peaks->of[MT_GROUP_TAG][bracket->group];
+        high = highest(&peak);
+    }
+    int64_t low = peak.bytes;
+    high += bracket->parts_high;
+    if (high > highest(&process)) high = highest(&process);
+    if (bracket->has_parts) {
+        peak.bytes += bracket->parts;
+        peak.bytes = larger(peak.bytes < high ? peak.bytes : high, larger(sum->live_bytes, sum->at_peak_bytes));
+        if (snapshot->stacks.mode == MT_STACKS_ALL) low = peak.bytes;
+        if (peak.bytes != low || bracket->is_strange) peak.when_ns = 0;
+    }
+    peak.error_bytes = larger(0, larger(peak.bytes - low, high - peak.bytes));
+    return peak;
+}
+
+/* Whether stacks and origins mean the same threads: rules on threads need stacks that know theirs. */
+static bool origins_fit_stacks(const struct sorter *sorter)
+{
+    const struct mt_stacks *stacks = &sorter->snapshot->stacks;
+    if (stacks->mode != MT_STACKS_ALL || !mt_tag_rules_need_threads(sorter->rules)) return true;
+    for (size_t i = 0; i < stacks->count; i++)
+        if (stacks->stacks[i].record.total_count && !stacks->stacks[i].record.thread) return false;
+    return true;
+}
+
+static void find_own_peaks(const struct sorter *sorter, struct table *table)
+{
+    const struct mt_snapshot *snapshot = sorter->snapshot;
+    bool has_all = snapshot->stacks.mode == MT_STACKS_ALL;
+    struct bracket *brackets = calloc(table->room, sizeof *brackets);
+    bool is_known = brackets && (has_all || snapshot->own_peaks) && origins_fit_stacks(sorter);
+    for (size_t id = 0; is_known && snapshot->own_peaks && id < snapshot->origins.count; id++)
+        if (snapshot->own_peaks->of[MT_GROUP_ORIGIN][id].bytes > 0) add_origin_peak(sorter, table, brackets, id);
+    for (size_t i = 0; is_known && has_all && i < snapshot->stacks.count; i++)
+        add_stack_peak(sorter, table, brackets, &snapshot->stacks.stacks[i]);
+    for (size_t i = 0; i < table->count; i++) {
+        struct mt_tag_sum *sum = &table->sums[i];
+        sum->own_peak = is_known ? own_peak_of(sorter, sum, &brackets[i])
+                                 : (struct mt_own_peak){.bytes = larger(sum->live_bytes, sum->at_peak_bytes),
+                                                        .error_bytes = -1};
+    }
+    free(brackets);
 }
 
 /* ---- device memory --------------------------------------------------------------------- */
@@ -420,8 +571,7 @@ static void add_device_memory(const struct sorter *sorter, struct table *table, 
     mt_vulkan_view_end(&view);
 }
 
-/* Whether tags are told by origins. With all stacks these know more, and are exact too. */
-static bool has_origins(const struct mt_snapshot *snapshot)
+bool mt_tags_are_by_origin(const struct mt_snapshot *snapshot)
 {
     return snapshot->origins.count && snapshot->origins.knows_live && snapshot->stacks.mode != MT_STACKS_ALL;
 }
@@ -438,7 +588,7 @@ static bool prepare(struct sorter *sorter, struct table *table)
         const char *tag = mt_tag_table_of_module(stacks->modules[i].path);
         sorter->module_tags[i] = tag ? tag : MT_TAG_ENGINE;
     }
-    if (has_origins(sorter->snapshot)) {
+    if (mt_tags_are_by_origin(sorter->snapshot)) {
         sorter->stack_tags = calloc(stacks->count + 1, sizeof *sorter->stack_tags);
         if (!sorter->stack_tags) return false;
         for (size_t i = 0; i < stacks->count; i++) sorter->stack_tags[i] = tag_of_stack(sorter, &stacks->stacks[i]);
@@ -453,13 +603,18 @@ size_t mt_tags_sum(const struct mt_tag_rules *rules, const struct mt_snapshot *s
     struct sorter sorter = {rules, snapshot, NULL, NULL};
     struct table table = {0};
     if (prepare(&sorter, &table)) {
-        if (has_origins(snapshot)) add_origins(&sorter, &table);
-        for (size_t i = 0; i < snapshot->stacks.count && !has_origins(snapshot); i++)
+        if (mt_tags_are_by_origin(snapshot)) add_origins(&sorter, &table);
+        for (size_t i = 0; i < snapshot->stacks.count && !mt_tags_are_by_origin(snapshot); i++)
             add_stack(&sorter, &table, &snapshot->stacks.stacks[i]);
+        find_own_peaks(&sorter, &table);
         add_device_memory(&sorter, &table, 0);
     }
     free(sorter.module_tags);
     free(sorter.stack_tags);
+    struct mt_said_tags said;
+    mt_tags_said(snapshot, &said);
+    for (size_t i = 0; i < table.count; i++)
+        table.sums[i].source = mt_tag_source(snapshot, &said, rules, table.sums[i].tag);
     *sums = table.sums;
     return table.count;
 }
@@ -498,14 +653,17 @@ const char *mt_tagger_object(const struct mt_tagger *tagger, const struct mt_obj
 
 json_t *mt_tagger_device_json(const struct mt_tagger *tagger, uint32_t device)
 {
-    struct table table = {.room = tagger->sorter.rules->count + mt_tag_table_count() + 3 +
-                                  MT_SCOPE_MAX};
+    struct table table = {.room = tagger->sorter.rules->count + mt_tag_table_count() + 3 + MT_SCOPE_MAX};
     json_t *rows = json_array();
+    struct mt_said_tags said;
+    mt_tags_said(tagger->sorter.snapshot, &said);
     table.sums = calloc(table.room, sizeof *table.sums);
     if (table.sums) add_device_memory(&tagger->sorter, &table, device);
     for (size_t i = 0; i < table.count; i++) {
         json_t *row = json_object();
         mt_json_set_text(row, "tag", table.sums[i].tag);
+        mt_json_set_text(row, "source",
+                         mt_tag_source(tagger->sorter.snapshot, &said, tagger->sorter.rules, table.sums[i].tag));
         mt_json_set_i64(row, "current_bytes", table.sums[i].vulkan_bytes);
         mt_json_set_i64(row, "current_count", table.sums[i].vulkan_count);
         json_array_append_new(rows, row);
@@ -561,84 +719,4 @@ const struct mt_tag_rules *mt_tag_rules_of(const struct mt_snapshot *snapshot)
     mt_tag_rules_free(kept);
     snprintf(kept_path, sizeof kept_path, "%s", path);
     return kept = rules;
-}
-
-static json_t *tag_json(const struct mt_tag_sum *sum, unsigned warning_percent)
-{
-    int64_t count = llround((double)sum->live_count / MT_SCALE),
-            calls = llround((double)sum->total_count / MT_SCALE),
-            inherited = llround((double)sum->inherited_count / MT_SCALE);
-    enum mt_budget_state state = mt_budget_state(sum->live_bytes + sum->vulkan_bytes, sum->budget_bytes,
-                                                 warning_percent);
-    json_t *row = json_object();
-    mt_json_set_text(row, "tag", sum->tag);
-    mt_json_set_i64(row, "current_bytes", sum->live_bytes);
-    mt_json_set_i64(row, "current_count", count);
-    mt_json_set_i64(row, "current_error_bytes",
-                    sum->variance > 0 ? (int64_t)(1.96 * 1024 * sqrt((double)sum->variance)) : 0);
-    mt_json_set_i64(row, "estimated_bytes", sum->estimated_bytes);
-    mt_json_set_bool(row, "is_exact", !sum->has_estimates);
-    mt_json_set_i64(row, "peak_bytes", sum->peak_bytes);
-    mt_json_set_u64(row, "total_bytes", sum->total_bytes);
-    mt_json_set_i64(row, "allocation_count", calls);
-    mt_json_set_i64(row, "free_count", calls + inherited - count);
-    mt_json_set_i64(row, "vulkan_bytes", sum->vulkan_bytes);
-    mt_json_set_i64(row, "vulkan_count", sum->vulkan_count);
-    mt_json_set_known(row, "budget_bytes", sum->budget_bytes);
-    mt_json_set_text(row, "budget_state", mt_budget_state_name[state]);
-    return row;
-}
-
-/* Without stacks nobody knows who asked: all that was counted is one tag. With them, what was live at a fork. */
-static struct mt_tag_sum rest_of(const struct mt_snapshot *snapshot)
-{
-    const struct mt_globals *globals = &snapshot->segment->globals;
-    struct mt_tag_sum rest = {.tag = "inherited",
-                              .live_bytes = (int64_t)globals->inherited_bytes,
-                              .live_count = (int64_t)globals->inherited_count * MT_SCALE};
-    for (size_t i = 0; i < snapshot->origins.count && has_origins(snapshot); i++) {
-        rest.live_bytes -= snapshot->origins.rows[i].inherited_bytes;
-        rest.live_count -= snapshot->origins.rows[i].inherited_count * MT_SCALE;
-    }
-    rest.inherited_count = rest.live_count;
-    if (snapshot->stacks.mode != MT_STACKS_OFF || has_origins(snapshot)) return rest;
-    rest.tag = "default";
-    rest.live_bytes += snapshot->cpu.live_bytes;
-    rest.live_count += (int64_t)(snapshot->cpu.allocation_count - snapshot->cpu.free_count) * MT_SCALE;
-    rest.peak_bytes = snapshot->cpu.peak_bytes;
-    rest.total_bytes = snapshot->cpu.requested_bytes;
-    rest.total_count = snapshot->cpu.allocation_count * MT_SCALE;
-    return rest;
-}
-
-/*
- * Inherited blocks that were freed here left no trace with their stack. With
- * all stacks, what is left of them is what the stacks do not hold; with sampled
- * ones that cannot be told from the error.
- */
-static void settle_inherited(struct mt_tag_sum *rest, const struct mt_snapshot *snapshot,
-                             const struct mt_tag_sum *sums, size_t count)
-{
-    if (snapshot->stacks.mode != MT_STACKS_ALL || !rest->inherited_count) return;
-    rest->live_bytes += snapshot->cpu.live_bytes;
-    rest->live_count += (int64_t)(snapshot->cpu.allocation_count - snapshot->cpu.free_count) * MT_SCALE;
-    for (size_t i = 0; i < count; i++) {
-        rest->live_bytes -= sums[i].live_bytes;
-        rest->live_count -= sums[i].live_count;
-    }
-}
-
-json_t *mt_tags_json(const struct mt_snapshot *snapshot)
-{
-    struct mt_tag_sum *sums = NULL;
-    const struct mt_tag_rules *rules = mt_tag_rules_of(snapshot);
-    json_t *rows = json_array();
-    unsigned percent = mt_budget_warning_percent(snapshot);
-    size_t count = rules ? mt_tags_sum(rules, snapshot, &sums) : 0;
-    struct mt_tag_sum rest = rest_of(snapshot);
-    settle_inherited(&rest, snapshot, sums, count);
-    if (rest.total_count || rest.live_bytes) json_array_append_new(rows, tag_json(&rest, percent));
-    for (size_t i = 0; i < count; i++) json_array_append_new(rows, tag_json(&sums[i], percent));
-    if (rules) free(sums);
-    return rows;
 }

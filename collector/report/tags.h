@@ -30,7 +30,10 @@ bool mt_tag_rules_have_budgets(const struct mt_tag_rules *rules);
  */
 struct mt_tag_sum {
     const char *tag;
-    int64_t live_bytes, live_count, peak_bytes, variance; /* counts in 1/MT_SCALE, variance in KiB squared */
+    const char *source;                       /* see mt_tag_source(); NULL: nobody's, what is not told apart */
+    int64_t live_bytes, live_count, variance; /* counts in 1/MT_SCALE, variance in KiB squared */
+    int64_t at_peak_bytes;                    /* live when the process stood at its peak */
+    struct mt_own_peak own_peak;
     uint64_t total_bytes, total_count;
     int64_t inherited_count;            /* live at the fork that made the process, also in 1/MT_SCALE */
     bool has_estimates;                 /* some of the numbers above were estimated from sampled stacks */
@@ -67,6 +70,9 @@ void mt_tagger_free(struct mt_tagger *tagger);
 const char *mt_tagger_object(const struct mt_tagger *tagger, const struct mt_object *object);
 /* {tag, current_bytes, current_count} for each tag that holds memory of a device; the bytes add up to all of it. */
 json_t *mt_tagger_device_json(const struct mt_tagger *tagger, uint32_t device);
+
+/* Whether they are told by origins. With all stacks these know more, and are exact too. */
+bool mt_tags_are_by_origin(const struct mt_snapshot *snapshot);
 
 /* The tags of a report: one row each. */
 json_t *mt_tags_json(const struct mt_snapshot *snapshot);

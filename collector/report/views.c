@@ -35,7 +35,7 @@ struct view {
 #define LIVE_COLUMNS                                                                                               \
     {"live", "live", {"current_bytes", "live_bytes"}, BYTES},                                                      \
     {                                                                                                              \
-        "peak", "at peak", {"peak_bytes"}, BYTES                                                                   \
+        "peak", "own peak", {"peak_bytes"}, BYTES                                                                  \
     }
 #define TOTAL_COLUMNS                                                                                              \
     {"total", "total", {"total_bytes"}, BYTES},                                                                    \
@@ -67,6 +67,7 @@ static const struct view views[MT_VIEW_COUNT] = {
                         "threads",
                         "count",
                         {{"live", "live", {"current_bytes"}, BYTES},
+                         {"peak", "own peak", {"peak_bytes"}, BYTES},
                          TOTAL_COLUMNS,
                          {"frees", "frees", {"free_count"}, COUNT},
                          RATE_COLUMNS}},
@@ -75,7 +76,8 @@ static const struct view views[MT_VIEW_COUNT] = {
                        {"cpu", "stacks"},
                        NULL,
                        "live",
-                       {LIVE_COLUMNS,
+                       {{"live", "live", {"live_bytes"}, BYTES},
+                        {"peak", "at peak", {"peak_bytes"}, BYTES},
                         TOTAL_COLUMNS,
                         {"rate", "alloc/s", {NULL}, PER_SECOND},
                         {"temporary", "temporary", {"temporary_count"}, COUNT}}},
@@ -459,6 +461,14 @@ json_t *mt_view_json(const json_t *report, enum mt_view view, const char *key, s
 
 /* ---- lines ------------------------------------------------------------------------------------------ */
 
+/* A peak that may be off by more than a hundredth of itself, or by nobody knows how much. */
+static bool is_rough(const struct column *column, const json_t *row, double value)
+{
+    const json_t *error = mt_json_get(row, "peak_error_bytes");
+    if (!error || !column->members[0] || strcmp(column->members[0], "peak_bytes")) return false;
+    return !isnan(value) && (!json_is_number(error) || json_number_value(error) * 100 > value);
+}
+
 /* At most WIDTH - 1 bytes. */
 static const char *number_text(enum form form, double value, char text[MT_HUMAN_BYTES])
 {
@@ -515,8 +525,11 @@ static void make_line(const struct mt_view_table *table, const struct mt_view_ro
         const struct column *column = &views[table->view].columns[i];
         char text[MT_HUMAN_BYTES];
         if (!(chosen & (1u << i))) continue;
-        at += (size_t)snprintf(line + at, bytes - at, "%*s ", WIDTH,
-                               row ? number_text(column->form, row->numbers[i], text) : column->title);
+        const char *shown = row ? number_text(column->form, row->numbers[i], text) : column->title;
+        const char *mark = row && is_rough(column, row->row, row->numbers[i]) ? "~" : "";
+        char cell[MT_HUMAN_BYTES + 1];
+        snprintf(cell, sizeof cell, "%s%s", mark, shown);
+        at += (size_t)snprintf(line + at, bytes - at, "%*s ", WIDTH, cell);
     }
     if (at < bytes) snprintf(line + at, bytes - at, " %s", row ? row->name : views[table->view].name);
     cut(line, width);
