@@ -2,12 +2,12 @@
  * The trail. Called on the path of every recorded block by the thread whose
  * stack it is; reads nothing outside of the stack's mapping and never waits.
  *
- * A node stands for a frame at its place on the stack with all its callers, so
- * it is right as long as its word on the stack and those of its callers are
- * what they were. The path holds copies of its nodes' words in one row. What
- * still stands of it may be left from calls that have returned; a search below
- * it then leads nowhere and goes on from further outside. What is found is
- * never wrong, because every word of the walk was compared.
+ * A walk is determined by the words on the stack that it reads: return
+ * addresses, and saved frame pointers where a frame's place depends on them. A
+ * node stands for such a word at its place, with all that were read outside of
+ * it, so it is right as long as these are what they were. The path holds copies
+ * of its nodes' words in one row. What is found is never wrong, because every
+ * word of the walk was compared.
  */
 #include "trail.h"
 
@@ -21,10 +21,15 @@
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
 enum {
-    NODES = 512 * 1024, /* 32 MiB; then everything is forgotten */
-    PIECE = 1024,       /* nodes that are counted as memory in use together */
-    LOOKS = 48,         /* nodes that a search looks at before the stack is walked instead */
+    NODES = 1024 * 1024, /* 32 MiB; then everything is forgotten */
+    PIECE = 2048,        /* nodes that are counted as memory in use together */
+    FIRST_BUCKET_BITS = 10,
+    HINT_BITS = 12,
+    RECORD_SHIFT = 6, /* records are lines of the cache */
+    WORDS_MAX = 2 * MT_STACK_DEPTH_MAX + 2,
 };
+
+static const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15); /* for multiplicative hashes */
 
 /* A word on the stack, and what it holds. */
 struct word {
@@ -32,32 +37,33 @@ struct word {
     uintptr_t value;
 };
 
-/*
- * A frame's own word is its return address, below the frame. Where its callers
- * depend on the frame pointer, the place where its function saved it is
- * another one. Node 0 is the root, outside of the outermost frame.
- */
+/* Node 0 is nobody. Of depth 0 are the ends of stacks: the value is the address, the place the tag in force. */
 struct node {
-    struct word pc, saved;      /* saved.at NULL: does not matter */
-    struct mt_stack *record;    /* of the walk that begins in this frame; NULL: none did */
-    uintptr_t frame;            /* the frame pointer in this frame, where needs_frame */
-    uint32_t callee;            /* a frame that this one has called, the one of the last search; 0 = none */
-    uint32_t sibling;           /* the next callee of the same caller, in a ring */
-    uint16_t depth, first_word; /* nodes and words on the way from the root */
-    bool needs_frame;
+    uintptr_t value;
+    uint32_t place;  /* words between the word and the stack's end */
+    uint32_t record; /* of the walk that ends with this word, in lines of the segment; 0: none does */
+    uint32_t caller; /* the node of the word before it */
+    uint32_t callee; /* the newest node behind it, 0 = none */
+    uint32_t next;   /* of the same bucket */
+    uint32_t depth;
 };
-_Static_assert(sizeof(struct node) == 64, "one line of the cache");
+_Static_assert(sizeof(struct node) == 32, "half a line of the cache");
 
 struct mt_trail {
-    uint64_t stamp;                                /* what all nodes depend on besides the stack; see stamp_of() */
-    uintptr_t low, room;                           /* the thread's own stack; room 0: to be asked for */
-    uintptr_t high;                                /* end of the stack that the path lies on */
-    uint32_t node_count;                           /* the root included */
-    uint32_t piece_count;                          /* pieces of nodes that were ever used */
-    uint32_t count;                                /* frames of the path, outermost first */
-    uint32_t ids[MT_STACK_DEPTH_MAX + 2];          /* its nodes, from the root on */
-    uint32_t frames[2 * MT_STACK_DEPTH_MAX + 3];   /* how many frames stand when the words before this one do */
-    struct word words[2 * MT_STACK_DEPTH_MAX + 3]; /* ends with a place of NULL */
+    uint64_t stamp;       /* what all nodes depend on besides the stack; see stamp_of() */
+    uintptr_t low, room;  /* the thread's own stack; room 0: to be asked for */
+    uintptr_t high;       /* end of the stack that the path lies on */
+    uintptr_t nothing;    /* 0, to end rows with */
+    uint32_t *hint;       /* of the walk that was not found last; NULL: none yet */
+    uint32_t count;       /* words of the path, outermost first */
+    uint32_t node_count;  /* nobody included */
+    uint32_t piece_count; /* pieces of nodes that were ever used */
+    uint32_t bucket_bits; /* so many buckets are in use */
+    uint16_t tag;         /* of the path */
+    struct word words[WORDS_MAX + 4];
+    uint32_t ids[WORDS_MAX + 1]; /* the nodes of the end and of the path's words */
+    uint32_t hints[1 << HINT_BITS];
+    uint32_t buckets[NODES];
     _Alignas(64) struct node nodes[NODES];
 };
 
@@ -69,144 +75,84 @@ static inline uint64_t stamp_of(struct mt_core *core)
     return rules << 32 | mt_module_generation(core);
 }
 
-/* ---- finding ----------------------------------------------------------------------- */
+/* ---- nodes --------------------------------------------------------------------------- */
 
-/* The first of the path's words that is not what it was, or not on the stack any more. */
-MT_READS_STACK static inline const struct word *first_changed(const struct mt_trail *trail, const uintptr_t *own)
+static inline uint32_t *bucket_of(struct mt_trail *trail, uint32_t caller, uint32_t place, uintptr_t value)
 {
-    const struct word *word = trail->words;
-    while (word->at > own && *word->at == word->value) word++;
-    return word;
+    uint64_t key = (value + ((uint64_t)place << 32 | caller) * golden) * golden;
+    return &trail->buckets[key >> (64 - trail->bucket_bits)];
 }
 
-/* For a node whose callers are on the stack. */
-MT_READS_STACK static inline bool is_on_stack(const struct node *node, const uintptr_t *own, uintptr_t high)
+/* The node of a word behind another one; 0 when it is not known. */
+static inline uint32_t find_node(struct mt_trail *trail, uint32_t caller, uint32_t place, uintptr_t value)
 {
-    if (node->pc.at <= own || (uintptr_t)node->pc.at >= high || *node->pc.at != node->pc.value) return false;
-    if (__builtin_expect(!node->saved.at, 1)) return true;
-    return (uintptr_t)node->saved.at < high && *node->saved.at == node->saved.value;
-}
-
-/* The same for where walks begin. */
-MT_READS_STACK static inline bool begins_at(const struct node *node, const uintptr_t *own)
-{
-    return node->pc.at == own + 1 && node->record && (!node->needs_frame || node->frame == own[0]);
-}
-
-static inline uint32_t words_of(const struct node *node)
-{
-    return node->depth ? node->saved.at ? 2 : 1 : 0;
-}
-
-/* Puts a node onto the path, whose callers are there. */
-static inline void put(struct mt_trail *trail, uint32_t id)
-{
-    const struct node *node = &trail->nodes[id];
-    uint32_t depth = node->depth, at = node->first_word;
-    trail->ids[depth] = id;
-    trail->words[at] = node->pc;
-    trail->frames[at] = depth - 1;
-    if (__builtin_expect(!node->saved.at, 1)) return;
-    trail->words[at + 1] = node->saved;
-    trail->frames[at + 1] = depth - 1;
-}
-
-/* Ends the path with the node at a depth. */
-static inline void end_path(struct mt_trail *trail, uint32_t depth)
-{
-    const struct node *node = &trail->nodes[trail->ids[depth]];
-    uint32_t at = node->first_word + words_of(node);
-    trail->count = trail->frames[at] = depth;
-    trail->words[at].at = NULL;
-}
-
-/* Where the stack ends that the calling thread is on; 0 when it is not known. */
-static __attribute__((noinline)) uintptr_t find_high(struct mt_core *core, struct mt_walker *walker,
-                                                     const uintptr_t *own)
-{
-    struct mt_trail *trail = walker->trail;
-    uintptr_t high = mt_walk_stack_end(core, walker, (uintptr_t)own);
-    const struct mt_walk_range *range = &walker->ranges[0];
-    if (trail->high != high) end_path(trail, 0);
-    trail->high = high;
-    trail->room = 0;
-    if (high && walker->range_count && range->is_own && range->high == high) {
-        trail->low = range->low;
-        trail->room = high - range->low;
-    }
-    return high;
-}
-
-/* The path has come to where a walk begins: next time the search looks here first. */
-static inline struct mt_stack *arrive(struct mt_trail *trail, uint32_t top, uint32_t depth)
-{
-    end_path(trail, depth);
-    for (uint32_t i = depth; i > top; i--) trail->nodes[trail->ids[i - 1]].callee = trail->ids[i];
-    return trail->nodes[trail->ids[depth]].record;
-}
-
-/*
- * Looks below the path's node at a depth for a walk that begins at `own`, and
- * puts the nodes on the way onto the path. *looks is what may still be looked at.
- */
-static inline struct mt_stack *search(struct mt_trail *trail, uint32_t depth, const uintptr_t *own, int *looks)
-{
-    uint32_t id = trail->nodes[trail->ids[depth]].callee, top = depth;
-    if (!id) return NULL;
-    for (;;) {
+    uint32_t id = *bucket_of(trail, caller, place, value);
+    while (id) {
         const struct node *node = &trail->nodes[id];
-        if (!--*looks) return NULL;
-        if (is_on_stack(node, own, trail->high)) {
-            put(trail, id);
-            if (begins_at(node, own)) return arrive(trail, top, depth + 1);
-            if (node->callee) {
-                depth++;
-                id = node->callee;
-                continue;
-            }
-        }
-        for (id = node->sibling; id == trail->nodes[trail->ids[depth]].callee; id = trail->nodes[id].sibling) {
-            if (depth == top) return NULL;
-            id = trail->ids[depth--]; /* all that it called has been looked at */
-        }
+        if (node->caller == caller && node->value == value && node->place == place) break;
+        id = node->next;
     }
+    return id;
 }
 
-/* From the innermost frame that stands outwards. */
-static struct mt_stack *search_outwards(struct mt_trail *trail, uint32_t depth, const uintptr_t *own)
+static void put_into_bucket(struct mt_trail *trail, uint32_t id)
 {
-    struct mt_stack *record = NULL;
-    int looks = LOOKS;
-    for (;; depth--) {
-        record = search(trail, depth, own, &looks);
-        if (record || !depth || looks <= 0) break;
+    struct node *node = &trail->nodes[id];
+    uint32_t *bucket = bucket_of(trail, node->caller, node->place, node->value);
+    node->next = *bucket;
+    *bucket = id;
+}
+
+static void count_private(struct mt_core *core, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&core->segment->globals.private_bytes, bytes, memory_order_relaxed);
+}
+
+static void grow_buckets(struct mt_core *core, struct mt_trail *trail)
+{
+    size_t before = sizeof trail->buckets[0] << trail->bucket_bits++;
+    memset(trail->buckets, 0, 2 * before);
+    for (uint32_t id = 1; id < trail->node_count; id++) put_into_bucket(trail, id);
+    count_private(core, before);
+}
+
+/* 0 when there is no room for one more. */
+static uint32_t make_node(struct mt_core *core, struct mt_trail *trail, uint32_t caller, uint32_t place,
+                          uintptr_t value)
+{
+    uint32_t id = trail->node_count;
+    if (id == NODES) return 0;
+    if (id >> trail->bucket_bits) grow_buckets(core, trail);
+    if (id / PIECE >= trail->piece_count) {
+        trail->piece_count++;
+        count_private(core, PIECE * sizeof(struct node));
     }
-    if (!record) end_path(trail, depth);
-    return record;
+    trail->node_count++;
+    trail->nodes[id] = (struct node){
+        .value = value, .place = place, .caller = caller, .depth = caller ? trail->nodes[caller].depth + 1 : 0};
+    trail->nodes[caller].callee = id;
+    put_into_bucket(trail, id);
+    return id;
 }
 
-struct mt_stack *mt_trail_find(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own)
+static uint32_t intern(struct mt_core *core, struct mt_trail *trail, uint32_t caller, uint32_t place,
+                       uintptr_t value)
 {
-    struct mt_trail *trail = walker->trail;
-    if (__builtin_expect(!trail || trail->stamp != stamp_of(core), 0)) return NULL;
-    if (__builtin_expect((uintptr_t)own - trail->low >= trail->room, 0) && !find_high(core, walker, own))
-        return NULL;
-    uint32_t standing = trail->frames[first_changed(trail, own) - trail->words];
-    const struct node *last = &trail->nodes[trail->ids[standing]];
-    if (begins_at(last, own)) return last->record;
-    return search_outwards(trail, standing, own);
+    uint32_t id = find_node(trail, caller, place, value);
+    return id ? id : make_node(core, trail, caller, place, value);
 }
-
-/* ---- keeping ----------------------------------------------------------------------- */
 
 static void forget(struct mt_trail *trail)
 {
-    trail->nodes[0].callee = 0;
+    memset(trail->buckets, 0, sizeof trail->buckets[0] << trail->bucket_bits);
+    memset(trail->hints, 0, sizeof trail->hints);
     trail->node_count = 1;
-    end_path(trail, 0);
+    trail->count = 0;
+    trail->high = 0;
+    trail->room = 0;
 }
 
-/* Its nodes are counted as memory in use piece by piece. */
+/* Only what is used of it takes memory, and is counted as that piece by piece. */
 static struct mt_trail *make(struct mt_core *core)
 {
     int saved = errno;
@@ -214,17 +160,167 @@ static struct mt_trail *make(struct mt_core *core)
                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     errno = saved;
     if (trail == MAP_FAILED) return NULL;
-    atomic_fetch_add_explicit(&core->segment->globals.private_bytes, offsetof(struct mt_trail, nodes),
-                              memory_order_relaxed);
-    trail->node_count = 1;
+    trail->bucket_bits = FIRST_BUCKET_BITS;
+    count_private(core, offsetof(struct mt_trail, buckets) + (sizeof trail->buckets[0] << FIRST_BUCKET_BITS));
+    forget(trail);
     return trail;
 }
 
+/* ---- the path -------------------------------------------------------------------------- */
+
+static inline const uintptr_t *place_of(const struct mt_trail *trail, uint32_t place)
+{
+    return (const uintptr_t *)trail->high - place;
+}
+
+/* Puts a node onto the path, whose callers are there. */
+static inline void put(struct mt_trail *trail, uint32_t id, uint32_t depth, const uintptr_t *at, uintptr_t value)
+{
+    trail->ids[depth] = id;
+    trail->words[depth - 1] = (struct word){at, value};
+}
+
+/*
+ * The path is to begin at the end of the stack that the calling thread is on,
+ * under the tag in force; false when that end is not known.
+ */
+static __attribute__((noinline)) bool begin_path(struct mt_core *core, struct mt_walker *walker,
+                                                 const uintptr_t *own)
+{
+    struct mt_trail *trail = walker->trail;
+    uintptr_t high = mt_walk_stack_end(core, walker, (uintptr_t)own);
+    const struct mt_walk_range *range = &walker->ranges[0];
+    if (trail->high != high || trail->tag != walker->tag) {
+        trail->count = 0;
+        trail->ids[0] = high ? intern(core, trail, 0, walker->tag, high) : 0;
+        trail->high = trail->ids[0] ? high : 0;
+        trail->tag = walker->tag;
+    }
+    bool is_own = trail->high && walker->range_count && range->is_own && range->high == high;
+    trail->low = range->low;
+    trail->room = is_own ? high - range->low : 0;
+    return trail->high != 0;
+}
+
+/* How many of the path's words stand: they are on the stack that is in use, and are what they were. */
+MT_READS_STACK static inline uint32_t count_standing(struct mt_trail *trail, const uintptr_t *own)
+{
+    struct word *end = trail->words + trail->count;
+    const struct word *word = trail->words;
+    while (end > word && end[-1].at < own) end--;
+    *end = (struct word){&trail->nothing, 1};
+    for (;; word += 4) {
+        if (*word[0].at != word[0].value) return (uint32_t)(word - trail->words);
+        if (*word[1].at != word[1].value) return (uint32_t)(word - trail->words) + 1;
+        if (*word[2].at != word[2].value) return (uint32_t)(word - trail->words) + 2;
+        if (*word[3].at != word[3].value) return (uint32_t)(word - trail->words) + 3;
+    }
+}
+
+/* ---- finding --------------------------------------------------------------------------- */
+
+static inline struct mt_stack *record_of(struct mt_core *core, const struct node *node)
+{
+    return (struct mt_stack *)(void *)((char *)core->segment + ((uint64_t)node->record << RECORD_SHIFT));
+}
+
+/* True when a walk from `own` ends with the node, if the node is on the stack. */
+static inline bool ends_with(const struct mt_trail *trail, const struct node *node, const uintptr_t *own)
+{
+    return node->record && (uintptr_t)place_of(trail, node->place) - (uintptr_t)own <= sizeof *own;
+}
+
+/*
+ * Where walks have ended: a node by what stood on the stack when it was found. A
+ * hint alone; the node is compared with the stack before it is used.
+ */
+MT_READS_STACK static inline uint32_t *hint_of(struct mt_trail *trail, uint32_t standing, const uintptr_t *own)
+{
+    uint64_t changed = *trail->words[standing].at; /* 0 at the path's end */
+    uint64_t key = own[1] ^ changed << 21 ^ (uint64_t)(uintptr_t)own << 9 ^ (uint64_t)trail->ids[standing] << 43;
+    return &trail->hints[key * golden >> (64 - HINT_BITS)];
+}
+
+/*
+ * Puts a node and its callers onto the path, up to those of its words that stand; false when one of them is not on
+ * the stack, with *standing set to what is left of the path.
+ */
+MT_READS_STACK static inline bool follow(struct mt_trail *trail, uint32_t id, uint32_t *standing)
+{
+    struct node *node = &trail->nodes[id];
+    for (uint32_t depth = node->depth;; depth--) {
+        if (depth <= *standing) {
+            if (trail->ids[depth] == id) return true;
+            *standing = depth ? depth - 1 : 0;
+            if (!depth) return false; /* on another stack */
+        }
+        const uintptr_t *at = place_of(trail, node->place);
+        if (*at != node->value) return false;
+        put(trail, id, depth, at, node->value);
+        uint32_t callee = id;
+        id = node->caller;
+        node = &trail->nodes[id];
+        node->callee = callee;
+    }
+}
+
+static inline struct mt_stack *find_hinted(struct mt_core *core, struct mt_trail *trail, uint32_t *standing,
+                                           const uintptr_t *own)
+{
+    uint32_t id = *trail->hint;
+    const struct node *node = &trail->nodes[id];
+    if (!ends_with(trail, node, own) || !follow(trail, id, standing)) return NULL;
+    trail->count = node->depth;
+    return record_of(core, node);
+}
+
+/* From the last word that stands inwards, by the places where callees were met before. */
+MT_READS_STACK static __attribute__((noinline)) struct mt_stack *
+find_below(struct mt_core *core, struct mt_trail *trail, uint32_t standing, const uintptr_t *own)
+{
+    uint32_t id = trail->ids[standing];
+    for (uint32_t depth = standing + 1;; depth++) {
+        trail->count = depth - 1;
+        uint32_t callee = trail->nodes[id].callee;
+        const uintptr_t *at = place_of(trail, trail->nodes[callee].place);
+        uint32_t found = callee && at >= own ? find_node(trail, id, trail->nodes[callee].place, *at) : 0;
+        if (!found) {
+            at = own + 1;
+            found = find_node(trail, id, (uint32_t)((const uintptr_t *)trail->high - at), *at);
+        }
+        if (!found) return NULL;
+        trail->nodes[id].callee = found;
+        id = found;
+        put(trail, id, depth, at, *at);
+        if (!ends_with(trail, &trail->nodes[id], own)) continue;
+        trail->count = depth;
+        *trail->hint = id;
+        return record_of(core, &trail->nodes[id]);
+    }
+}
+
+struct mt_stack *mt_trail_find(struct mt_core *core, struct mt_walker *walker, const uintptr_t *own)
+{
+    struct mt_trail *trail = walker->trail;
+    if (__builtin_expect(!trail || trail->stamp != stamp_of(core), 0)) return NULL;
+    bool is_another = (uintptr_t)own - trail->low >= trail->room || trail->tag != walker->tag;
+    if (__builtin_expect(is_another, 0) && !begin_path(core, walker, own)) return NULL;
+    uint32_t standing = count_standing(trail, own);
+    const struct node *last = &trail->nodes[trail->ids[standing]];
+    if (ends_with(trail, last, own)) {
+        trail->count = standing;
+        return record_of(core, last);
+    }
+    trail->hint = hint_of(trail, standing, own);
+    struct mt_stack *record = find_hinted(core, trail, &standing, own);
+    return __builtin_expect(record != NULL, 1) ? record : find_below(core, trail, standing, own);
+}
+
+/* ---- keeping ----------------------------------------------------------------------- */
+
 void mt_trail_forget(struct mt_walker *walker)
 {
-    if (!walker->trail) return;
-    forget(walker->trail);
-    walker->trail->room = 0;
+    if (walker->trail) forget(walker->trail);
 }
 
 void mt_trail_begin(struct mt_core *core, struct mt_trail_start *start)
@@ -250,82 +346,29 @@ static struct mt_trail *ready(struct mt_core *core, struct mt_walker *walker, co
     return trail;
 }
 
-/* Where the frame pointer of a frame's caller lies, when it matters. */
-static inline struct word saved_of(const struct mt_walker *walker, unsigned at)
+/* Lays a word behind so many of the path's; false when it cannot be told where it lies, or finds no room. */
+static bool lay_word(struct mt_core *core, struct mt_trail *trail, uint32_t depth, const uintptr_t *at,
+                     uintptr_t value)
 {
-    const struct mt_walk_frame *caller = at ? &walker->frames[at - 1] : NULL;
-    bool matters = caller && caller->needs_frame && caller->frame_saved_at;
-    return matters ? (struct word){caller->frame_saved_at, caller->frame} : (struct word){NULL, 0};
+    uintptr_t outside = depth ? (uintptr_t)trail->words[depth - 1].at : trail->high;
+    if ((uintptr_t)at >= outside || trail->high - (uintptr_t)at >= UINT32_MAX) return false;
+    uint32_t place = (uint32_t)((const uintptr_t *)trail->high - at);
+    uint32_t id = intern(core, trail, trail->ids[depth], place, value);
+    if (id) put(trail, id, depth + 1, at, value);
+    return id != 0;
 }
 
-/* True when the node is that of a walk's frame, given that of its caller. */
-static inline bool is_of(const struct node *node, const struct mt_walker *walker, unsigned at)
-{
-    const struct mt_walk_frame *frame = &walker->frames[at];
-    struct word saved = saved_of(walker, at);
-    return (uintptr_t)(node->pc.at + 1) == frame->stack && node->pc.value == frame->pc &&
-           node->saved.at == saved.at && node->saved.value == saved.value &&
-           node->needs_frame == frame->needs_frame && (!frame->needs_frame || node->frame == frame->frame);
-}
-
-/* The node of a walk's frame below that of its caller; 0 when there is no room. */
-static uint32_t intern(struct mt_core *core, struct mt_trail *trail, uint32_t caller,
-                       const struct mt_walker *walker, unsigned at)
-{
-    struct node *parent = &trail->nodes[caller];
-    const struct mt_walk_frame *frame = &walker->frames[at];
-    uint32_t id = parent->callee;
-    do {
-        if (id && is_of(&trail->nodes[id], walker, at)) return id;
-        id = trail->nodes[id].sibling;
-    } while (id != parent->callee);
-    if (trail->node_count == NODES) return 0;
-    id = trail->node_count++;
-    if (id / PIECE >= trail->piece_count) {
-        trail->piece_count++;
-        atomic_fetch_add_explicit(&core->segment->globals.private_bytes, PIECE * sizeof(struct node),
-                                  memory_order_relaxed);
-    }
-    trail->nodes[id] = (struct node){.pc = {(const uintptr_t *)frame->stack - 1, frame->pc},
-                                     .saved = saved_of(walker, at),
-                                     .frame = frame->frame,
-                                     .sibling = parent->callee ? trail->nodes[parent->callee].sibling : id,
-                                     .depth = (uint16_t)(parent->depth + 1),
-                                     .first_word = (uint16_t)(parent->first_word + words_of(parent)),
-                                     .needs_frame = frame->needs_frame};
-    if (parent->callee) trail->nodes[parent->callee].sibling = id;
-    parent->callee = id;
-    return id;
-}
-
-/* Puts a walk's frames onto the path, as many as can be trusted; false when there was no room for one. */
+/* Lays the words of a walk, as far as they can be trusted: a frame's return address, then its frame pointer. */
 static bool lay(struct mt_core *core, struct mt_trail *trail, const struct mt_walker *walker)
 {
-    unsigned at = 0;
-    while (at < trail->count && at < walker->trusted_count && is_of(&trail->nodes[trail->ids[at + 1]], walker, at))
-        at++;
-    for (; at < walker->trusted_count; at++) {
-        uint32_t id = intern(core, trail, trail->ids[at], walker, at);
-        if (!id) return false;
-        put(trail, id);
+    uint32_t depth = 0;
+    for (unsigned i = 0; i < walker->trusted_count; i++) {
+        const struct mt_walk_frame *frame = &walker->frames[i];
+        if (!lay_word(core, trail, depth++, (const uintptr_t *)frame->stack - 1, frame->pc)) return false;
+        if (!frame->needs_frame || !frame->frame_saved_at) continue;
+        if (!lay_word(core, trail, depth++, frame->frame_saved_at, frame->frame)) return false;
     }
-    end_path(trail, at);
-    return true;
-}
-
-/* Words that are not in the order of the frames cannot be told from the end of the stack in use. */
-static bool is_regular(const struct mt_walker *walker, const uintptr_t *own, uintptr_t high)
-{
-    const struct mt_walk_frame *frames = walker->frames;
-    /* Of a handler on an alternate stack the outer frames lie elsewhere. */
-    if (frames[0].stack > high || frames[0].stack <= (uintptr_t)own) return false;
-    if (frames[0].stack - frames[walker->count - 1].stack >= UINT32_MAX / 2) return false;
-    for (unsigned i = 0; i + 1 < walker->trusted_count; i++) {
-        if (frames[i].stack <= frames[i + 1].stack) return false;
-        if (frames[i].needs_frame && frames[i].frame_saved_at &&
-            (uintptr_t)frames[i].frame_saved_at < frames[i + 1].stack)
-            return false;
-    }
+    trail->count = depth;
     return true;
 }
 
@@ -333,15 +376,18 @@ void mt_trail_add(struct mt_core *core, struct mt_walker *walker, const uintptr_
                   const struct mt_trail_start *start, struct mt_stack *record)
 {
     struct mt_trail *trail = walker->count ? ready(core, walker, start) : NULL;
-    if (!trail || !find_high(core, walker, own)) return;
-    if (!is_regular(walker, own, trail->high)) {
-        end_path(trail, 0);
-        return;
-    }
+    if (!trail) return;
+    trail->count = 0;
+    if (!begin_path(core, walker, own)) return;
+    /* Of a handler on an alternate stack the outer frames lie elsewhere. */
+    if (walker->frames[0].stack > trail->high || walker->frames[0].stack <= (uintptr_t)own) return;
     if (!lay(core, trail, walker)) {
-        forget(trail);
+        trail->count = 0;
+        if (trail->node_count == NODES) forget(trail);
         return;
     }
     if (walker->trusted_count != walker->count) return;
-    trail->nodes[trail->ids[trail->count]].record = record;
+    uint32_t id = trail->ids[trail->count];
+    trail->nodes[id].record = (uint32_t)((uint64_t)((char *)record - (char *)core->segment) >> RECORD_SHIFT);
+    if (trail->hint) *trail->hint = id;
 }

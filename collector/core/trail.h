@@ -1,9 +1,9 @@
 /*
- * Where every block is recorded: the way from the outermost frame to the last
- * walk's beginning, kept as a path in a tree of frames at their places on the
- * stack. A thread finds how much of the path still stands by comparing words,
- * and the rest by one look at where it has gone on from there before; nothing
- * has to be walked, hashed or searched for a stack that it has met.
+ * Where every block is recorded: the walks that a thread has made, kept as a
+ * tree of the words on the stack that they read, and the last one as a path in
+ * it. A thread finds how much of the path still stands by comparing words, and
+ * the rest by one look at how it has gone on from there before; nothing has to
+ * be walked, hashed or searched for a stack that it has met.
  *
  * One trail for each walker, used by the walker's thread alone, not re-entered;
  * memory of memtrack's own, taken as needed up to a limit.

@@ -100,7 +100,7 @@ struct mt_walker *mt_walker_take(struct mt_core *core)
     struct mt_walker *own = atomic_exchange_explicit(home_of_thread(shared), NULL, memory_order_acquire);
     if (own) {
         own->may_close = false;
-        own->thread = 0;
+        own->thread = own->tag = 0;
         return claim(own);
     }
     /* Acquire pairs with the release in mt_walker_give_back(). Walkers are never unmapped. */
@@ -113,7 +113,7 @@ struct mt_walker *mt_walker_take(struct mt_core *core)
                                                    memory_order_acquire))
             continue;
         walker->may_close = false;
-        walker->thread = 0;
+        walker->thread = walker->tag = 0;
         return claim(walker);
     }
     struct mt_walker *walker = mt_private_map(core, sizeof *walker);

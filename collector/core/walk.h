@@ -52,7 +52,8 @@ struct mt_walker {
     unsigned own_count;     /* of these, the innermost ones that lie inside the code to be left out */
     unsigned trusted_count; /* of these, the frames that a later walk may reuse */
     uint32_t generation;    /* of the rules that the last walk used */
-    uint32_t thread;        /* of mt_stack_thread(); 0 = not told apart */
+    uint16_t thread;        /* of mt_stack_thread(); 0 = not told apart */
+    uint16_t tag;           /* that the program said (scope.h): stacks of several tags are told apart */
     bool is_cut;            /* the last walk ended before the stack did */
     bool may_close;         /* this thread is inside dlclose itself */
     unsigned range_count, range_next;
