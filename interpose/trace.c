@@ -97,7 +97,7 @@ void mt_trace_name_thread(struct mt_trace_thread *thread, const struct mt_shard 
         return;
     thread->name_epoch = epoch;
     mt_format(thread->name, sizeof thread->name, "%s", name);
-    thread->walker->thread = mt_stack_thread(&mt_core, thread->name);
+    thread->walker->thread = (uint16_t)mt_stack_thread(&mt_core, thread->name);
     mt_trail_forget(thread->walker);
 }
 
@@ -120,6 +120,7 @@ static void record_sampled(struct mt_shard *shard, const void *block, uint64_t r
     struct mt_trace_thread *thread = &mt_trace_thread;
     mt_trace_note_peak_behind(shard);
     if (mt_core.options.number[MT_OPT_STACK_THREADS]) mt_trace_name_thread(thread, shard);
+    thread->walker->tag = mt_thread.tag;
     unsigned depth = mt_walk_from(&mt_core, thread->walker, own, (uintptr_t)__ehdr_start, (uintptr_t)_end);
     struct mt_live_block what = {.stack = mt_stack_of_walk(&mt_core, thread->walker),
                                  .birth_ns = mt_now_coarse_ns(),

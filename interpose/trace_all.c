@@ -48,6 +48,7 @@ static inline void record(struct mt_trace_thread *thread, struct mt_shard *shard
 {
     if (notes_peak && mt_stack_is_peak_new(&mt_core, shard)) mt_trace_note_peak_behind(shard);
     if (mt_core.options.number[MT_OPT_STACK_THREADS]) mt_trace_name_thread(thread, shard);
+    thread->walker->tag = mt_thread.tag;
     struct mt_stack *stack = mt_stack_own_here(&mt_core, thread->walker, own, (uintptr_t)__ehdr_start,
                                                (uintptr_t)_end);
     if (__builtin_expect(!stack, 0)) {

@@ -6,6 +6,7 @@
  */
 #include "layer.h"
 #include "pool.h"
+#include "scope.h"
 
 #include <string.h>
 
@@ -142,6 +143,7 @@ static uint32_t write_record(struct mt_device *device, struct mt_self *self, con
     record->size_bytes = info->allocationSize;
     record->create_tid = self->tid;
     record->thread = self->thread;
+    record->tag = (uint16_t)mt_scope_tag_told(device->core);
     record->stack = mt_process_stack_of(device->core, self);
     record->heap = (uint16_t)row_of(device, type, facts->flags & MT_VK_MEMORY_IS_IMPORT);
     record->attr[MT_VK_MEMORY_TYPE] = type;

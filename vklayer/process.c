@@ -3,6 +3,7 @@
  * is in the process, else the layer's own, which the layer then carries
  * through fork and exit. Called from vkCreateInstance on any thread.
  */
+#include "api.h"
 #include "layer.h"
 
 #include "lane.h"
@@ -87,6 +88,7 @@ struct mt_core *mt_process_attach(void)
     if (!core) core = choose_core();
     if (!start(core)) return NULL;
     set_handlers(core == &own_core);
+    if (core == &own_core) mt_layer_api_offer(core);
     return core;
 }
 

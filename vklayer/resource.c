@@ -5,6 +5,7 @@
  */
 #include "layer.h"
 #include "pool.h"
+#include "scope.h"
 
 /* ---- the list of a memory --------------------------------------------------------- */
 
@@ -86,6 +87,7 @@ struct mt_object *mt_resource_record(struct mt_device *device, uint16_t kind, ui
     record->handle = handle;
     record->create_tid = self->tid;
     record->thread = self->thread;
+    record->tag = (uint16_t)mt_scope_tag_told(device->core);
     record->stack = mt_process_stack_of(device->core, self);
     return record;
 }

@@ -108,6 +108,7 @@ void mt_heap_sum(const struct mt_segment *segment, unsigned row, struct mt_heap_
         counting += made || freed;
         if (highest > sum->peak_bytes) sum->peak_bytes = highest;
     }
+    if (sum->current_bytes > sum->peak_bytes) sum->peak_bytes = sum->current_bytes; /* of several lanes together */
     if (counting > 1) sum->peak_error_bytes = counting * mt_lane_batch_bytes(segment);
 }
 

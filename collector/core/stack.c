@@ -7,6 +7,7 @@
 
 #include "frame_stacks.h"
 #include "module.h"
+#include "scope.h"
 #include "segment.h"
 
 #include <sched.h>
@@ -124,14 +125,15 @@ uint32_t mt_stack_make(struct mt_core *core, const uint64_t *frames, unsigned de
 struct key {
     const uint64_t *frames;
     unsigned depth;
-    uint32_t generation, thread;
+    uint32_t generation;
+    uint16_t thread, tag;
     uint64_t hash;
 };
 
 static bool is_same(struct mt_core *core, const struct mt_stack *stack, const struct key *key)
 {
     return stack->hash == key->hash && stack->depth == key->depth && stack->generation == key->generation &&
-           stack->thread == key->thread &&
+           stack->thread == key->thread && stack->tag == key->tag &&
            !memcmp((const char *)core->segment + stack->frames, key->frames, key->depth * sizeof(uint64_t));
 }
 
@@ -153,6 +155,7 @@ static void fill(struct mt_stack *stack, const struct key *key, bool is_cut)
     stack->depth = (uint16_t)key->depth;
     stack->generation = key->generation;
     stack->thread = key->thread;
+    stack->tag = key->tag;
     stack->is_cut = is_cut;
     stack->first_ns = mt_now_coarse_ns();
 }
@@ -212,7 +215,7 @@ uint32_t mt_stack_intern(struct mt_core *core, const uint64_t *frames, unsigned 
 {
     if (!depth || !mt_stack_ready(core)) return 0;
     if (depth > MT_STACK_DEPTH_MAX) depth = MT_STACK_DEPTH_MAX;
-    struct key key = {frames, depth, mt_module_generation(core), 0, hash};
+    struct key key = {frames, depth, mt_module_generation(core), 0, 0, hash};
     return intern(core, &key, is_cut);
 }
 
@@ -264,14 +267,15 @@ uint32_t mt_stack_of_walk(struct mt_core *core, struct mt_walker *walker)
     unsigned count = walker->count - walker->own_count;
     if (!count || !mt_stack_ready(core)) return 0;
     bool is_cut = count > limit || walker->is_cut;
-    struct key key = {walker->pcs, count, mt_module_generation(core), walker->thread,
-                      walker->frames[count - 1].hash};
+    struct key key = {walker->pcs,    count,       mt_module_generation(core),
+                      walker->thread, walker->tag, walker->frames[count - 1].hash};
     if (count > limit) {
         key.frames += count - limit;
         key.depth = limit;
         key.hash = hash_of(key.frames, limit);
     }
-    key.hash += walker->thread * UINT64_C(0x9e3779b97f4a7c15);
+    key.hash += (walker->thread + walker->tag * UINT64_C(0x10000)) * UINT64_C(0x9e3779b97f4a7c15);
+    if (walker->tag) mt_scope_tell(core, walker->tag);
     return intern_known(core, walker, &key, is_cut);
 }
 

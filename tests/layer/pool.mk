@@ -47,4 +47,4 @@ $(BUILD)/tests/layer/host_client: $(BUILD)/tests/layer/host_client.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lvulkan -lpthread
 check-layer: $(BUILD)/tests/layer/host_client $(BUILD)/tests/layer/mock_icd/mock_icd.json
-LAYER_TESTS += tests/layer/host.sh
+LAYER_TESTS += tests/layer/host.sh tests/layer/api.sh

@@ -1,0 +1,141 @@
+/*
+ * Blocks under tags, in C: `tags THREADS [fork|unbalanced|many|frames]`. Threads do the same one beside the other.
+ * Prints what memtrack answers.
+ */
+#include "tags.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void textures(void)
+{
+    MEMTRACK_TAG("textures");
+    keep(TEXTURES, TEXTURES_BYTES, TEXTURES_FREED);
+}
+
+static void *load(void *unused)
+{
+    char name[] = "loading"; /* names are copied */
+    memtrack_push_tag(name);
+    memset(name, 'x', sizeof name - 1);
+    keep(LOADING, LOADING_BYTES, 0);
+    textures();
+    {
+        MEMTRACK_TAG(NULL);
+        keep(UNTAGGED, UNTAGGED_BYTES, 0);
+    }
+    keep(LARGE, LARGE_BYTES, 0);
+    memtrack_pop_tag();
+    return unused;
+}
+
+/* The next thread may get what this one leaves, but not its tag. */
+static void *end_inside(void *unused)
+{
+    memtrack_push_tag("left behind");
+    keep(5, 900, 0);
+    return unused;
+}
+
+static void *come_after(void *unused)
+{
+    keep(7, 900, 0);
+    return unused;
+}
+
+static void run(int threads, void *(*routine)(void *))
+{
+    pthread_t all[64];
+    for (int i = 0; i < threads; i++)
+        if (pthread_create(&all[i], NULL, routine, NULL)) exit(2);
+    for (int i = 0; i < threads; i++) pthread_join(all[i], NULL);
+}
+
+static void print(const char *what, int is_known, const struct memtrack_statistics *s)
+{
+    printf("%s %d known %" PRIu64 " calls %" PRIu64 " frees %" PRIu64 " total %" PRIu64 " live %" PRIu64
+           " peak %d\n",
+           what, is_known, s->known, s->allocation_count, s->free_count, s->total_bytes, s->current_count,
+           s->peak_bytes >= s->current_bytes && s->peak_bytes > 0);
+}
+
+static void ask(void)
+{
+    struct memtrack_statistics statistics;
+    int is_known = memtrack_query_tag("loading", &statistics);
+    print("loading", is_known, &statistics);
+    is_known = memtrack_query_tag("textures", &statistics);
+    print("textures", is_known, &statistics);
+    is_known = memtrack_query_tag("never said", &statistics);
+    print("never", is_known, &statistics);
+    is_known = memtrack_query_device_heap(0, &statistics);
+    print("heap", is_known, &statistics);
+    is_known = memtrack_query_all(&statistics);
+    printf("all %d %d\n", is_known, statistics.allocation_count > 150 && statistics.peak_bytes > 200000);
+    printf("tracking %d\n", memtrack_is_tracking());
+}
+
+static void fork_inside(void)
+{
+    MEMTRACK_TAG("forked");
+    keep(4, 5000, 0);
+    pid_t child = fork();
+    if (!child) {
+        keep(20, 100, 0);
+        {
+            MEMTRACK_TAG("in the child");
+            keep(6, 300, 0);
+        }
+        _exit(0);
+    }
+    keep(8, 100, 0);
+    waitpid(child, NULL, 0);
+}
+
+/* More names than there is room for, of any bytes. */
+static void say_many(void)
+{
+    char name[64];
+    for (int i = 0; i < 600; i++) {
+        snprintf(name, sizeof name, "tag \"%d\"\n\t\x80\xff<&>", i);
+        MEMTRACK_TAG(name);
+        keep(1, 123, 0);
+    }
+    for (int i = 0; i < 2000; i++) memtrack_push_tag("deep");
+    keep(9, 50, 0);
+    for (int i = 0; i < 2000; i++) memtrack_pop_tag();
+}
+
+static void mark_frames(void)
+{
+    keep(40, 60, 0);
+    memtrack_mark_frame();
+    for (int i = 0; i < 10; i++) {
+        keep(i == 5 ? 100 : 2, 60, 0);
+        memtrack_mark_frame();
+    }
+}
+
+int main(int count, char **words)
+{
+    int threads = count > 1 ? atoi(words[1]) : 1;
+    const char *what = count > 2 ? words[2] : "";
+    if (threads > 1)
+        run(threads, load);
+    else
+        load(NULL);
+    if (!strcmp(what, "fork")) fork_inside();
+    if (!strcmp(what, "unbalanced")) {
+        run(1, end_inside);
+        run(1, come_after);
+        for (int i = 0; i < 3; i++) memtrack_pop_tag();
+    }
+    if (!strcmp(what, "many")) say_many();
+    if (!strcmp(what, "frames")) mark_frames();
+    ask();
+    return 0;
+}
