@@ -352,7 +352,10 @@ static void tell_reports(struct mt_collector *collector, bool has_library)
     if (result->final_count > shown) mt_tell("%zu more reports beside them", result->final_count - shown);
     size_t left = result->stuck_count + result->unreadable_count;
     if (left > 1) mt_tell("the statistics of %zu processes stay unreported", left);
-    if (!result->final_count && !left && !mt_collector_live_count(collector) && has_library)
+    if (result->final_count || left || mt_collector_live_count(collector) || !has_library) return;
+    if (getenv("MEMTRACK_DISABLE"))
+        mt_tell("no report: MEMTRACK_DISABLE is set");
+    else
         mt_tell("no report: the program did not load memtrack (is it static, 32-bit, set-user-id or built with a "
                 "sanitizer?)");
 }

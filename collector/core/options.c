@@ -106,6 +106,7 @@ static int parse_number(const struct mt_option_info *info, const char *text, uin
     if (!error && info->type == MT_TYPE_SECONDS && *end == 's') end++;
     if (error || *end) return -EINVAL;
     if (number < info->min || number > info->max) return -ERANGE;
+    if (info->type == MT_TYPE_INT && number != (double)(uint64_t)number) return -EINVAL;
     *value = (uint64_t)(info->type == MT_TYPE_SECONDS ? number * 1e9 : number);
     return 0;
 }
@@ -130,7 +131,7 @@ static int parse(const struct mt_option_info *info, const char *text, uint64_t *
 static void print_number(const struct mt_option_info *info, double number, char *buffer, size_t bytes)
 {
     uint64_t value = (uint64_t)number;
-    if (info->type == MT_TYPE_SECONDS && number < 1)
+    if (info->type == MT_TYPE_SECONDS && number > 0 && number < 1)
         mt_format(buffer, bytes, "0.%lu s", (unsigned long)(number * 10));
     else if (info->type == MT_TYPE_SECONDS)
         mt_format(buffer, bytes, "%lu s", (unsigned long)value);
@@ -159,7 +160,10 @@ static void describe_expected(const struct mt_option_info *info, char *buffer, s
     }
     print_number(info, info->min, low, sizeof low);
     print_number(info, info->max, high, sizeof high);
-    mt_format(buffer, bytes, "%s from %s to %s", info->type == MT_TYPE_SIZE ? "a size" : "a number", low, high);
+    const char *what = info->type == MT_TYPE_SIZE  ? "a size"
+                       : info->type == MT_TYPE_INT ? "a whole number"
+                                                   : "a number";
+    mt_format(buffer, bytes, "%s from %s to %s", what, low, high);
 }
 
 int mt_option_set(struct mt_option_values *values, enum mt_option option, const char *text, char *message,

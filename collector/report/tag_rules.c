@@ -10,6 +10,7 @@
  */
 #include "tag_rules.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,10 +189,11 @@ struct mt_tag_rules *mt_tag_rules_load(const char *path, char *why, size_t why_b
     json_error_t error;
     if (!rules) snprintf(why, why_bytes, "no memory");
     if (!rules || !path || !*path) return rules;
+    errno = 0;
     json_t *document = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     bool is_read = document         ? read_document(&reader, document, rules)
                    : error.line > 0 ? fail(&reader, "line %d, column %d: %s", error.line, error.column, error.text)
-                                    : fail(&reader, "%s", error.text);
+                                    : fail(&reader, "%s", errno ? strerror(errno) : error.text);
     json_decref(document);
     if (is_read) return rules;
     mt_tag_rules_free(rules);

@@ -14,6 +14,7 @@ try() { # try NAME=VALUE WORD: stderr has exactly one line that names the option
 try MEMTRACK_INTERVAL=soon
 try MEMTRACK_INTERVAL=-1
 try MEMTRACK_INTERVAL=1e99
+try MEMTRACK_STACK_DEPTH=4.5
 try MEMTRACK_PEAK=sometimes
 try MEMTRACK_PEAK_BATCH=1Q
 try MEMTRACK_SEGMENT_SIZE=1
