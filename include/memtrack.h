@@ -191,8 +191,9 @@ static inline int memtrack_ask(enum memtrack_subject subject, const char *tag, u
  * without memtrack, and for a tag or a heap that is not there.
  *
  * all: the heap blocks of the process.
- * tag: heap blocks allocated under a tag that was said with memtrack_push_tag().
- *      What is live of it is known where memtrack's pools serve.
+ * tag: heap blocks of a tag that the program said, or that a rule or the module
+ *      gives, as far as no call stack has to be asked for it. What is live of it,
+ *      and its own peak, are known where memtrack's pools serve.
  * device_heap: a Vulkan memory heap by its index; where several devices are in
  *      use, their heaps of this index together, of which no peak is known.
  */

@@ -5,6 +5,7 @@
 #include "query.h"
 
 #include "origin.h"
+#include "segment.h"
 #include "shard.h"
 
 #include <string.h>
@@ -37,53 +38,54 @@ static bool of_all(const struct mt_segment *segment, struct memtrack_statistics 
     return true;
 }
 
-/* Origins of a tag are few; rows of shards that are not theirs are passed over without a look at their cells. */
-static bool add_origin(struct memtrack_statistics *found, const struct mt_origin_counts *counts,
-                       const struct mt_origin *row, uint32_t tag)
+static void add_shard(const struct mt_core *core, const struct mt_shard *shard, uint32_t tag,
+                      struct mt_origin_sum *sum)
 {
-    struct mt_origin_sum sum = {0};
-    if (row->tag != tag) return false;
-    mt_origin_add_counts(&sum, counts);
-    found->allocation_count += sum.allocation_count;
-    found->free_count += sum.free_count;
-    found->total_bytes += sum.requested_bytes;
-    found->current_bytes += (uint64_t)sum.live_bytes;
-    return true;
+    const struct mt_origins *origins = &core->segment->origins;
+    const struct mt_origin_counts *counts = NULL;
+    while ((counts = mt_origin_counts_next(core->segment, core->mapped_bytes, shard, counts)))
+        if (origins->rows[counts->origin % MT_ORIGIN_MAX].tag_group == tag) mt_origin_add_counts(sum, counts);
+}
+
+/* The highest that was handed over, and what the threads that are alive may hold back. */
+static void set_peak(struct mt_core *core, uint32_t tag, struct memtrack_statistics *found)
+{
+    const struct mt_group *group = &core->segment->groups[MT_GROUP_TAG][tag];
+    const struct mt_globals *globals = &core->segment->globals;
+    if (!mt_segment_commit(core, (void *)(uintptr_t)group, sizeof *group)) return;
+    uint64_t peak = not_below_zero(LOAD(group->peak_bytes)), limit = not_below_zero(LOAD(group->limit_bytes));
+    if (peak < found->current_bytes) peak = found->current_bytes;
+    found->known |= MEMTRACK_KNOWS_PEAK;
+    found->peak_bytes = peak;
+    found->peak_error_bytes = (limit > peak ? limit - peak : 0) + LOAD(globals->live_shards) * globals->batch_bytes;
 }
 
 /* What is live of an origin is counted where the pools serve. */
-static void keep_what_is_known(const struct mt_segment *segment, struct memtrack_statistics *found)
-{
-    found->known = MEMTRACK_KNOWS_COUNTS;
-    if (LOAD(segment->pools.is_on) == 1) {
-        found->known |= MEMTRACK_KNOWS_CURRENT;
-        found->current_bytes = not_below_zero((int64_t)found->current_bytes);
-        found->current_count = not_below_zero((int64_t)found->current_count);
-        return;
-    }
-    found->free_count = found->current_bytes = found->current_count = 0;
-}
-
-static bool of_tag(const struct mt_core *core, uint32_t tag, struct memtrack_statistics *found)
+static bool of_tag(struct mt_core *core, uint32_t tag, struct memtrack_statistics *found)
 {
     const struct mt_segment *segment = core->segment;
     const struct mt_origins *origins = &segment->origins;
-    unsigned limit = LOAD(segment->shard_limit);
-    uint32_t count = LOAD(origins->count);
-    if (count > MT_ORIGIN_MAX) count = MT_ORIGIN_MAX;
-    for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++) {
-        const struct mt_shard *shard = &segment->shards[i];
-        const struct mt_origin_counts *counts = NULL;
-        while ((counts = mt_origin_counts_next(segment, core->mapped_bytes, shard, counts)))
-            if (counts->origin < count) add_origin(found, counts, &origins->rows[counts->origin], tag);
+    struct mt_origin_sum sum = {0};
+    uint32_t tables = atomic_load_explicit(&segment->committed_tables, memory_order_acquire);
+    if (!(tables & 1u << MT_TABLE_ORIGINS)) return false;
+    unsigned limit = LOAD(segment->shard_limit), count = LOAD(origins->count);
+    for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++)
+        add_shard(core, &segment->shards[i], tag, &sum);
+    *found = (struct memtrack_statistics){.known = MEMTRACK_KNOWS_COUNTS,
+                                          .allocation_count = sum.allocation_count,
+                                          .total_bytes = sum.requested_bytes};
+    if (LOAD(segment->pools.is_on) != 1) return true;
+    int64_t live_count = (int64_t)(sum.allocation_count - sum.free_count), live_bytes = sum.live_bytes;
+    for (unsigned i = 0; i < (count < MT_ORIGIN_MAX ? count : MT_ORIGIN_MAX); i++) {
+        if (origins->rows[i].tag_group != tag) continue;
+        live_bytes += origins->rows[i].inherited_bytes;
+        live_count += origins->rows[i].inherited_count;
     }
-    found->current_count = found->allocation_count - found->free_count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (origins->rows[i].tag != tag) continue;
-        found->current_bytes += (uint64_t)origins->rows[i].inherited_bytes;
-        found->current_count += (uint64_t)origins->rows[i].inherited_count;
-    }
-    keep_what_is_known(segment, found);
+    found->known |= MEMTRACK_KNOWS_CURRENT;
+    found->free_count = sum.free_count;
+    found->current_bytes = not_below_zero(live_bytes);
+    found->current_count = not_below_zero(live_count);
+    set_peak(core, tag, found);
     return true;
 }
 
