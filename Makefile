@@ -95,20 +95,29 @@ $(BUILD)/manifests: VkLayer_memtrack.json Makefile
 
 include tests/tests.mk
 
+# What memtrack.h declares for programs; each name leads to its manual page.
+API_NAMES := MEMTRACK_TAG $(addprefix memtrack_,push_tag pop_tag mark_frame is_tracking query_all query_tag query_device_heap)
+
 install: all ## install under DESTDIR/PREFIX
 	$(if $(filter 0,$(TRACKING)),$(error a build without tracking is not to be installed))
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(DATADIR)/doc/memtrack
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man3 $(DESTDIR)$(COMPLETIONDIR) $(DESTDIR)$(DATADIR)/doc/memtrack $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig
 	install -m 755 $(BUILD)/memtrack $(DESTDIR)$(BINDIR)/memtrack
 	install -m 755 $(BUILD)/libmemtrack.so $(BUILD)/libVkLayer_memtrack.so $(DESTDIR)$(LIBDIR)/
 	sed -e 's|@LIBRARY_PATH@|$(LIBDIR)/libVkLayer_memtrack.so|' VkLayer_memtrack.json > $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d/VkLayer_memtrack.json
 	sed -e 's|@LIBRARY_PATH@|$(LIBDIR)/libVkLayer_memtrack.so|' -e '/_environment"/d' -e 's|\("description".*\),$$|\1|' VkLayer_memtrack.json > $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d/VkLayer_memtrack.json
 	install -m 644 man/memtrack.1 $(DESTDIR)$(MANDIR)/man1/
+	install -m 644 man/memtrack.h.3 $(DESTDIR)$(MANDIR)/man3/
+	for name in $(API_NAMES); do printf '.so man3/memtrack.h.3\n' > $(DESTDIR)$(MANDIR)/man3/$$name.3; done
+	install -m 644 include/memtrack.h $(DESTDIR)$(INCLUDEDIR)/
+	sed -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' memtrack.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/memtrack.pc
 	install -m 644 scripts/memtrack.bash $(DESTDIR)$(COMPLETIONDIR)/memtrack
 	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md docs/*.json $(DESTDIR)$(DATADIR)/doc/memtrack/
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(BINDIR)/memtrack $(DESTDIR)$(LIBDIR)/libmemtrack.so $(DESTDIR)$(LIBDIR)/libVkLayer_memtrack.so
 	rm -f $(DESTDIR)$(DATADIR)/vulkan/implicit_layer.d/VkLayer_memtrack.json $(DESTDIR)$(DATADIR)/vulkan/explicit_layer.d/VkLayer_memtrack.json
+	rm -f $(DESTDIR)$(MANDIR)/man3/memtrack.h.3 $(patsubst %,$(DESTDIR)$(MANDIR)/man3/%.3,$(API_NAMES))
+	rm -f $(DESTDIR)$(INCLUDEDIR)/memtrack.h $(DESTDIR)$(LIBDIR)/pkgconfig/memtrack.pc
 	rm -f $(DESTDIR)$(MANDIR)/man1/memtrack.1 $(DESTDIR)$(COMPLETIONDIR)/memtrack
 	rm -rf $(DESTDIR)$(DATADIR)/doc/memtrack
 

@@ -132,9 +132,9 @@ static inline const struct memtrack_api *memtrack_library(void)
  *
  * The name is copied, up to 55 bytes of it; it may be built anew for each call,
  * and may be the name of a tag in the rules, whose budget then counts for it.
- * There is room for 511 names, with those of the Vulkan commands in use; what
- * is above that gets its tag from the rules and is counted in the report
- * ("dropped": "tags"). 10 to 20 ns; may be called from a signal handler that
+ * There is room for 511 names, with those of the Vulkan commands in use and of
+ * the default tags; what is above that gets its tag from the rules and is counted
+ * in the report ("dropped": "tags"). 10 to 20 ns; may be called from a signal handler that
  * takes its tags back before it returns.
  *
  * Returns 1 when the tag is to be taken back, 0 when nothing is there to be told.

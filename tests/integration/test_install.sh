@@ -11,13 +11,19 @@ cd "$TEST_TMP" || exit 1
 prefix=$root/opt/memtrack
 for file in bin/memtrack lib/libmemtrack.so lib/libVkLayer_memtrack.so share/man/man1/memtrack.1 \
     share/vulkan/implicit_layer.d/VkLayer_memtrack.json share/vulkan/explicit_layer.d/VkLayer_memtrack.json \
-    share/bash-completion/completions/memtrack; do
+    share/bash-completion/completions/memtrack include/memtrack.h lib/pkgconfig/memtrack.pc share/man/man3/memtrack.h.3 \
+    share/man/man3/memtrack_push_tag.3; do
     [ -s "$prefix/$file" ] || problem "$file is not installed"
 done
 library=$("$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))["layer"]["library_path"])' \
     "$prefix/share/vulkan/implicit_layer.d/VkLayer_memtrack.json")
 expect "the manifest's library path" "$library" /opt/memtrack/lib/libVkLayer_memtrack.so
-grep -rlF "$BUILD_DIR" "$prefix/share" && problem "paths of the build folder in installed files"
+flags=$(PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config --define-variable=includedir="$prefix/include" --cflags memtrack) || problem "memtrack.pc"
+# shellcheck disable=SC2086
+printf '#include <memtrack.h>\nint main(void) { MEMTRACK_TAG("all"); return memtrack_is_tracking(); }\n' |
+    cc -x c $flags -o "$TEST_TMP/api" - || problem "memtrack.h as installed"
+expect "pkg-config's include folder" "$(PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config --cflags memtrack | xargs)" "-I/opt/memtrack/include"
+grep -rlF "$BUILD_DIR" "$prefix/share" "$prefix/lib/pkgconfig" && problem "paths of the build folder in installed files"
 
 # As a package would be: at its place. The library path is absolute, so the tree has to be there.
 if [ "$(id -u)" -eq 0 ] && [ ! -e /opt/memtrack ] && mkdir -p /opt && mv "$prefix" /opt/memtrack; then

@@ -15,7 +15,7 @@ while read -r file; do
     [ "$(wc -l <"$file")" -le 800 ] || problem "$file has $(wc -l <"$file") lines"
 done < <(find collector interpose vklayer tests scripts -name '*.[ch]' -o -name '*.sh' -o -name '*.py')
 for file in README.md CHANGELOG.md LICENSE VkLayer_memtrack.json docs/design.md docs/report.md docs/report.schema.json \
-    docs/options.md docs/benchmarks.md man/memtrack.1; do
+    docs/options.md docs/benchmarks.md man/memtrack.1 man/memtrack.h.3 include/memtrack.h; do
     [ -s "$file" ] || problem "$file is missing"
 done
 exit $problems
