@@ -67,6 +67,7 @@ static bool bind_to_memory(struct mt_device *device, struct mt_handle_map *map, 
     bool is_complete = resource->flags & (MT_NODE_REQUIREMENTS | MT_NODE_NO_QUERY);
     if (!atomic_load_explicit(&resource->memory, memory_order_relaxed)) {
         put_on_list(memory, resource);
+        mt_pool_hold(device, memory, true);
         count_resource(device, memory);
     }
     write_binding(device, resource, binding, memory->object);

@@ -54,6 +54,7 @@ enum mt_node_flags {
     MT_NODE_IS_ACCEL = 1 << 4,     /* resource: it lies in the map of acceleration structures */
     MT_NODE_IS_VIDEO = 1 << 5,     /* resource: a binding of a video session, in the map of those */
     MT_NODE_IS_SPARSE = 1 << 6,    /* resource: a bound range of a sparse one, in the map of those */
+    MT_NODE_IS_SLICE = 1 << 7,     /* memory: a part of a pool's chunk, which holds its node */
 };
 
 struct mt_arena {

@@ -177,7 +177,9 @@ static void record_memory(struct mt_device *device, struct mt_self *self, const 
     node.object = write_record(device, self, info, &facts, handle, spent_ns);
     count_allocation(device, self->lane, &node);
     if (is_slice) { /* nobody else knows the handle yet: no lock */
+        node.flags |= MT_NODE_IS_SLICE;
         ((struct mt_slice *)(uintptr_t)handle)->node = node;
+        mt_pool_set_object(device->pool, handle, node.object);
         return;
     }
     mt_device_count_call(device, MT_CALL_ALLOCATE, node.type, spent_ns);
@@ -263,24 +265,30 @@ static void forget_memory(struct mt_device *device, struct mt_lane *lane, uint64
     uncount_node(device, lane, copy);
 }
 
-/* The record is far away where many live: it is on its way while the pool takes the slice back. */
+/* Whoever is just taking a resource off the memory's list is done when its lock has been ours. */
+static void let_go(struct mt_device *device, struct mt_slice *slice)
+{
+    mt_resource_memory_gone(device, &slice->node);
+    mt_lock_enter(mt_handles_lock(&device->memories, &slice->node));
+    mt_lock_leave(mt_handles_lock(&device->memories, &slice->node));
+}
+
+/* All that it needs stands in the slice's word: slice and record are far away where many live. */
 static void free_slice(struct mt_device *device, uint64_t handle)
 {
-    __builtin_prefetch(&((const struct mt_slice *)(uintptr_t)handle)->node);
-    struct mt_slice *slice = mt_pool_slice(device->pool, handle);
+    uint64_t word = mt_pool_word(device->pool, handle);
     struct mt_self *self = mt_device_is_tracked(device) ? mt_process_self(device->core) : NULL;
-    if (!slice && self) mt_device_unknown(device);
-    if (!slice) return;
+    if (!word && self) mt_device_unknown(device);
+    if (!word) return;
     if (!self) {
-        mt_pool_free(device->pool, NULL, slice);
+        mt_pool_free(device->pool, NULL, handle, word);
         return;
     }
-    mt_node_fetch(device, &slice->node);
-    mt_resource_memory_gone(device, &slice->node);
-    struct mt_node node = slice->node; /* another thread may get the slice as soon as the pool has it */
-    mt_pool_free(device->pool, self, slice);
+    struct mt_node node = {.size_bytes = mt_word_bytes(word), .type = (uint8_t)mt_word_type(word)};
+    if (word & MT_WORD_IS_BOUND) let_go(device, (struct mt_slice *)(uintptr_t)handle);
+    mt_pool_free(device->pool, self, handle, word);
     uncount_node(device, self->lane, &node);
-    mt_object_free_in(device->core, self->lane, node.object);
+    mt_object_free_in(device->core, self->lane, mt_word_object(word));
 }
 
 VKAPI_ATTR void VKAPI_CALL memtrack_FreeMemory(VkDevice handle, VkDeviceMemory memory,

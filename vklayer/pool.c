@@ -30,6 +30,8 @@ enum {
 #define READY_MOST      (UINT64_C(8) << 20)
 #define TIME_STAMP      (UINT64_C(1) << 62)
 #define SLICES_BYTES    (sizeof(void *) == 8 ? UINT64_C(256) << 20 : UINT64_C(8) << 20)
+/* Of the words of so many bytes of slices. */
+#define WORDS_BYTES(slices_bytes) ((slices_bytes) / sizeof(struct mt_slice) * sizeof(uint64_t))
 
 uint64_t mt_pool_stamp(const struct mt_device_pool *pools)
 {
@@ -263,23 +265,33 @@ static bool grow(struct mt_pool *pool, uint64_t need, enum mt_vulkan_pool_miss *
 
 /* ---- slices ---------------------------------------------------------------------------------------- */
 
+static bool commit(char *at, size_t bytes)
+{
+    return mt_sys_mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+                       -1) != MAP_FAILED;
+}
+
+static void count_committed(struct mt_device_pool *pools, int64_t bytes)
+{
+    struct mt_core *core = pools->device->core;
+    if (mt_core_is_on(core))
+        atomic_fetch_add_explicit(&core->segment->globals.private_bytes, (uint64_t)bytes, memory_order_relaxed);
+    mt_layer_count(core, bytes);
+}
+
 /* Few slices take a few pages; many lie far apart, and a huge page spares most misses of addresses. */
 static bool commit_slices(struct mt_device_pool *pools)
 {
     uint64_t done = pools->slices_committed, bytes = done < HUGE_BYTES ? COMMIT_BYTES : HUGE_BYTES;
     if (done >= pools->slices_bytes) return false;
     if (bytes > pools->slices_bytes - done) bytes = pools->slices_bytes - done;
-    void *at = mt_sys_mmap(pools->slices + done, bytes, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1);
-    if (at == MAP_FAILED) return false;
+    char *slices = pools->slices + done, *words = (char *)pools->words + WORDS_BYTES(done);
+    if (!commit(words, WORDS_BYTES(bytes)) || !commit(slices, bytes)) return false;
     int saved = errno;
-    if (bytes == HUGE_BYTES) madvise(at, bytes, MADV_HUGEPAGE); /* where the system has none, small ones do */
+    if (bytes == HUGE_BYTES) madvise(slices, bytes, MADV_HUGEPAGE); /* where the system has none, small ones do */
     errno = saved;
     pools->slices_committed += bytes;
-    struct mt_core *core = pools->device->core;
-    if (mt_core_is_on(core))
-        atomic_fetch_add_explicit(&core->segment->globals.private_bytes, bytes, memory_order_relaxed);
-    mt_layer_count(core, (int64_t)bytes);
+    count_committed(pools, (int64_t)(bytes + WORDS_BYTES(bytes)));
     return true;
 }
 
@@ -300,21 +312,19 @@ void mt_pool_refill_spare(struct mt_pool *pool)
     mt_lock_leave(&pools->lock);
 }
 
-/* NULL when the handle is not a live slice's. */
-static inline struct mt_slice *live_slice(struct mt_device_pool *pools, uint64_t handle)
+/* 0 when the handle is not a live slice's. */
+static inline uint64_t word_of(const struct mt_device_pool *pools, uint64_t handle)
 {
-    struct mt_slice *slice = (struct mt_slice *)(uintptr_t)handle;
     uint64_t place = handle - (uint64_t)(uintptr_t)pools->slices;
-    bool is_one = mt_pool_owns(pools, handle) && place % sizeof *slice == 0 &&
-                  place < atomic_load_explicit(&pools->slices_used, memory_order_relaxed);
-    return is_one && atomic_load_explicit(&slice->state, memory_order_relaxed) == MT_SLICE_LIVE ? slice : NULL;
+    if (place >= atomic_load_explicit(&pools->slices_used, memory_order_relaxed) || place % sizeof(struct mt_slice))
+        return 0;
+    return atomic_load_explicit(&pools->words[place / sizeof(struct mt_slice)], memory_order_acquire);
 }
 
 /* For the map of device memory. */
 static struct mt_node *node_of_handle(void *owner, uint64_t handle)
 {
-    struct mt_slice *slice = live_slice(owner, handle);
-    return slice ? &slice->node : NULL;
+    return word_of(owner, handle) ? &((struct mt_slice *)(uintptr_t)handle)->node : NULL;
 }
 
 void mt_pool_visit(struct mt_device_pool *pools, void (*visit)(struct mt_node *node, void *context), void *context)
@@ -322,17 +332,25 @@ void mt_pool_visit(struct mt_device_pool *pools, void (*visit)(struct mt_node *n
     struct mt_slice *slices = (struct mt_slice *)(void *)pools->slices;
     size_t count = atomic_load_explicit(&pools->slices_used, memory_order_relaxed) / sizeof *slices;
     for (size_t i = 0; i < count; i++)
-        if (atomic_load_explicit(&slices[i].state, memory_order_relaxed) == MT_SLICE_LIVE)
-            visit(&slices[i].node, context);
+        if (mt_slice_is_live(pools, &slices[i])) visit(&slices[i].node, context);
+}
+
+static __attribute__((noinline)) void tell_stale(struct mt_device_pool *pools)
+{
+    count(pools, MT_VK_POOLS_STALE);
+    tell(pools, "device memory was used after vkFreeMemory");
+}
+
+uint64_t mt_pool_word(struct mt_device_pool *pools, uint64_t handle)
+{
+    uint64_t word = word_of(pools, handle);
+    if (__builtin_expect(!word, 0)) tell_stale(pools);
+    return word;
 }
 
 struct mt_slice *mt_pool_slice(struct mt_device_pool *pools, uint64_t handle)
 {
-    struct mt_slice *slice = live_slice(pools, handle);
-    if (slice) return slice;
-    count(pools, MT_VK_POOLS_STALE);
-    tell(pools, "device memory was used after vkFreeMemory");
-    return NULL;
+    return mt_pool_word(pools, handle) ? (struct mt_slice *)(uintptr_t)handle : NULL;
 }
 
 VkResult mt_pool_map(struct mt_device_pool *pools, uint64_t handle, uint64_t offset, void **data)
@@ -409,6 +427,7 @@ static void set_sizes(struct mt_pool *pool)
     pool->next_chunk_bytes = pool->most_chunk_bytes / FIRST_CHUNK_SHARE;
     if (pool->next_chunk_bytes < MT_POOL_SMALLEST_CHUNK) pool->next_chunk_bytes = MT_POOL_SMALLEST_CHUNK;
     pool->limit_bytes = limit < pool->most_chunk_bytes / 4 ? limit : pool->most_chunk_bytes / 4;
+    if (pool->limit_bytes > MT_SLICE_BYTES_MOST) pool->limit_bytes = MT_SLICE_BYTES_MOST;
     pool->ready_most = pool->most_chunk_bytes / READY_SHARE < READY_MOST ? pool->most_chunk_bytes / READY_SHARE
                                                                          : READY_MOST;
     pool->resting_most = RESTING_MOST < pool->most_chunk_bytes ? RESTING_MOST : pool->most_chunk_bytes;
@@ -473,7 +492,7 @@ static struct mt_chunk *take_all_empty(struct mt_pool *pool)
     struct mt_chunk *list = NULL, *more;
     mt_front_collect(pool, true);
     mt_pool_enter(pool);
-    while (pool->resting) mt_space_expire(pool, INT64_MAX, UINT32_MAX, &list);
+    while (pool->resting_count) mt_space_expire(pool, INT64_MAX, UINT32_MAX, &list);
     mt_space_trim(pool, 0, true, &list);
     more = mt_space_take_empty(pool, 0, 0);
     if (more) {
@@ -612,14 +631,15 @@ static void set_limits(struct mt_device_pool *pools, const struct mt_instance *i
 /* On a boundary of huge pages; what lies before it goes back. */
 static bool reserve_slices(struct mt_device_pool *pools)
 {
-    char *at = mt_sys_mmap(NULL, SLICES_BYTES + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                           -1);
+    size_t bytes = SLICES_BYTES + WORDS_BYTES(SLICES_BYTES);
+    char *at = mt_sys_mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     if (at == MAP_FAILED) return false;
     size_t before = -(uintptr_t)at % HUGE_BYTES;
     if (before) mt_sys_munmap(at, before);
-    mt_sys_munmap(at + before + SLICES_BYTES, HUGE_BYTES - before);
+    mt_sys_munmap(at + before + bytes, HUGE_BYTES - before);
     pools->slices = at + before;
     pools->slices_bytes = SLICES_BYTES;
+    pools->words = (_Atomic uint64_t *)(void *)(pools->slices + SLICES_BYTES);
     return true;
 }
 
@@ -697,10 +717,7 @@ void mt_pool_end(struct mt_device_pool *pools)
     for (uint32_t type = 0; type < VK_MAX_MEMORY_TYPES; type++)
         for (unsigned variant = 0; variant < MT_POOL_VARIANTS; variant++)
             if (pools->pools[type][variant]) end_pool(pools->pools[type][variant]);
-    mt_sys_munmap(pools->slices, pools->slices_bytes);
-    if (mt_core_is_on(core))
-        atomic_fetch_sub_explicit(&core->segment->globals.private_bytes, pools->slices_committed,
-                                  memory_order_relaxed);
-    mt_layer_count(core, -(int64_t)pools->slices_committed);
+    mt_sys_munmap(pools->slices, pools->slices_bytes + WORDS_BYTES(pools->slices_bytes));
+    count_committed(pools, -(int64_t)(pools->slices_committed + WORDS_BYTES(pools->slices_committed)));
     mt_layer_unmap(core, pools, sizeof *pools);
 }

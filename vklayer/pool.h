@@ -26,6 +26,8 @@ enum {
     MT_POOL_VARIANTS = 4, /* of one memory type: with and without device address, small and image-sized */
     MT_POOL_SIZES = 16,   /* slices of 1 to so many granules wait ready for the next request of their size */
     MT_POOL_FRONTS = MT_LANE_MAX + 1,
+    MT_POOL_RESTING = 2048, /* slices at rest in one pool */
+    MT_POOL_FREED = 32,     /* slices that a thread frees before they are put to rest together */
 };
 
 /* One driver allocation. Under its pool's lock, but for what never changes. */
@@ -43,27 +45,50 @@ struct mt_chunk {
     struct mt_chunk *next;
 };
 
-enum mt_slice_state { MT_SLICE_FREE, MT_SLICE_LIVE, MT_SLICE_RESTING };
-
 /* A slice's address is the handle that the program holds. */
 struct mt_slice {
-    _Alignas(64) _Atomic uint32_t state; /* enum mt_slice_state; FREE also while it waits ready */
-    uint32_t block;                      /* TLSF block */
-    uint64_t offset, bytes;              /* in its chunk; as the program asked */
+    _Alignas(64) uint64_t offset; /* in its chunk */
+    uint64_t bytes;               /* as the program asked */
     struct mt_chunk *chunk;
     struct mt_pool *pool;
-    struct mt_slice *next; /* spare, resting or ready list */
-    uint64_t stamp;        /* when it was freed */
-    _Atomic uint32_t private_count;
+    struct mt_slice *next;   /* spare or ready list */
+    uint32_t block;          /* TLSF block */
     uint32_t dirty_granules; /* while it is ready: so many from its start were handed out before */
-    struct mt_node node;     /* what the layer knows of it as device memory; under the lock of its handle */
+    /* What the layer knows of it as device memory; under the lock of its handle. */
+    _Alignas(64) struct mt_node node;
 };
 _Static_assert(sizeof(struct mt_slice) == 128, "two cache lines");
+
+/*
+ * What freeing a slice must know of it, in one word of a table by slice: eight
+ * slices share a line, and the slice itself may stay far away. 0: it is not
+ * live. Written by the thread that allocates or frees it; the bits of what
+ * hangs on it by others, see mt_pool_hold().
+ */
+enum {
+    MT_WORD_IS_LIVE = 1,
+    MT_WORD_IS_BOUND = 2, /* resources are bound to it */
+    MT_WORD_HAS_PRIVATE = 4,
+    MT_WORD_VARIANT = 3, /* shifts: 2 bits */
+    MT_WORD_TYPE = 5,    /* 5 bits */
+    MT_WORD_OBJECT = 10, /* 23 bits: its record's id */
+    MT_WORD_BYTES = 33,  /* as the program asked */
+};
+#define MT_SLICE_BYTES_MOST ((UINT64_C(1) << (64 - MT_WORD_BYTES)) - 1)
+_Static_assert(MT_OBJECT_CHUNK *MT_OBJECT_CHUNKS < 1 << 23, "ids of records");
+_Static_assert(VK_MAX_MEMORY_TYPES == 1 << (MT_WORD_OBJECT - MT_WORD_TYPE), "memory types");
 
 /* Slices of one size that may be handed out at once. */
 struct mt_ready {
     struct mt_slice *first;
     uint32_t count, fewest; /* fewest: since the last look; so many were not needed */
+};
+
+/* A slice at rest: read one after the other, while the slices lie anywhere. */
+struct mt_resting {
+    struct mt_slice *slice;
+    uint64_t stamp; /* of its free; in a front the frame, 0 before the first one */
+    uint64_t granules;
 };
 
 /*
@@ -76,13 +101,13 @@ struct mt_front {
     _Alignas(64) struct mt_lock lock;
     uint32_t freed_count;
     uint64_t freed_bytes;
-    struct mt_slice *freed, *freed_last; /* oldest first */
-    uint64_t *stats, *times;             /* the attr[] of its two records, or the scratch below */
-    uint64_t *own_stats, *own_times;     /* of its records */
+    uint64_t *stats, *times;         /* the attr[] of its two records, or the scratch below */
+    uint64_t *own_stats, *own_times; /* of its records */
     uint32_t records[2];
     uint64_t hits_at_look;
     struct mt_slice *ready[MT_POOL_SIZES];
-    uint8_t batch[MT_POOL_SIZES]; /* slices that it gets next when none is ready */
+    uint8_t batch[MT_POOL_SIZES];           /* slices that it gets next when none is ready */
+    struct mt_resting freed[MT_POOL_FREED]; /* oldest first */
     uint64_t scratch[24];
 };
 
@@ -96,8 +121,8 @@ struct mt_pool {
     uint64_t next_chunk_bytes, most_chunk_bytes, limit_bytes;
     uint64_t no_chunk_until; /* stamp: the driver has just refused one */
     struct mt_slice *spare;
-    struct mt_slice *resting, *resting_last; /* oldest first */
     uint64_t resting_bytes, resting_most;
+    uint32_t resting_first, resting_count; /* in `resting`: where the oldest is, and how many */
     struct mt_ready ready[MT_POOL_SIZES];
     uint64_t ready_bytes, ready_most;
     uint32_t looks;
@@ -115,6 +140,7 @@ struct mt_pool {
     struct mt_front shared;
     struct mt_tlsf tlsf;
     struct mt_chunk *chunks[MT_POOL_CHUNKS];
+    struct mt_resting resting[MT_POOL_RESTING]; /* a ring */
 };
 
 /* What one device has. */
@@ -124,6 +150,7 @@ struct mt_device_pool {
     bool uses_tlsf, is_verifying;
     char *slices; /* address space for slices; their handles lie in it */
     uint64_t slices_bytes;
+    _Atomic uint64_t *words; /* MT_WORD_*, by slice; behind the slices */
     uint64_t granule_bytes, atom_bytes;
     unsigned granule_shift;
     _Atomic uint64_t alignment; /* grows with the largest requirement seen */
@@ -155,6 +182,27 @@ static inline bool mt_pool_owns(const struct mt_device_pool *pools, uint64_t han
     return handle - (uint64_t)(uintptr_t)pools->slices < pools->slices_bytes;
 }
 
+static inline _Atomic uint64_t *mt_pool_word_at(const struct mt_device_pool *pools, const struct mt_slice *slice)
+{
+    return &pools->words[slice - (const struct mt_slice *)(const void *)pools->slices];
+}
+static inline uint32_t mt_word_type(uint64_t word)
+{
+    return word >> MT_WORD_TYPE & (VK_MAX_MEMORY_TYPES - 1);
+}
+static inline uint32_t mt_word_object(uint64_t word)
+{
+    return word >> MT_WORD_OBJECT & ((1u << (MT_WORD_BYTES - MT_WORD_OBJECT)) - 1);
+}
+static inline uint64_t mt_word_bytes(uint64_t word)
+{
+    return word >> MT_WORD_BYTES;
+}
+static inline bool mt_slice_is_live(const struct mt_device_pool *pools, const struct mt_slice *slice)
+{
+    return atomic_load_explicit(mt_pool_word_at(pools, slice), memory_order_relaxed) & MT_WORD_IS_LIVE;
+}
+
 /*
  * vkAllocateMemory; *call_ns is the time of the driver's call for this very allocation, 0 for a slice. `self`: the
  * calling thread, NULL where the device is not tracked.
@@ -162,8 +210,32 @@ static inline bool mt_pool_owns(const struct mt_device_pool *pools, uint64_t han
 VkResult mt_pool_allocate(struct mt_device_pool *pools, const struct mt_self *self,
                           const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *allocator,
                           VkDeviceMemory *memory, uint64_t *call_ns);
-void mt_pool_free(struct mt_device_pool *pools, const struct mt_self *self, struct mt_slice *slice);
+/* The word of a live slice; 0, counted, when the handle is not one's. Acquire: pairs with mt_pool_hold(). */
+uint64_t mt_pool_word(struct mt_device_pool *pools, uint64_t handle);
+/* Frees a live slice with this word, to which nothing is bound any more. */
+void mt_pool_free(struct mt_device_pool *pools, const struct mt_self *self, uint64_t handle, uint64_t word);
 VkResult mt_pool_map(struct mt_device_pool *pools, uint64_t handle, uint64_t offset, void **data);
+/* The id of its record, of a slice that was just allocated. */
+static inline void mt_pool_set_object(struct mt_device_pool *pools, uint64_t handle, uint32_t object)
+{
+    _Atomic uint64_t *word = mt_pool_word_at(pools, (const struct mt_slice *)(uintptr_t)handle);
+    uint64_t value = atomic_load_explicit(word, memory_order_relaxed);
+    atomic_store_explicit(word, value | (uint64_t)object << MT_WORD_OBJECT, memory_order_relaxed);
+}
+/*
+ * Notes that resources are bound to a memory, or that none is any more. Under
+ * the memory's lock, after the last look at its node: who frees a slice without
+ * the bit looks no more at what hung on it.
+ */
+static inline void mt_pool_hold(const struct mt_device *device, const struct mt_node *memory, bool is_bound)
+{
+    if (!device->pool || !(memory->flags & MT_NODE_IS_SLICE)) return;
+    _Atomic uint64_t *word = mt_pool_word_at(device->pool, (const struct mt_slice *)(uintptr_t)memory->handle);
+    if (is_bound)
+        atomic_fetch_or_explicit(word, MT_WORD_IS_BOUND, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(word, ~(uint64_t)MT_WORD_IS_BOUND, memory_order_release);
+}
 /* Calls visit for the node of every live slice. Only while no other thread uses the device. */
 void mt_pool_visit(struct mt_device_pool *pools, void (*visit)(struct mt_node *node, void *context), void *context);
 /* The slice of a handle, or NULL, counted, when the handle is not a live one. */
@@ -191,7 +263,7 @@ VkResult mt_pool_bind_accels(struct mt_device_pool *pools, uint32_t count,
 VkResult mt_pool_bind_video(struct mt_device_pool *pools, VkVideoSessionKHR session, uint32_t count,
                             const VkBindVideoSessionMemoryInfoKHR *infos);
 /* Forgets the private data of a slice. */
-void mt_pool_forget_privates(struct mt_device_pool *pools, struct mt_slice *slice);
+void mt_pool_forget_privates(struct mt_device_pool *pools, const struct mt_slice *slice);
 
 /* ---- pool.c, for pool_front.c --------------------------------------------------------- */
 
@@ -235,8 +307,9 @@ enum mt_vulkan_pool_miss mt_pool_judge(const VkMemoryAllocateInfo *info, bool *h
 bool mt_space_cut(struct mt_pool *pool, struct mt_slice *slice, uint64_t granules);
 /* A slice of this size that is ready, or NULL. */
 struct mt_slice *mt_space_take_ready(struct mt_pool *pool, uint64_t granules);
-/* Puts a list of freed slices to rest. */
-void mt_space_rest(struct mt_pool *pool, struct mt_slice *first, struct mt_slice *last, uint64_t bytes);
+/* Puts at most MT_POOL_FREED freed slices to rest. */
+void mt_space_rest(struct mt_pool *pool, const struct mt_resting *freed, uint32_t count, uint64_t stamp,
+                   struct mt_chunk **released);
 /* Ends the rest of what has rested, of at most `most` slices. */
 void mt_space_expire(struct mt_pool *pool, uint64_t stamp, unsigned most, struct mt_chunk **released);
 /* Gives a slice's place back, whose size is that of its bytes. A chunk that is to be freed comes on the list. */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 enum {
-    FREED_MOST = 32,   /* slices that a thread frees before they are put to rest together */
     BATCH_MOST = 16,   /* granules that a thread gets at once; it begins with one slice */
     EXPIRE_MOST = 64,  /* slices whose rest a thread ends when it has the pool's lock anyway */
     SAMPLE_EVERY = 64, /* hits and frees of which one is timed */
@@ -86,11 +85,10 @@ static bool is_sample(uint64_t number)
 static void settle(struct mt_pool *pool, struct mt_front *front, struct mt_chunk **released)
 {
     uint64_t stamp = mt_pool_stamp(pool->owner);
-    if (front->freed) mt_space_rest(pool, front->freed, front->freed_last, front->freed_bytes);
-    front->freed = NULL;
+    mt_space_rest(pool, front->freed, front->freed_count, stamp, released);
     front->freed_count = 0;
     front->freed_bytes = 0;
-    if (pool->resting) mt_space_expire(pool, stamp, EXPIRE_MOST, released);
+    if (pool->resting_count) mt_space_expire(pool, stamp, EXPIRE_MOST, released);
     if (++pool->looks % LOOK_EVERY == 0) mt_space_trim(pool, stamp, false, released);
 }
 
@@ -150,6 +148,13 @@ static void give_one(struct mt_pool *pool, struct mt_slice *slice, struct mt_chu
 
 /* ---- handing out --------------------------------------------------------------------------------- */
 
+/* The rest of a slice that is handed out next; its first line came when it became ready. */
+static inline void fetch(const struct mt_pool *pool, const struct mt_slice *slice)
+{
+    __builtin_prefetch(&slice->node, 1);
+    __builtin_prefetch(mt_pool_word_at(pool->owner, slice), 1);
+}
+
 static inline struct mt_slice *pop(struct mt_pool *pool, struct mt_front *front, uint64_t granules,
                                    struct mt_chunk **released)
 {
@@ -159,11 +164,17 @@ static inline struct mt_slice *pop(struct mt_pool *pool, struct mt_front *front,
         struct mt_slice *slice = *ready;
         if (!slice) return NULL;
         *ready = slice->next;
-        if (slice->next) __builtin_prefetch(slice->next, 1);
+        if (slice->next) fetch(pool, slice->next);
         uint64_t alignment = atomic_load_explicit(&pool->owner->alignment, memory_order_relaxed);
         if (__builtin_expect(!(slice->offset & (alignment - 1)), 1)) return slice;
         give_one(pool, slice, released); /* cut before more was asked for */
     }
+}
+
+static inline uint64_t word_of(const struct mt_pool *pool, uint64_t bytes)
+{
+    return MT_WORD_IS_LIVE | (uint64_t)pool->variant << MT_WORD_VARIANT | (uint64_t)pool->type << MT_WORD_TYPE |
+           bytes << MT_WORD_BYTES;
 }
 
 /* Returns how many of the slice's bytes were handed out before. */
@@ -173,7 +184,7 @@ static inline uint64_t count_hit(struct mt_pool *pool, struct mt_front *front, s
     uint64_t *stats = front->stats, dirty_bytes = bytes_of(pool, slice->dirty_granules);
     if (dirty_bytes > bytes) dirty_bytes = bytes;
     slice->bytes = bytes;
-    atomic_store_explicit(&slice->state, MT_SLICE_LIVE, memory_order_relaxed);
+    atomic_store_explicit(mt_pool_word_at(pool->owner, slice), word_of(pool, bytes), memory_order_relaxed);
     stats[MT_VK_POOL_LIVE]++;
     stats[MT_VK_POOL_REQUESTED_BYTES] += bytes;
     stats[MT_VK_POOL_SLICE_BYTES] += bytes_of(pool, granules);
@@ -226,20 +237,15 @@ struct mt_slice *mt_front_take(struct mt_pool *pool, const struct mt_self *self,
 
 /* ---- taking back ------------------------------------------------------------------------------------ */
 
-static inline void put_freed(struct mt_pool *pool, struct mt_front *front, struct mt_slice *slice)
+static inline void put_freed(struct mt_pool *pool, struct mt_front *front, struct mt_slice *slice,
+                             uint64_t requested_bytes)
 {
-    uint64_t bytes = bytes_of(pool, mt_pool_granules(pool, slice->bytes));
-    slice->stamp = mt_pool_stamp(pool->owner);
-    slice->next = NULL;
-    if (front->freed)
-        front->freed_last->next = slice;
-    else
-        front->freed = slice;
-    front->freed_last = slice;
-    front->freed_count++;
+    uint64_t granules = mt_pool_granules(pool, requested_bytes), bytes = bytes_of(pool, granules);
+    front->freed[front->freed_count++] = (struct mt_resting){slice, mt_frame_now(pool->owner->device->core),
+                                                             granules};
     front->freed_bytes += bytes;
     front->stats[MT_VK_POOL_LIVE]--;
-    front->stats[MT_VK_POOL_REQUESTED_BYTES] -= slice->bytes;
+    front->stats[MT_VK_POOL_REQUESTED_BYTES] -= requested_bytes;
     front->stats[MT_VK_POOL_SLICE_BYTES] -= bytes;
     front->stats[MT_VK_POOL_RESTING_BYTES] += bytes;
     front->times[MT_VK_POOL_FREES]++;
@@ -252,18 +258,27 @@ static void hand_over(struct mt_pool *pool, struct mt_front *front, struct mt_ch
     mt_pool_leave(pool);
 }
 
-void mt_pool_free(struct mt_device_pool *pools, const struct mt_self *self, struct mt_slice *slice)
+/* From here on the handle is nobody's. The slice itself is not looked at: it lies far away where many live. */
+static struct mt_slice *end_life(struct mt_device_pool *pools, uint64_t handle, uint64_t word)
 {
-    struct mt_pool *pool = slice->pool;
+    struct mt_slice *slice = (struct mt_slice *)(uintptr_t)handle;
+    if (__builtin_expect(word & MT_WORD_HAS_PRIVATE, 0)) mt_pool_forget_privates(pools, slice);
+    atomic_store_explicit(mt_pool_word_at(pools, slice), 0, memory_order_relaxed);
+    return slice;
+}
+
+void mt_pool_free(struct mt_device_pool *pools, const struct mt_self *self, uint64_t handle, uint64_t word)
+{
+    struct mt_slice *slice = end_life(pools, handle, word);
+    struct mt_pool *pool = atomic_load_explicit(
+        &pools->pools[mt_word_type(word)][word >> MT_WORD_VARIANT & (MT_POOL_VARIANTS - 1)], memory_order_relaxed);
     struct mt_front *front = front_of(pool, self);
     struct mt_chunk *released = NULL;
-    if (atomic_load_explicit(&slice->private_count, memory_order_relaxed)) mt_pool_forget_privates(pools, slice);
     enter(front, self != NULL);
     bool is_sampled = is_sample(front->times[MT_VK_POOL_FREES]);
     uint64_t start_ns = is_sampled ? mt_now_ns() : 0;
-    atomic_store_explicit(&slice->state, MT_SLICE_RESTING, memory_order_relaxed);
-    put_freed(pool, front, slice);
-    if (front->freed_count >= FREED_MOST || front->freed_bytes >= FREED_BYTES_MOST)
+    put_freed(pool, front, slice, mt_word_bytes(word));
+    if (front->freed_count == MT_POOL_FREED || front->freed_bytes >= FREED_BYTES_MOST)
         hand_over(pool, front, &released);
     if (is_sampled) {
         front->times[MT_VK_POOL_FREE_NS] += mt_now_ns() - start_ns;
@@ -320,8 +335,7 @@ static uint64_t held_by(struct mt_pool *pool, const struct mt_front *front, uint
     sums[2] += front->freed_bytes;
     for (unsigned i = 0; i < MT_POOL_SIZES; i++) {
         for (const struct mt_slice *slice = front->ready[i]; slice; slice = slice->next, held++)
-            if (mt_pool_granules(pool, slice->bytes) != i + 1 ||
-                atomic_load_explicit(&slice->state, memory_order_relaxed) != MT_SLICE_FREE)
+            if (mt_pool_granules(pool, slice->bytes) != i + 1 || mt_slice_is_live(pool->owner, slice))
                 mt_pool_violation(pool->owner, "a slice ready in the wrong front");
     }
     return held;

@@ -149,7 +149,7 @@ static struct mt_private *add_private(struct mt_device_pool *pools, struct mt_sl
     if (!made) return NULL;
     *made = (struct mt_private){*list, slice, slot, 0};
     *list = made;
-    atomic_fetch_add_explicit(&slice->private_count, 1, memory_order_relaxed);
+    atomic_fetch_or_explicit(mt_pool_word_at(pools, slice), MT_WORD_HAS_PRIVATE, memory_order_relaxed);
     return made;
 }
 
@@ -157,12 +157,11 @@ static void drop_private(struct mt_device_pool *pools, struct mt_private **at)
 {
     struct mt_private *gone = *at;
     *at = gone->next;
-    atomic_fetch_sub_explicit(&gone->slice->private_count, 1, memory_order_relaxed);
     gone->next = pools->spare_privates;
     pools->spare_privates = gone;
 }
 
-void mt_pool_forget_privates(struct mt_device_pool *pools, struct mt_slice *slice)
+void mt_pool_forget_privates(struct mt_device_pool *pools, const struct mt_slice *slice)
 {
     mt_lock_enter(&pools->lock);
     for (struct mt_private **at = private_list(pools, slice); *at;) {

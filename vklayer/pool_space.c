@@ -13,6 +13,7 @@ enum {
     CHUNKS_LOOKED_AT = 8,
     RECORDS_FIRST = 1024,
     READY_MOST = 64, /* slices of one size */
+    FETCH_AHEAD = 8,
 };
 
 /* ---- which granules are in use: an independent account for verify mode ---------------- */
@@ -226,17 +227,6 @@ struct mt_chunk *mt_space_take_any(struct mt_pool *pool)
 
 /* ---- giving back ----------------------------------------------------------------------------------- */
 
-void mt_space_rest(struct mt_pool *pool, struct mt_slice *first, struct mt_slice *last, uint64_t bytes)
-{
-    last->next = NULL;
-    if (pool->resting)
-        pool->resting_last->next = first;
-    else
-        pool->resting = first;
-    pool->resting_last = last;
-    pool->resting_bytes += bytes;
-}
-
 void mt_space_give(struct mt_pool *pool, struct mt_slice *slice, uint64_t stamp, struct mt_chunk **released)
 {
     struct mt_chunk *chunk = slice->chunk;
@@ -266,31 +256,59 @@ static bool keep_ready(struct mt_pool *pool, struct mt_slice *slice, uint64_t gr
     return true;
 }
 
-static bool has_rested(const struct mt_pool *pool, const struct mt_slice *slice, uint64_t stamp)
+static bool has_rested(const struct mt_pool *pool, uint64_t freed_stamp, uint64_t stamp)
 {
     /* Negative: another thread saw a later frame. Very negative: it was freed before the first one. */
-    int64_t age = (int64_t)(stamp - slice->stamp);
+    int64_t age = (int64_t)(stamp - freed_stamp);
     return age >= (int64_t)pool->owner->rest_frames || age < INT32_MIN;
 }
 
+static struct mt_resting *resting_at(struct mt_pool *pool, uint32_t n)
+{
+    return &pool->resting[(pool->resting_first + n) % MT_POOL_RESTING];
+}
+
+/* Ends the rest of the oldest. */
+static void end_rest(struct mt_pool *pool, uint64_t stamp, struct mt_chunk **released)
+{
+    const struct mt_resting *oldest = resting_at(pool, 0);
+    struct mt_slice *slice = oldest->slice;
+    pool->resting_first++;
+    pool->resting_count--;
+    pool->resting_bytes -= oldest->granules << pool->owner->granule_shift;
+    if (__builtin_expect(pool->owner->is_verifying, 0)) mt_space_mark(pool, slice, false);
+    if (!keep_ready(pool, slice, oldest->granules)) mt_space_give(pool, slice, stamp, released);
+}
+
+/* The slices are far away where many live: those that follow are asked for ahead. */
 void mt_space_expire(struct mt_pool *pool, uint64_t stamp, unsigned most, struct mt_chunk **released)
 {
-    struct mt_slice *slice;
-    uint64_t bytes = 0;
-    for (unsigned i = 0; (slice = pool->resting) && i < most; i++) {
-        bool is_early = !has_rested(pool, slice, stamp);
-        if (is_early && pool->resting_bytes - bytes <= pool->resting_most) break;
+    uint64_t before = pool->resting_bytes;
+    for (uint32_t i = 0; i < FETCH_AHEAD; i++) __builtin_prefetch(resting_at(pool, i)->slice, 1);
+    for (unsigned i = 0; pool->resting_count && i < most; i++) {
+        bool is_early = !has_rested(pool, resting_at(pool, 0)->stamp, stamp);
+        if (is_early && pool->resting_bytes <= pool->resting_most) break;
         pool->times[MT_VK_POOL_SHORT_RESTS] += is_early;
-        pool->resting = slice->next;
-        if (slice->next) __builtin_prefetch(slice->next->next);
-        uint64_t granules = mt_pool_granules(pool, slice->bytes);
-        bytes += granules << pool->owner->granule_shift;
-        if (__builtin_expect(pool->owner->is_verifying, 0)) mt_space_mark(pool, slice, false);
-        atomic_store_explicit(&slice->state, MT_SLICE_FREE, memory_order_relaxed);
-        if (!keep_ready(pool, slice, granules)) mt_space_give(pool, slice, stamp, released);
+        __builtin_prefetch(resting_at(pool, FETCH_AHEAD)->slice, 1);
+        end_rest(pool, stamp, released);
     }
-    pool->resting_bytes -= bytes;
-    pool->stats[MT_VK_POOL_RESTING_BYTES] -= bytes;
+    pool->stats[MT_VK_POOL_RESTING_BYTES] -= before - pool->resting_bytes;
+}
+
+void mt_space_rest(struct mt_pool *pool, const struct mt_resting *freed, uint32_t count, uint64_t stamp,
+                   struct mt_chunk **released)
+{
+    while (pool->resting_count + count > MT_POOL_RESTING) { /* more than fits: the oldest make room */
+        pool->times[MT_VK_POOL_SHORT_RESTS]++;
+        pool->stats[MT_VK_POOL_RESTING_BYTES] -= resting_at(pool, 0)->granules << pool->owner->granule_shift;
+        end_rest(pool, stamp, released);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct mt_resting *at = resting_at(pool, pool->resting_count++);
+        *at = freed[i];
+        if (!at->stamp) at->stamp = stamp;
+        pool->resting_bytes += freed[i].granules << pool->owner->granule_shift;
+    }
 }
 
 void mt_space_trim(struct mt_pool *pool, uint64_t stamp, bool all, struct mt_chunk **released)
@@ -322,9 +340,10 @@ static uint64_t check_chunks(struct mt_pool *pool)
 static uint64_t count_resting(struct mt_pool *pool)
 {
     uint64_t count = 0, bytes = 0;
-    for (const struct mt_slice *slice = pool->resting; slice; slice = slice->next, count++) {
-        bytes += mt_pool_granules(pool, slice->bytes) << pool->owner->granule_shift;
-        if (atomic_load_explicit(&slice->state, memory_order_relaxed) != MT_SLICE_RESTING)
+    for (; count < pool->resting_count; count++) {
+        const struct mt_resting *at = resting_at(pool, (uint32_t)count);
+        bytes += at->granules << pool->owner->granule_shift;
+        if (mt_slice_is_live(pool->owner, at->slice))
             mt_pool_violation(pool->owner, "a slice at rest that is used");
     }
     if (bytes != pool->resting_bytes) mt_pool_violation(pool->owner, "wrong bytes at rest");
@@ -337,8 +356,7 @@ static uint64_t count_ready(struct mt_pool *pool)
     for (unsigned i = 0; i < MT_POOL_SIZES; i++) {
         uint32_t here = 0;
         for (const struct mt_slice *slice = pool->ready[i].first; slice; slice = slice->next, here++)
-            if (mt_pool_granules(pool, slice->bytes) != i + 1 ||
-                atomic_load_explicit(&slice->state, memory_order_relaxed) != MT_SLICE_FREE)
+            if (mt_pool_granules(pool, slice->bytes) != i + 1 || mt_slice_is_live(pool->owner, slice))
                 mt_pool_violation(pool->owner, "a slice ready in the wrong list");
         if (here != pool->ready[i].count) mt_pool_violation(pool->owner, "a wrong number of ready slices");
         count += here;

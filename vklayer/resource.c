@@ -41,6 +41,7 @@ void mt_resource_unlink(struct mt_device *device, struct mt_node *resource)
     if (atomic_load_explicit(&resource->memory, memory_order_relaxed) == memory) { /* else it was freed meanwhile */
         count_bound(device, memory, -1);
         take_off_list(memory, resource);
+        if (!atomic_load_explicit(&memory->bound, memory_order_relaxed)) mt_pool_hold(device, memory, false);
     }
     mt_lock_leave(lock);
 }

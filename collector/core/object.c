@@ -164,6 +164,17 @@ static void count_object(struct mt_core *core, struct mt_lane *lane, int change)
         atomic_fetch_add_explicit(&core->segment->objects.live_count, (uint32_t)change, memory_order_relaxed);
 }
 
+/* A line each: of one piece as large compilers make a string instruction, which takes longer than all the rest. */
+static inline void clear(struct mt_object *object)
+{
+    enum { LINE = 64, HEAD = sizeof object->seq, TAIL = offsetof(struct mt_object, name) - 2 * LINE };
+    char *bytes = (char *)object;
+    memset(bytes + HEAD, 0, LINE - HEAD);
+    memset(bytes + LINE, 0, LINE);
+    memset(bytes + 2 * LINE, 0, TAIL);
+    object->name[0] = 0; /* what comes behind the NUL is nobody's */
+}
+
 struct mt_object *mt_object_new_in(struct mt_core *core, struct mt_lane *lane, uint16_t kind, uint32_t *id)
 {
     *id = 0;
@@ -172,8 +183,7 @@ struct mt_object *mt_object_new_in(struct mt_core *core, struct mt_lane *lane, u
     struct mt_object *object = *id ? slot(core, *id) : NULL;
     if (!object) return NULL;
     mt_object_begin(object);
-    memset((char *)object + sizeof object->seq, 0, offsetof(struct mt_object, name) - sizeof object->seq);
-    object->name[0] = 0; /* what comes behind the NUL is nobody's */
+    clear(object);
     object->kind = kind;
     object->create_ns = mt_now_coarse_ns();
     object->create_frame = mt_frame_now(core);

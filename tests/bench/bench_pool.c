@@ -131,7 +131,8 @@ static VKAPI_ATTR void VKAPI_CALL release_alone(VkDevice which, VkDeviceMemory m
                                                 const VkAllocationCallbacks *callbacks)
 {
     if (mt_pool_owns(pools, MT_HANDLE(memory)))
-        mt_pool_free(pools, mt_process_self(pools->device->core), mt_pool_slice(pools, MT_HANDLE(memory)));
+        mt_pool_free(pools, mt_process_self(pools->device->core), MT_HANDLE(memory),
+                     mt_pool_word(pools, MT_HANDLE(memory)));
     else
         mt_device_find(device)->next.FreeMemory(which, memory, callbacks);
 }
