@@ -36,6 +36,7 @@ static void sample_freed(struct mt_shard *shard, const void *block, uint64_t usa
 static const struct mt_pools_client client = {.thread_start = thread_start,
                                               .sampled = mt_trace_allocated,
                                               .sample_freed = sample_freed,
+                                              .large_sampled = mt_trace_large_allocated,
                                               .sample_is_near = mt_trace_is_near,
                                               .origin = mt_caller_origin};
 

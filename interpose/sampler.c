@@ -40,8 +40,13 @@ static int64_t nearest(double value)
 
 struct mt_stack_weight mt_trace_weight(uint64_t requested_bytes, uint64_t usable_bytes, uint64_t rate_bytes)
 {
-    double blocks = 1 /
-                    mt_trace_hit_probability((double)(requested_bytes ? requested_bytes : 1) / (double)rate_bytes);
+    double asked = (double)(requested_bytes ? requested_bytes : 1);
+    return mt_trace_weight_of(requested_bytes, usable_bytes,
+                              1 / mt_trace_hit_probability(asked / (double)rate_bytes));
+}
+
+struct mt_stack_weight mt_trace_weight_of(uint64_t requested_bytes, uint64_t usable_bytes, double blocks)
+{
     double kib = (double)usable_bytes / 1024;
     return (struct mt_stack_weight){
         .live_bytes = nearest((double)usable_bytes * blocks),
@@ -51,27 +56,55 @@ struct mt_stack_weight mt_trace_weight(uint64_t requested_bytes, uint64_t usable
     };
 }
 
-uint64_t mt_trace_distance(uint64_t *random_state, uint64_t rate_bytes)
+/* In (0, 1). */
+static double next_random(uint64_t *random_state)
 {
     uint64_t x = *random_state; /* xorshift64*, Vigna 2016 */
     x ^= x >> 12;
     x ^= x << 25;
     x ^= x >> 27;
     *random_state = x;
-    double u = ((double)((x * UINT64_C(0x2545f4914f6cdd1d)) >> 11) + 0.5) * 0x1p-53;
-    double distance = mt_trace_minus_log(u) * (double)rate_bytes;
+    return ((double)((x * UINT64_C(0x2545f4914f6cdd1d)) >> 11) + 0.5) * 0x1p-53;
+}
+
+uint64_t mt_trace_distance(uint64_t *random_state, uint64_t rate_bytes)
+{
+    double distance = mt_trace_minus_log(next_random(random_state)) * (double)rate_bytes;
     return distance < 1 ? 1 : (uint64_t)(distance + 0.5);
+}
+
+/* A geometric number: the trials that fail before the first success of probability 2^-doublings. */
+uint64_t mt_trace_passed_over(uint64_t *random_state, unsigned doublings)
+{
+    if (!doublings) return 0;
+    double miss = 1 - 1 / (double)(UINT64_C(1) << doublings);
+    return (uint64_t)(mt_trace_minus_log(next_random(random_state)) / mt_trace_minus_log(miss));
+}
+
+struct limits {
+    unsigned many, few, doublings;
+};
+
+static unsigned keep_pace(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings, struct limits limits)
+{
+    uint64_t tick = now_ns >> MT_PACE_TICK_BITS, gone = tick - pace->tick;
+    if (gone) {
+        if (gone > 1 || pace->count < limits.few) doublings -= gone < doublings ? (unsigned)gone : doublings;
+        pace->tick = tick;
+        pace->count = 0;
+    }
+    if (++pace->count < limits.many) return doublings;
+    pace->count = 0;
+    return doublings < limits.doublings ? doublings + 1 : doublings;
 }
 
 unsigned mt_trace_pace(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings)
 {
-    uint64_t tick = now_ns >> MT_PACE_TICK_BITS, gone = tick - pace->tick;
-    if (gone) {
-        if (gone > 1 || pace->count < MT_PACE_FEW) doublings -= gone < doublings ? (unsigned)gone : doublings;
-        pace->tick = tick;
-        pace->count = 0;
-    }
-    if (++pace->count < MT_PACE_MANY) return doublings;
-    pace->count = 0;
-    return doublings < MT_PACE_DOUBLINGS ? doublings + 1 : doublings;
+    return keep_pace(pace, now_ns, doublings, (struct limits){MT_PACE_MANY, MT_PACE_FEW, MT_PACE_DOUBLINGS});
+}
+
+unsigned mt_trace_pace_large(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings)
+{
+    return keep_pace(pace, now_ns, doublings,
+                     (struct limits){MT_PACE_MANY_LARGE, MT_PACE_FEW_LARGE, MT_PACE_DOUBLINGS_LARGE});
 }

@@ -7,6 +7,7 @@
 #include "trace.h"
 
 #include "learn.h"
+#include "pools/pools.h"
 #include "shadow.h"
 #include "trail.h"
 #include "trace_thread.h"
@@ -115,7 +116,7 @@ static void note_rate(uint64_t rate_bytes)
 }
 
 static void record_sampled(struct mt_shard *shard, const void *block, uint64_t requested_bytes,
-                           uint64_t usable_bytes, const uintptr_t *own)
+                           uint64_t usable_bytes, const struct mt_stack_weight *weight, const uintptr_t *own)
 {
     struct mt_trace_thread *thread = &mt_trace_thread;
     mt_trace_note_peak_behind(shard);
@@ -130,8 +131,7 @@ static void record_sampled(struct mt_shard *shard, const void *block, uint64_t r
         if (!depth) mt_trace_lose(MT_LOST_BLOCKS);
         return;
     }
-    what.weight = mt_trace_weight(requested_bytes, usable_bytes, thread->rate_bytes);
-    note_rate(thread->rate_bytes);
+    what.weight = *weight;
     if (shard) mt_learn_born(&what, shard, requested_bytes);
     struct mt_live_block old;
     if (mt_live_may_hold(block) && mt_live_take(&mt_core, block, &old)) {
@@ -158,11 +158,16 @@ static bool is_paced(void)
     return base_rate() >= USUAL_RATE;
 }
 
-static uint64_t draw_distance(struct mt_trace_thread *thread, uint64_t rate_bytes)
+static uint64_t *random_state(struct mt_trace_thread *thread)
 {
     if (!thread->random_state)
         thread->random_state = ((mt_now_ns() * UINT64_C(0x9e3779b97f4a7c15)) ^ (uint64_t)(uintptr_t)thread) | 1;
-    return mt_trace_distance(&thread->random_state, rate_bytes);
+    return &thread->random_state;
+}
+
+static uint64_t draw_distance(struct mt_trace_thread *thread, uint64_t rate_bytes)
+{
+    return mt_trace_distance(random_state(thread), rate_bytes);
 }
 
 /* In mode sampled. A shard's first mark is drawn when it is first asked, from before that block on. */
@@ -225,8 +230,52 @@ __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const 
     if (mt_thread.is_busy) return;
     int saved = errno;
     mt_thread.is_busy = true;
-    if (is_due(shard, thread, requested_bytes) && mt_trace_prepare(thread))
-        record_sampled(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
+    if (is_due(shard, thread, requested_bytes) && mt_trace_prepare(thread)) {
+        struct mt_stack_weight weight = mt_trace_weight(requested_bytes, usable_bytes, thread->rate_bytes);
+        note_rate(thread->rate_bytes);
+        record_sampled(shard, block, requested_bytes, usable_bytes, &weight, __builtin_frame_address(0));
+    }
+    mt_thread.is_busy = false;
+    errno = saved;
+}
+
+/* How many blocks the next one stands for. A rate finer than the usual one was asked for with its cost. */
+static void choose_next_large(struct mt_trace_thread *thread, struct mt_large_sampler *sampler)
+{
+    struct mt_trace_pace pace = {sampler->tick, sampler->count};
+    unsigned doublings = sampler->doublings;
+    if (is_paced()) doublings = mt_trace_pace_large(&pace, mt_now_coarse_ns(), doublings);
+    sampler->tick = pace.tick;
+    sampler->count = pace.count;
+    sampler->doublings = doublings;
+    sampler->left = doublings ? mt_trace_passed_over(random_state(thread), doublings) : 0;
+}
+
+/* The mark of a new shard is 0, and larger blocks alone moved it: it is drawn from here on. */
+static void mend_mark(struct mt_shard *shard, struct mt_trace_thread *thread)
+{
+    if (!mt_shard_is_sample_due(shard)) return;
+    uint64_t rate = base_rate() << LOAD(shard->sample_doublings);
+    STORE(shard->sample_countdown_bytes, (int64_t)(LOAD(shard->requested_bytes) + draw_distance(thread, rate)));
+}
+
+__attribute__((noinline)) void mt_trace_large_allocated(struct mt_shard *shard, const void *block,
+                                                        uint64_t requested_bytes, uint64_t usable_bytes,
+                                                        struct mt_large_sampler *sampler)
+{
+    struct mt_trace_thread *thread = &mt_trace_thread;
+    if (mt_thread.is_busy || !mt_core_is_on(&mt_core)) {
+        sampler->left = 0;
+        return;
+    }
+    int saved = errno;
+    mt_thread.is_busy = true;
+    mend_mark(shard, thread);
+    struct mt_stack_weight weight = mt_trace_weight_of(requested_bytes, usable_bytes,
+                                                       (double)(UINT64_C(1) << sampler->doublings));
+    choose_next_large(thread, sampler);
+    if (mt_trace_prepare(thread))
+        record_sampled(shard, block, requested_bytes, usable_bytes, &weight, __builtin_frame_address(0));
     mt_thread.is_busy = false;
     errno = saved;
 }

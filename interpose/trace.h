@@ -19,6 +19,11 @@ enum mt_stacks_mode mt_trace_mode(void);
  * shard of its own. */
 void mt_trace_allocated(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
 
+/* The same, in mode sampled, for a larger block that a sampler of the pools has come to; chooses the next one. */
+struct mt_large_sampler;
+void mt_trace_large_allocated(struct mt_shard *shard, const void *block, uint64_t requested_bytes,
+                              uint64_t usable_bytes, struct mt_large_sampler *sampler);
+
 /*
  * For a thread without a shard of its own, in mode sampled: true when the next block that mt_trace_allocated() is
  * told of there will be recorded, if it is of so many bytes.
@@ -57,8 +62,9 @@ void mt_trace_thread_end(void);
 double mt_trace_minus_log(double u);
 /* 1 - e^-x for x >= 0. */
 double mt_trace_hit_probability(double x);
-/* What a sampled block stands for at a rate. */
+/* What a sampled block stands for at a rate; and where it is one of so many that could have been it. */
 struct mt_stack_weight mt_trace_weight(uint64_t requested_bytes, uint64_t usable_bytes, uint64_t rate_bytes);
+struct mt_stack_weight mt_trace_weight_of(uint64_t requested_bytes, uint64_t usable_bytes, double blocks);
 /*
  * A thread that allocates so fast that its samples would cost more than they tell takes them farther apart: after
  * MT_PACE_MANY of them within a tick the distance doubles, and it halves again when few come. What a sample stands
@@ -73,6 +79,11 @@ struct mt_trace_pace {
  * with.
  */
 unsigned mt_trace_pace(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings);
+/* The same of larger blocks, which are sampled one by one: of how many it is one. */
+enum { MT_PACE_MANY_LARGE = 32, MT_PACE_FEW_LARGE = 12, MT_PACE_DOUBLINGS_LARGE = 24 };
+unsigned mt_trace_pace_large(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings);
+/* How many blocks to pass over where one in 2^doublings is sampled. */
+uint64_t mt_trace_passed_over(uint64_t *random_state, unsigned doublings);
 /* The distance in bytes to the next sample, at least 1. */
 uint64_t mt_trace_distance(uint64_t *random_state, uint64_t rate_bytes);
 

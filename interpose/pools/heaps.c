@@ -5,6 +5,7 @@
  * the taker alone, but for its inbox.
  */
 #include "heaps.h"
+#include "large.h"
 #include "account.h"
 #include "arena.h"
 #include "arena_serve.h"
@@ -47,6 +48,7 @@ static struct {
     char *area, *area_end;
     int64_t batch_bytes;
     bool has_sampler;
+    uint64_t large_from_bytes;
     uint32_t list_bytes, list_max;
     uint64_t tidy_delay_ns;
 } heaps;
@@ -291,6 +293,7 @@ bool mt_pools_attach(struct mt_shard *shard, uint32_t scope)
     mt_subs_change_shard(heap, shard);
     if (!heaps.has_sampler) /* nobody else would ever move the sampler's mark */
         atomic_store_explicit(&shard->sample_countdown_bytes, INT64_MAX, memory_order_relaxed);
+    mt_large_sampler_begin(&heap->near.sampler, heaps.large_from_bytes);
     mt_theap_self = heap;
     mt_pools_renamed(); /* another thread may have had this heap before */
     return true;
@@ -315,7 +318,7 @@ void mt_heaps_set_tidy_delay(uint64_t nanoseconds)
     heaps.tidy_delay_ns = nanoseconds > LEAST_TIDY_NS ? nanoseconds : LEAST_TIDY_NS;
 }
 
-void mt_heaps_start(struct mt_core *core, bool has_sampler)
+void mt_heaps_start(struct mt_core *core, bool has_sampler, bool has_large_sampler)
 {
     enum mt_pools_strategy strategy = (enum mt_pools_strategy)core->options.number[MT_OPT_STRATEGY];
     heaps.list_bytes = LIST_BYTES;
@@ -328,6 +331,8 @@ void mt_heaps_start(struct mt_core *core, bool has_sampler)
         heaps.list_max /= STRATEGY_FACTOR;
     }
     heaps.has_sampler = has_sampler;
+    bool is_sampled = has_large_sampler && core->options.number[MT_OPT_STACKS] == MT_STACKS_SAMPLED;
+    heaps.large_from_bytes = is_sampled ? core->options.number[MT_OPT_STACK_RATE] : UINT64_MAX;
     heaps.batch_bytes = (int64_t)core->segment->globals.batch_bytes;
 }
 

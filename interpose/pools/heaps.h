@@ -9,7 +9,7 @@
 /* The choices of MEMTRACK_STRATEGY. */
 enum mt_pools_strategy { MT_POOLS_DEFAULT, MT_POOLS_SPEED, MT_POOLS_MEMORY };
 
-void mt_heaps_start(struct mt_core *core, bool has_sampler);
+void mt_heaps_start(struct mt_core *core, bool has_sampler, bool has_large_sampler);
 /* How often threads look for what they do not use. */
 void mt_heaps_set_tidy_delay(uint64_t nanoseconds);
 /* Sends everything that waits in the heap's remote slots; its thread calls this. */

@@ -24,7 +24,9 @@ void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site,
     mt_mid_begin_again(mark, usable, bytes, origin);
     near->count = newest;
     near->bytes -= usable;
+    bool is_counted_off = bytes >= near->sampler.from_bytes && mt_large_counts_off(heap, bytes);
     bool is_due = mt_account_large_allocated_in(heap, counts, bytes, usable);
+    if (is_counted_off) return mt_pools_large_sampled(heap, block, bytes, usable);
     if (__builtin_expect(!mt_large_settle(heap, origin, usable) || is_due, 0))
         return mt_pools_large_due(heap, block, bytes, usable);
     return block;
@@ -33,13 +35,13 @@ void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site,
 static __attribute__((noinline)) bool flush_and_look(struct mt_theap *heap)
 {
     mt_large_flush(heap);
-    if (heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look();
+    if (heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look(heap);
     return true;
 }
 
-static __attribute__((noinline)) bool look(void)
+static __attribute__((noinline)) bool look(struct mt_theap *heap)
 {
-    mt_mid_look();
+    mt_mid_look(heap);
     return true;
 }
 
@@ -59,5 +61,5 @@ bool mt_pools_free_large(struct mt_theap *heap, void *block)
     heap->near.free_count++;
     if (mt_account_large_freed_in(heap, counts, mark->requested, usable) && !mt_large_owe(heap, origin, usable))
         return flush_and_look(heap);
-    return heap->near.free_count % MT_MID_FREES_PER_LOOK ? true : look();
+    return heap->near.free_count % MT_MID_FREES_PER_LOOK ? true : look(heap);
 }

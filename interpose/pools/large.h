@@ -19,14 +19,33 @@ extern struct mt_pools_client mt_pools_clients __attribute__((visibility("hidden
 
 void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_t bytes) __attribute__((noinline));
 bool mt_pools_free_large_slow(struct mt_theap *heap, void *block) __attribute__((noinline));
-/* What is seldom due after an allocation; returns the block. */
+/* What is seldom due after an allocation; returns the block. And where it gets a call stack. */
 void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable) __attribute__((noinline));
+void *mt_pools_large_sampled(struct mt_theap *heap, void *block, size_t bytes, size_t usable)
+    __attribute__((noinline));
 
 /* The counters of an origin, where they are at hand. */
 static inline struct mt_origin_counts *mt_large_counts(const struct mt_theap *heap, unsigned origin)
 {
     struct mt_origin_counts *counts = heap->counts[origin % MT_ORIGIN_CACHED];
     return __builtin_expect(counts && counts->origin == origin, 1) ? counts : NULL;
+}
+
+/* From the next block on as if nothing was known. */
+static inline void mt_large_sampler_begin(struct mt_large_sampler *sampler, uint64_t from_bytes)
+{
+    *sampler = (struct mt_large_sampler){.from_bytes = from_bytes};
+}
+
+/*
+ * Before a block of at least from_bytes is counted: true when it gets a call stack. Any redraw of the blocks that
+ * are left is without bias, because whether a block gets one depends on no other.
+ */
+static inline bool mt_large_counts_off(struct mt_theap *heap, size_t bytes)
+{
+    struct mt_large_sampler *sampler = &heap->near.sampler;
+    MT_ADD(heap->shard->sample_countdown_bytes, bytes);
+    return __builtin_expect(sampler->left-- == 0, 0);
 }
 
 /* A flush is due after the free of a large block. True when it can be owed. */

@@ -8,6 +8,7 @@
 #include "balance.h"
 #include "huge.h"
 #include "huge_kept.h"
+#include "large.h"
 #include "lock.h"
 #include "mid_bits.h"
 #include "mid_block.h"
@@ -452,13 +453,23 @@ void mt_mid_leave_heap(struct mt_theap *heap)
 void mt_mid_tidy_heap(struct mt_theap *heap)
 {
     empty_near(heap, true);
-    mt_mid_look();
+    mt_mid_look(heap);
 }
 
-void mt_mid_look(void)
+/* What was sampled seldom for a while is sampled as usual again. */
+static void look_at_sampler(struct mt_large_sampler *sampler, uint64_t now_ns)
+{
+    enum { SECOND_BITS = 30 };
+    if (now_ns >> SECOND_BITS == sampler->second) return;
+    mt_large_sampler_begin(sampler, sampler->from_bytes);
+    sampler->second = now_ns >> SECOND_BITS;
+}
+
+void mt_mid_look(struct mt_theap *heap)
 {
     static _Atomic uint64_t next_look_ns;
     uint64_t now = mt_now_coarse_ns(), next = atomic_load_explicit(&next_look_ns, memory_order_relaxed);
+    if (heap) look_at_sampler(&heap->near.sampler, now);
     if (now < next) return;
     atomic_store_explicit(&next_look_ns, now + purge_delay_ns, memory_order_relaxed);
     if (!next) return;
@@ -549,7 +560,7 @@ void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t byte
     struct mt_mid_cached freed = {block, bytes, is_huge ? NULL : mt_mid_mark_of(mt_entry_record(entry), block)};
     if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed);
     /* What idles goes back also while all requests are served by the caches. */
-    if (!heap || ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look();
+    if (!heap || ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look(heap);
 }
 
 /* ---- changing a block's size ----------------------------------------------------------------- */

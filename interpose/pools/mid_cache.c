@@ -69,7 +69,7 @@ unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached bl
         others[count] = mt_mid_near_remove(near, 0);
         if (others[count++].bytes > MT_MID_NEAR_BYTES) near->trust--;
     }
-    near->missed_bytes = block.bytes;
+    near->missed_bytes[near->missed_count++ % MT_MID_MISSED] = block.bytes;
     others[count++] = block;
     return count;
 }
@@ -78,7 +78,8 @@ bool mt_mid_near_take_large(struct mt_mid_near *near, size_t bytes, struct mt_mi
 {
     bool is_found = mt_mid_near_take(near, bytes, found);
     if (is_found && near->trust < TRUST) near->trust++;
-    if (!is_found && !near->trust && mt_mid_cache_fits(near->missed_bytes, bytes)) near->trust = 1;
+    for (unsigned i = 0; i < MT_MID_MISSED && !is_found && !near->trust; i++)
+        if (mt_mid_cache_fits(near->missed_bytes[i], bytes)) near->trust = 1; /* the next one is let in */
     return is_found;
 }
 

@@ -77,7 +77,7 @@ bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
     the_core = core;
     if (client) mt_pools_clients = *client;
     mt_account_start(core, client);
-    mt_heaps_start(core, mt_pools_clients.sampled);
+    mt_heaps_start(core, mt_pools_clients.sampled, mt_pools_clients.large_sampled);
     set_delays(core);
     mt_arena_start(core);
     if (!mt_mid_start(core->options.number[MT_OPT_POOL_CHUNK])) return false;
@@ -277,6 +277,17 @@ void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_
     return block;
 }
 
+void *mt_pools_large_sampled(struct mt_theap *heap, void *block, size_t bytes, size_t usable)
+{
+    if (heap->near.owed_bytes)
+        mt_large_flush(heap);
+    else
+        mt_account_flush_if_due(heap);
+    mt_mid_note_sampled(block, mt_pagemap_entry(block));
+    mt_pools_clients.large_sampled(heap->shard, block, bytes, usable, &heap->near.sampler);
+    return block;
+}
+
 static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, unsigned origin,
                           bool *is_zero)
 {
@@ -297,7 +308,9 @@ void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_
     size_t usable;
     void *block = bytes <= PTRDIFF_MAX ? mt_mid_allocate_waiting(heap, bytes, origin, &usable) : NULL;
     if (!block) return allocate_mid(heap, bytes, 1, MT_MID_FRESH, origin, &is_zero);
+    bool is_counted_off = bytes >= heap->near.sampler.from_bytes && mt_large_counts_off(heap, bytes);
     bool is_due = mt_account_large_allocated_own(heap, origin, bytes, usable);
+    if (is_counted_off) return mt_pools_large_sampled(heap, block, bytes, usable);
     is_due |= !mt_large_settle(heap, origin, usable);
     return is_due ? mt_pools_large_due(heap, block, bytes, usable) : block;
 }

@@ -34,6 +34,7 @@ enum {
     MT_SUBS = 16,          /* sub-heaps of a thread heap; 0 is the mixed one */
     MT_ORIGIN_CACHED = 32, /* counters that a heap finds without looking through its shard's list */
     MT_MID_NEAR = 8,       /* freed larger blocks that may wait with the heap of their thread */
+    MT_MID_MISSED = 4,
 };
 
 struct mt_slab;
@@ -79,15 +80,28 @@ struct mt_mid_cached {
     size_t bytes;
     struct mt_mid_mark *mark; /* of one near a heap; NULL: it has a mapping of its own */
 };
+/*
+ * Which larger blocks of a thread get a call stack: those from `from_bytes` on are counted off, one in
+ * 2^doublings on average, and do not move the shard's mark, which serves the smaller ones.
+ */
+struct mt_large_sampler {
+    uint64_t from_bytes;
+    uint64_t left;         /* blocks before the next one */
+    uint64_t second, tick; /* of the clock, when it was last looked at */
+    uint32_t count, doublings;
+};
+
 struct mt_mid_near {
     uint32_t count, idle_count; /* all; those that have waited since the last look */
     uint32_t free_count;        /* blocks above MT_SLAB_MAX freed by the thread, modulo 2^32 */
     uint32_t owed_origin;       /* see large.h */
     size_t owed_bytes;
     size_t bytes;
-    size_t extra_bytes;  /* that may wait beyond the usual, of blocks that are large */
-    size_t missed_bytes; /* the size of the last such block that was not let in */
-    uint32_t trust;      /* 0: large blocks were not asked for again of late */
+    size_t extra_bytes;                 /* that may wait beyond the usual, of blocks that are large */
+    size_t missed_bytes[MT_MID_MISSED]; /* the sizes of the last such blocks that were not let in */
+    uint32_t missed_count;
+    uint32_t trust; /* 0: large blocks were not asked for again of late */
+    struct mt_large_sampler sampler;
     struct mt_mid_cached blocks[MT_MID_NEAR];
 };
 
@@ -148,6 +162,9 @@ struct mt_pools_client {
     /* A block was handed out and counted that may get a call stack; and it is about to be freed, counted too. */
     void (*sampled)(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes);
     void (*sample_freed)(struct mt_shard *shard, const void *block, uint64_t usable_bytes);
+    /* The same as sampled() for the block that a thread's sampler has come to; it sets the next one. */
+    void (*large_sampled)(struct mt_shard *shard, const void *block, uint64_t requested_bytes,
+                          uint64_t usable_bytes, struct mt_large_sampler *sampler);
     /* On a thread without a heap: true when a block of so many bytes is to get a call stack. It is handed to
      * sampled() with shard NULL, as all blocks of such threads are. */
     bool (*sample_is_near)(uint64_t requested_bytes);

@@ -145,6 +145,80 @@ START_TEST(what_waits_unused_goes_back_after_the_delay)
 }
 END_TEST
 
+static unsigned large_sampled_count, sampled_count, sample_freed_count;
+
+static void note_sampled(struct mt_shard *shard, const void *block, uint64_t requested, uint64_t usable)
+{
+    (void)shard, (void)block, (void)requested, (void)usable;
+    sampled_count++;
+}
+
+static void note_sample_freed(struct mt_shard *shard, const void *block, uint64_t usable)
+{
+    (void)shard, (void)block, (void)usable;
+    sample_freed_count++;
+}
+
+static void sample_every_fourth(struct mt_shard *shard, const void *block, uint64_t requested, uint64_t usable,
+                                struct mt_large_sampler *sampler)
+{
+    (void)shard;
+    ck_assert_uint_ge(requested, sampler->from_bytes);
+    ck_assert_uint_eq(mt_pools_usable(block), usable);
+    large_sampled_count++;
+    sampler->left = 3;
+}
+
+START_TEST(larger_blocks_are_counted_off_and_leave_the_mark_to_smaller_ones)
+{
+    static const struct mt_pools_client client = {
+        .sampled = note_sampled, .sample_freed = note_sample_freed, .large_sampled = sample_every_fourth};
+    core.options.number[MT_OPT_STACKS] = MT_STACKS_SAMPLED;
+    core.options.number[MT_OPT_STACK_RATE] = 500000;
+    detach();
+    ck_assert(mt_pools_start(&core, &client));
+    attach();
+    static const size_t sizes[] = {600000, LARGE, HUGE};
+    for (unsigned i = 0; i < 12; i++) mt_pools_free(mt_pools_allocate(sizes[i % 3])); /* fresh ones: by the mark */
+    mt_theap_self->near.sampler.left = 0;
+    large_sampled_count = sampled_count = sample_freed_count = 0;
+    int64_t asked = (int64_t)atomic_load(&mt_theap_self->shard->requested_bytes);
+    atomic_store(&mt_theap_self->shard->sample_countdown_bytes, asked + 600000);
+    for (unsigned i = 0; i < 64; i++) mt_pools_free(mt_pools_allocate(sizes[i % 3]));
+    ck_assert_uint_eq(large_sampled_count, 16);
+    ck_assert_uint_eq(sampled_count, 0);
+    ck_assert_uint_eq(sample_freed_count, 16);
+    for (unsigned i = 0; i < 3; i++) mt_pools_free(mt_pools_allocate(250000));
+    ck_assert_uint_eq(large_sampled_count, 16);
+    ck_assert_uint_eq(sampled_count, 1);
+    ck_assert_uint_eq(sample_freed_count, 17);
+}
+END_TEST
+
+START_TEST(what_is_owed_is_settled_and_the_peak_stays_exact)
+{
+    void *kept = mt_pools_allocate(LARGE);
+    const struct mt_globals *globals = &core.segment->globals;
+    for (unsigned i = 0; i < 8; i++) mt_pools_free(mt_pools_allocate(LARGE));
+    int64_t highest = sum().peak_bytes, live = sum().live_bytes;
+    for (unsigned i = 0; i < 8; i++) {
+        mt_pools_free(kept);
+        ck_assert_int_eq(sum().live_bytes, 0);
+        kept = mt_pools_allocate(LARGE);
+        ck_assert_int_eq(sum().live_bytes, live);
+        ck_assert_int_eq(sum().peak_bytes, highest);
+    }
+    mt_pools_free(kept);
+    mt_pools_before_thread(); /* another thread could see what is owed */
+    ck_assert_int_eq(globals->current_bytes, 0);
+    void *other = mt_pools_allocate(LARGE * 2);
+    ck_assert_int_ge(globals->current_bytes, LARGE * 2);
+    mt_pools_free(other);
+    ck_assert_int_eq(sum().live_bytes, 0);
+    ck_assert_int_eq(sum().peak_bytes, highest);
+}
+END_TEST
+
 static void *leaves_a_block_waiting(void *argument)
 {
     attach();
@@ -440,6 +514,8 @@ int main(void)
     tcase_add_test(tests, a_huge_block_that_is_asked_for_again_and_again_keeps_its_memory);
     tcase_add_test(tests, what_waits_goes_before_the_use_of_memory_rises);
     tcase_add_loop_test(tests, what_waits_unused_goes_back_after_the_delay, 0, 2);
+    tcase_add_test(tests, larger_blocks_are_counted_off_and_leave_the_mark_to_smaller_ones);
+    tcase_add_test(tests, what_is_owed_is_settled_and_the_peak_stays_exact);
     tcase_add_test(tests, a_thread_that_ends_leaves_nothing_waiting);
     tcase_add_test(tests, random_large_blocks_agree_with_a_model);
     tcase_add_test(tests, threads_never_share_a_middle_block);
