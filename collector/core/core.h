@@ -4,7 +4,7 @@
  *
  * The preloaded library and the Vulkan layer are each linked with this code.
  * Where both are in a process, the preloaded library owns the core and hands
- * it to the layer (mt_core_shared()), so that both write one segment. The
+ * it to the layer (memtrack_core_v1()), so that both write one segment. The
  * core knows heaps, tags, objects, frames and integers; it knows neither
  * malloc hooks nor Vulkan types. It never allocates from the program's heap,
  * uses no stdio and no thread-local storage, and never ends the process.
@@ -34,7 +34,8 @@ enum mt_core_state {
 
 /* The name of a scope or of a tag; see scope.h. Written once, before its number is found in a bucket. */
 struct mt_scope_name {
-    _Atomic uint32_t told; /* the core's epoch + 1 when the segment was given the name */
+    _Atomic uint32_t told;         /* the core's epoch + 1 when the segment was given the name */
+    _Atomic uint64_t budget_bytes; /* of a tag; 0 = none */
     uint32_t hash;
     uint8_t length;
     bool is_tag;
@@ -142,10 +143,7 @@ size_t mt_format(char *buffer, size_t bytes, const char *format, ...) __attribut
 /* Copies a string into a field and ends it with NUL. A cut name is counted as dropped. */
 void mt_copy_name(struct mt_core *core, char *field, size_t field_bytes, const char *name);
 
-/* ---- tags, events, histograms ------------------------------------------- */
-
-/* The number of a tag by its name, made when new; 0 is "default" and also the answer when the table is full. */
-unsigned mt_tag_find(struct mt_core *core, const char *name);
+/* ---- events, histograms -------------------------------------------------- */
 
 /* Writes an event into the ring: kind is a short word, text one line. */
 void mt_event(struct mt_core *core, const char *kind, const char *format, ...)

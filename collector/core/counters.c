@@ -1,5 +1,5 @@
 /*
- * The shared tables: heaps, tags, histograms, names. Rows are taken by a
+ * The shared tables: heaps, histograms, names. Rows are taken by a
  * compare-and-swap and never move; counting in them uses shared atomics, so
  * they are for events that do not come by the million a second.
  */
@@ -28,24 +28,6 @@ void mt_copy_name(struct mt_core *core, char *field, size_t field_bytes, const c
     while (length && ((unsigned char)field[length - 1] & 0xc0) == 0x80 && strlen(name) >= field_bytes)
         length--; /* keep UTF-8 whole */
     if (strlen(name) >= field_bytes && length && ((unsigned char)field[length - 1] & 0x80)) field[length - 1] = 0;
-}
-
-unsigned mt_tag_find(struct mt_core *core, const char *name)
-{
-    if (!mt_core_ready(core)) return 0;
-    struct mt_tag *tags = core->segment->tags;
-    for (unsigned i = 0; i < MT_TAG_MAX; i++) {
-        if (take_row(&tags[i].used)) {
-            mt_copy_name(core, tags[i].name, sizeof tags[i].name, name);
-            atomic_store_explicit(&tags[i].used, 1, memory_order_release); /* readers see the name */
-            return i;
-        }
-        while (atomic_load_explicit(&tags[i].used, memory_order_acquire) == ROW_TAKEN) {
-        } /* a few stores long */
-        if (!strncmp(tags[i].name, name, sizeof tags[i].name - 1)) return i;
-    }
-    mt_core_drop(core, MT_DROPPED_HEAPS);
-    return 0;
 }
 
 struct mt_histogram *mt_histogram_new(struct mt_core *core, uint32_t owner, const char *name, const char *unit)

@@ -21,7 +21,6 @@ enum {
     MT_CLASS_COUNT = 337, /* size classes, see mt_class_of() */
     MT_STEP_COUNT = 65,   /* finer ones of small blocks, see mt_shard_step() */
     MT_POOL_CLASSES = 72, /* size classes that come from slabs: 1 byte to 32 KiB */
-    MT_TAG_MAX = 64,
     MT_HEAP_MAX = 128,
     MT_SHARD_MAX = 1024, /* shard 0 is shared by threads that have none */
     MT_LANE_MAX = 64,    /* threads with counters of their own for heaps and objects */
@@ -78,13 +77,6 @@ struct mt_class_counter {
     _Atomic uint64_t free_count;
 };
 
-struct mt_tag_counter {
-    _Atomic uint64_t allocation_count;
-    _Atomic uint64_t free_count;
-    _Atomic uint64_t requested_bytes; /* cumulative */
-    _Atomic int64_t live_bytes;       /* usable; negative where this thread freed others' blocks */
-};
-
 enum mt_shard_state { MT_SHARD_FREE = 0, MT_SHARD_LIVE = 1 };
 
 /*
@@ -133,7 +125,6 @@ struct mt_shard {
     /* Blocks of 16 * n - 8 usable bytes that are neither in allocation_count and free_count nor in classes[]. */
     struct mt_class_counter steps[MT_STEP_COUNT];
     struct mt_class_counter classes[MT_CLASS_COUNT];
-    struct mt_tag_counter tags[MT_TAG_MAX];
 };
 
 /* What ended threads did, summed by thread name. A row is taken by a CAS of key. */
@@ -241,15 +232,7 @@ struct mt_lane {
     struct mt_lane_heap heaps[MT_HEAP_MAX];
 };
 
-/* ---- tags, events, histograms ------------------------------------------- */
-
-struct mt_tag {
-    _Atomic uint32_t used; /* release after the name */
-    uint32_t reserved;
-    char name[MT_NAME_BYTES];
-    _Atomic uint64_t budget_bytes; /* 0 = none */
-    _Atomic int64_t peak_bytes;
-};
+/* ---- events, histograms -------------------------------------------------- */
 
 struct mt_event {
     _Atomic uint64_t sequence; /* 1-based; 0 while being written; release */
@@ -725,8 +708,7 @@ struct mt_segment {
     _Atomic uint32_t lane_limit;                          /* lanes below this have been taken at least once */
     _Atomic uint64_t laneless_call_ns;                    /* device_call_ns of threads without a lane */
     _Atomic uint64_t event_count;                         /* events ever written; row = (n - 1) % MT_EVENT_MAX */
-    struct mt_tag tags[MT_TAG_MAX];
-    _Atomic uint64_t device_heaps[MT_HEAP_MAX / 64]; /* bits: rows of heaps that are MT_HEAP_DEVICE_HEAP */
+    _Atomic uint64_t device_heaps[MT_HEAP_MAX / 64];      /* bits: rows of heaps that are MT_HEAP_DEVICE_HEAP */
     struct mt_heap heaps[MT_HEAP_MAX];
     struct mt_pools pools;
     struct mt_objects objects;

@@ -230,8 +230,6 @@ static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
     atomic_store_explicit(&segment->shard_free_bits[0], ~UINT64_C(1),
                           memory_order_relaxed); /* shard 0 is everybody's */
     atomic_store_explicit(&segment->shard_limit, 1, memory_order_relaxed);
-    atomic_store_explicit(&segment->tags[0].used, 1, memory_order_relaxed);
-    mt_format(segment->tags[0].name, sizeof segment->tags[0].name, "default");
     return true;
 }
 

@@ -157,7 +157,6 @@ static void tame_tables(struct mt_snapshot *snapshot)
     struct mt_segment *segment = snapshot->segment;
     segment->build[sizeof segment->build - 1] = 0;
     segment->pools.reason[sizeof segment->pools.reason - 1] = 0;
-    for (unsigned i = 0; i < MT_TAG_MAX; i++) segment->tags[i].name[MT_NAME_BYTES - 1] = 0;
     for (unsigned i = 0; i < MT_HEAP_MAX; i++) segment->heaps[i].name[MT_NAME_BYTES - 1] = 0;
     for (unsigned i = 0; i < MT_THREAD_MAX; i++)
         if (MT_GET(segment->ended_threads[i].key)) segment->ended_threads[i].name[MT_NAME_BYTES - 1] = 0;

@@ -74,30 +74,6 @@ struct mt_symbols *mt_symbols_new(bool may_ask_debuginfod)
     return symbols;
 }
 
-void mt_symbols_free(struct mt_symbols *symbols)
-{
-    if (!symbols) return;
-    for (struct object *object = symbols->objects, *next; object; object = next) {
-        next = object->next;
-        if (object->dwfl) dwfl_end(object->dwfl);
-        free(object->path);
-        free(object->symbols);
-        free(object);
-    }
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        for (struct answer *answer = symbols->answers[i], *next; answer; answer = next) {
-            next = answer->next;
-            free((void *)(uintptr_t)answer->list.symbols);
-            free(answer);
-        }
-        for (struct text *text = symbols->texts[i], *next; text; text = next) {
-            next = text->next;
-            free(text);
-        }
-    }
-    free(symbols);
-}
-
 /* ---- strings ------------------------------------------------------------------------ */
 
 static unsigned hash_text(const char *text)

@@ -23,9 +23,8 @@ struct mt_symbol_list {
 
 struct mt_symbols;
 
-/* NULL when there is no memory. */
+/* For the life of the process. NULL when there is no memory. */
 struct mt_symbols *mt_symbols_new(bool may_ask_debuginfod);
-void mt_symbols_free(struct mt_symbols *symbols);
 
 /*
  * Names for the call in front of a return address of a module (the byte

@@ -158,10 +158,3 @@ bool mt_os_purge(void *at, size_t bytes)
     errno = saved;
     return is_done;
 }
-
-void mt_os_populate(void *at, size_t bytes)
-{
-    int saved = errno;
-    syscall(SYS_madvise, at, bytes, MADV_POPULATE_WRITE);
-    errno = saved;
-}

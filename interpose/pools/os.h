@@ -30,8 +30,6 @@ bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 bool mt_os_move_content(void *from, void *to, size_t bytes);
 /* Gives the memory behind whole pages back; they read as zero afterwards. False when they keep their content. */
 bool mt_os_purge(void *at, size_t bytes);
-/* Asks for the memory behind whole pages at once, which costs less than a fault for each. May do nothing. */
-void mt_os_populate(void *at, size_t bytes);
 
 /* True where address space is limited, so that none should be taken in advance. */
 bool mt_os_is_tight(void);

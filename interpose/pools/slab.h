@@ -97,9 +97,6 @@ void mt_theap_tidy(struct mt_theap *heap);
 /* Whether blocks of that owner are better taken over than sent home. */
 bool mt_theap_is_left(unsigned owner);
 struct mt_theap *mt_theap_of(unsigned owner);
-void mt_theap_lock(void);
-void mt_theap_unlock(void);
-void mt_theap_reset_lock(void);
 uint32_t mt_theap_count(void);
 bool mt_theap_is_idle_shard(const struct mt_shard *shard);
 /* Opens a bin, whose place says what it is for, but for its cell. */

@@ -139,22 +139,6 @@ START_TEST(an_impossible_budget_is_rejected)
 }
 END_TEST
 
-START_TEST(tags_are_found_by_name)
-{
-    unsigned audio = mt_tag_find(&core, "audio");
-    ck_assert_uint_ne(audio, 0);
-    ck_assert_uint_eq(mt_tag_find(&core, "audio"), audio);
-    ck_assert_uint_eq(mt_tag_find(&core, "default"), 0);
-    for (int i = 0; i < MT_TAG_MAX + 10; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "tag %d", i);
-        mt_tag_find(&core, name);
-    }
-    ck_assert_uint_eq(mt_tag_find(&core, "one too many"), 0);
-    ck_assert_uint_gt(core.segment->dropped[MT_DROPPED_HEAPS], 0);
-}
-END_TEST
-
 START_TEST(buckets_are_narrow_and_in_order)
 {
     unsigned last = 0;
@@ -208,7 +192,6 @@ int main(void)
     tcase_add_test(tests, heaps_count_exactly);
     tcase_add_test(tests, a_thousand_unused_heaps_do_not_fill_the_table);
     tcase_add_test(tests, an_impossible_budget_is_rejected);
-    tcase_add_test(tests, tags_are_found_by_name);
     tcase_add_test(tests, buckets_are_narrow_and_in_order);
     tcase_add_test(tests, events_wrap_and_the_lost_ones_are_counted);
     tcase_add_test(tests, a_long_name_is_cut_whole_and_counted);

@@ -392,7 +392,7 @@ START_TEST(any_damaged_word_of_the_header_is_survived)
     put_object(2, MT_VK_MEMORY, 1, 1000);
     size_t regions[][2] = {
         {0, offsetof(struct mt_segment, process) + offsetof(struct mt_process, executable)},
-        {offsetof(struct mt_segment, globals), offsetof(struct mt_segment, tags)},
+        {offsetof(struct mt_segment, globals), offsetof(struct mt_segment, device_heaps)},
         {offsetof(struct mt_segment, heaps), offsetof(struct mt_segment, heaps) + 2 * sizeof(struct mt_heap)},
         {offsetof(struct mt_segment, pools), offsetof(struct mt_segment, pools) + 256},
         {offsetof(struct mt_segment, objects), offsetof(struct mt_segment, objects) + 64},

@@ -53,8 +53,6 @@ static inline void make_segment(void)
     process->options_bytes = (uint32_t)snprintf(process->options, sizeof process->options,
                                                 "MEMTRACK_INTERVAL=3\nMEMTRACK_OUTPUT=%s\n", folder);
     SET(segment->shard_limit, 1);
-    SET(segment->tags[0].used, 1);
-    snprintf(segment->tags[0].name, sizeof segment->tags[0].name, "default");
     segment->globals.batch_bytes = 65536;
     SET(process->state, MT_STATE_RUNNING);
 }
