@@ -155,6 +155,7 @@ struct mt_self {
     uint32_t epoch;           /* of the core when the rest was filled in */
     int32_t tid;              /* 0: not filled in yet */
     uint16_t thread;          /* number of its name, as it was then; 0: not known */
+    uint16_t lane_index;      /* of its lane; MT_LANE_MAX: it has none */
     bool is_watched;          /* its end will be told */
     uint16_t command;         /* of the call down that the thread is in; enum mt_host_command */
 };

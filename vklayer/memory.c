@@ -116,20 +116,18 @@ static unsigned row_of(const struct mt_device *device, uint32_t type, bool is_im
     return type < VK_MAX_MEMORY_TYPES ? device->stats->types[type] : 0;
 }
 
-static void count_allocation(struct mt_device *device, struct mt_lane *lane, const struct mt_node *node)
+static void count_allocation(struct mt_device *device, struct mt_lane *lane, uint32_t type, bool is_import,
+                             uint64_t bytes)
 {
-    bool is_import = node->flags & MT_NODE_IMPORT;
-    unsigned heap = device->stats->heaps[heap_of_type(device, node->type)];
-    mt_lane_allocated(device->core, lane, row_of(device, node->type, is_import), node->size_bytes);
-    if (!is_import) mt_lane_allocated(device->core, lane, heap, node->size_bytes);
+    mt_lane_allocated(device->core, lane, row_of(device, type, is_import), bytes);
+    if (!is_import) mt_lane_allocated(device->core, lane, device->stats->heaps[heap_of_type(device, type)], bytes);
 }
 
-static void count_free(struct mt_device *device, struct mt_lane *lane, const struct mt_node *node)
+static void count_free(struct mt_device *device, struct mt_lane *lane, uint32_t type, bool is_import,
+                       uint64_t bytes)
 {
-    bool is_import = node->flags & MT_NODE_IMPORT;
-    unsigned heap = device->stats->heaps[heap_of_type(device, node->type)];
-    mt_lane_freed(device->core, lane, row_of(device, node->type, is_import), node->size_bytes);
-    if (!is_import) mt_lane_freed(device->core, lane, heap, node->size_bytes);
+    mt_lane_freed(device->core, lane, row_of(device, type, is_import), bytes);
+    if (!is_import) mt_lane_freed(device->core, lane, device->stats->heaps[heap_of_type(device, type)], bytes);
 }
 
 static uint32_t write_record(struct mt_device *device, struct mt_self *self, const VkMemoryAllocateInfo *info,
@@ -160,31 +158,43 @@ static uint32_t write_record(struct mt_device *device, struct mt_self *self, con
     return id;
 }
 
+/* It holds its own node. Nobody else knows the handle yet: no lock. */
+static void record_slice(struct mt_device *device, struct mt_self *self, const VkMemoryAllocateInfo *info,
+                         struct facts *facts, uint64_t handle)
+{
+    struct mt_node *node = &((struct mt_slice *)(uintptr_t)handle)->node;
+    facts->flags |= MT_VK_MEMORY_IS_SLICE;
+    node->chain = NULL;
+    node->handle = handle;
+    node->object = write_record(device, self, info, facts, handle, 0);
+    node->type = (uint8_t)info->memoryTypeIndex;
+    node->flags = MT_NODE_IS_SLICE;
+    node->size_bytes = info->allocationSize;
+    atomic_store_explicit(&node->bound, NULL, memory_order_relaxed);
+    count_allocation(device, self->lane, info->memoryTypeIndex, false, info->allocationSize);
+    mt_pool_set_object(device->pool, handle, node->object);
+}
+
 static void record_memory(struct mt_device *device, struct mt_self *self, const VkMemoryAllocateInfo *info,
                           uint64_t handle, uint64_t spent_ns)
 {
     struct facts facts = {0};
     const VkBaseInStructure *at = info->pNext;
     for (; at; at = at->pNext) note_structure(&facts, at);
-    bool is_import = facts.flags & MT_VK_MEMORY_IS_IMPORT,
-         is_slice = device->pool && mt_pool_owns(device->pool, handle);
-    if (!is_slice) mt_handles_fetch(&device->memories, handle);
-    if (is_slice) facts.flags |= MT_VK_MEMORY_IS_SLICE;
-    struct mt_node node = {.handle = handle, .size_bytes = info->allocationSize};
-    node.type = (uint8_t)(info->memoryTypeIndex < VK_MAX_MEMORY_TYPES ? info->memoryTypeIndex
-                                                                      : VK_MAX_MEMORY_TYPES);
-    node.flags = is_import ? MT_NODE_IMPORT : 0;
-    node.object = write_record(device, self, info, &facts, handle, spent_ns);
-    count_allocation(device, self->lane, &node);
-    if (is_slice) { /* nobody else knows the handle yet: no lock */
-        node.flags |= MT_NODE_IS_SLICE;
-        ((struct mt_slice *)(uintptr_t)handle)->node = node;
-        mt_pool_set_object(device->pool, handle, node.object);
+    if (device->pool && mt_pool_owns(device->pool, handle)) {
+        record_slice(device, self, info, &facts, handle);
         return;
     }
-    mt_device_count_call(device, MT_CALL_ALLOCATE, node.type, spent_ns);
+    bool is_import = facts.flags & MT_VK_MEMORY_IS_IMPORT;
+    uint32_t type = info->memoryTypeIndex < VK_MAX_MEMORY_TYPES ? info->memoryTypeIndex : VK_MAX_MEMORY_TYPES;
+    mt_handles_fetch(&device->memories, handle);
+    struct mt_node node = {.handle = handle, .size_bytes = info->allocationSize, .type = (uint8_t)type};
+    node.flags = is_import ? MT_NODE_IMPORT : 0;
+    node.object = write_record(device, self, info, &facts, handle, spent_ns);
+    count_allocation(device, self->lane, type, is_import, node.size_bytes);
+    mt_device_count_call(device, MT_CALL_ALLOCATE, type, spent_ns);
     if (mt_handles_add(&device->memories, &node)) return;
-    count_free(device, self->lane, &node); /* its free could not be told: count it at once */
+    count_free(device, self->lane, type, is_import, node.size_bytes); /* its free could not be told: at once */
     mt_object_free_in(device->core, self->lane, node.object);
 }
 
@@ -242,11 +252,10 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_AllocateMemory(VkDevice handle, const Vk
 }
 
 /* Ends the counting of memory that nobody can find any more and nothing is bound to. */
-static void uncount_node(struct mt_device *device, struct mt_lane *lane, const struct mt_node *node)
+static void uncount(struct mt_device *device, struct mt_lane *lane, uint32_t type, bool is_import, uint64_t bytes)
 {
-    count_free(device, lane, node);
-    if (device->card && !(node->flags & MT_NODE_IMPORT))
-        mt_simulate_freed(device->card, heap_of_type(device, node->type), node->size_bytes);
+    count_free(device, lane, type, is_import, bytes);
+    if (device->card && !is_import) mt_simulate_freed(device->card, heap_of_type(device, type), bytes);
 }
 
 /* Leaves a copy of the memory's node, where it is known: its record is still to be freed. */
@@ -262,7 +271,7 @@ static void forget_memory(struct mt_device *device, struct mt_lane *lane, uint64
         mt_resource_memory_gone(device, in_use);
         mt_handles_give_back(&device->memories, in_use);
     }
-    uncount_node(device, lane, copy);
+    uncount(device, lane, copy->type, copy->flags & MT_NODE_IMPORT, copy->size_bytes);
 }
 
 /* Whoever is just taking a resource off the memory's list is done when its lock has been ours. */
@@ -284,10 +293,9 @@ static void free_slice(struct mt_device *device, uint64_t handle)
         mt_pool_free(device->pool, NULL, handle, word);
         return;
     }
-    struct mt_node node = {.size_bytes = mt_word_bytes(word), .type = (uint8_t)mt_word_type(word)};
     if (word & MT_WORD_IS_BOUND) let_go(device, (struct mt_slice *)(uintptr_t)handle);
     mt_pool_free(device->pool, self, handle, word);
-    uncount_node(device, self->lane, &node);
+    uncount(device, self->lane, mt_word_type(word), false, mt_word_bytes(word));
     mt_object_free_in(device->core, self->lane, mt_word_object(word));
 }
 

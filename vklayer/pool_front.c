@@ -53,10 +53,9 @@ static struct mt_front *make_front(struct mt_pool *pool, unsigned index)
 
 static inline struct mt_front *front_of(struct mt_pool *pool, const struct mt_self *self)
 {
-    if (__builtin_expect(!self || !self->lane, 0)) return &pool->shared;
-    unsigned index = (unsigned)(self->lane - pool->owner->device->core->segment->lanes);
-    struct mt_front *front = atomic_load_explicit(&pool->fronts[index], memory_order_relaxed);
-    return __builtin_expect(front != NULL, 1) ? front : make_front(pool, index);
+    if (__builtin_expect(!self, 0)) return &pool->shared;
+    struct mt_front *front = atomic_load_explicit(&pool->fronts[self->lane_index], memory_order_relaxed);
+    return __builtin_expect(front != NULL, 1) ? front : make_front(pool, self->lane_index);
 }
 
 static inline void enter(struct mt_front *front, bool is_tracked)

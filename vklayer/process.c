@@ -133,6 +133,7 @@ static __attribute__((noinline)) void start_thread(struct mt_core *core, uint32_
     self.epoch = epoch;
     self.is_watched = watch_end(core);
     self.lane = self.is_watched ? mt_lane_claim(core, self.tid) : NULL;
+    self.lane_index = (uint16_t)(self.lane ? self.lane - core->segment->lanes : MT_LANE_MAX);
     self.thread = mt_core_ready(core) ? number_of_name(core) : 0;
     errno = saved;
 }
