@@ -96,7 +96,7 @@ $(BUILD)/manifests: VkLayer_memtrack.json Makefile
 include tests/tests.mk
 
 # What memtrack.h declares for programs; each name leads to its manual page.
-API_NAMES := MEMTRACK_TAG $(addprefix memtrack_,push_tag pop_tag mark_frame is_tracking query_all query_tag query_device_heap)
+API_NAMES := MEMTRACK_TAG $(addprefix memtrack_,push_tag pop_tag set_budget mark_frame is_tracking query_all query_tag query_device_heap)
 
 install: all ## install under DESTDIR/PREFIX
 	$(if $(filter 0,$(TRACKING)),$(error a build without tracking is not to be installed))

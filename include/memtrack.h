@@ -60,6 +60,7 @@ struct memtrack_api {
     int (*is_tracking)(void);
     int (*query)(enum memtrack_subject subject, const char *tag, uint32_t index,
                  struct memtrack_statistics *statistics, size_t bytes);
+    int (*set_budget)(const char *tag, uint64_t bytes);
 };
 
 #ifndef MEMTRACK_LIBRARY /* the rest is for programs */
@@ -151,6 +152,21 @@ static inline void memtrack_pop_tag(void)
 {
     const struct memtrack_api *api = memtrack_library();
     if (api) api->pop_tag();
+}
+
+/*
+ * Gives a tag a budget for its heap blocks and its device memory together, as a
+ * file of rules does; one that the rules give goes before it. 0: none. The
+ * collector compares about once a second: it tells on stderr, in the report's
+ * events and by MEMTRACK_ON_OVER_BUDGET when a tag comes near its budget or
+ * passes it. A program that wants to act itself asks memtrack_query_tag().
+ *
+ * Returns 1, or 0 without memtrack or when there is no room for the name.
+ */
+static inline int memtrack_set_budget(const char *tag, uint64_t bytes)
+{
+    const struct memtrack_api *api = memtrack_library();
+    return api ? api->set_budget(tag, bytes) : 0;
 }
 
 /* ---- frames ------------------------------------------------------------------------------ */

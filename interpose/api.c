@@ -93,6 +93,11 @@ static int query(enum memtrack_subject subject, const char *tag, uint32_t index,
     return is_counting() ? mt_query(&mt_core, subject, tag, index, statistics, bytes) : 0;
 }
 
+static int set_budget(const char *tag, uint64_t bytes)
+{
+    return is_counting() && tag && *tag && mt_scope_set_budget(&mt_core, tag, bytes);
+}
+
 static const struct memtrack_api the_api = {
     .version = 1,
     .bytes = sizeof the_api,
@@ -101,6 +106,7 @@ static const struct memtrack_api the_api = {
     .mark_frame = mark_frame,
     .is_tracking = is_tracking,
     .query = query,
+    .set_budget = set_budget,
 };
 
 MT_EXPORT const struct memtrack_api *memtrack_api_v1(void);

@@ -85,6 +85,12 @@ static int query(enum memtrack_subject subject, const char *tag, uint32_t index,
     return mt_query(core, subject, tag, index, statistics, bytes);
 }
 
+static int set_budget(const char *tag, uint64_t bytes)
+{
+    struct mt_core *core = mt_process_core();
+    return mt_core_ready(core) && tag && *tag && mt_scope_set_budget(core, tag, bytes);
+}
+
 static const struct memtrack_api the_api = {
     .version = 1,
     .bytes = sizeof the_api,
@@ -93,6 +99,7 @@ static const struct memtrack_api the_api = {
     .mark_frame = mark_frame,
     .is_tracking = is_tracking,
     .query = query,
+    .set_budget = set_budget,
 };
 
 /* ---- the way here ----------------------------------------------------------------------------- */

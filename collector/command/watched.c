@@ -199,6 +199,7 @@ static json_t *build_document(struct mt_watched *watched, const struct mt_snapsh
                               const struct mt_process_end *end)
 {
     mt_budget_watch_all(&watched->budgets, snapshot);
+    watched->needs_tags = mt_budget_watch_needs_tags(snapshot); /* the program may give budgets at any time */
     mt_suspects_add(&watched->suspects, snapshot);
     struct mt_report_context context = {
         .end = *end,

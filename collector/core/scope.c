@@ -118,7 +118,23 @@ void mt_scope_tell(struct mt_core *core, uint32_t number)
     char *to = core->segment->origins.scopes[number];
     if (!mt_segment_commit(core, to, MT_SCOPE_BYTES)) return;
     memcpy(to, row->name, MT_SCOPE_BYTES); /* the same bytes, whoever writes them */
+    uint64_t budget_bytes = atomic_load_explicit(&row->budget_bytes, memory_order_relaxed);
+    _Atomic uint64_t *budget = &core->segment->origins.budgets[number];
+    if (budget_bytes && mt_segment_commit(core, budget, sizeof *budget))
+        atomic_store_explicit(budget, budget_bytes, memory_order_relaxed);
     atomic_store_explicit(&row->told, epoch, memory_order_relaxed);
+}
+
+bool mt_scope_set_budget(struct mt_core *core, const char *tag, uint64_t bytes)
+{
+    uint32_t number = mt_scope_find_tag(core, tag);
+    if (!number || !mt_core_ready(core)) return false;
+    atomic_store_explicit(&core->scopes[number].budget_bytes, bytes, memory_order_relaxed);
+    mt_scope_tell(core, number); /* the name, and what the next segment is told; here the newest budget counts */
+    _Atomic uint64_t *budget = &core->segment->origins.budgets[number];
+    if (!mt_segment_commit(core, budget, sizeof *budget)) return false;
+    atomic_store_explicit(budget, bytes, memory_order_relaxed);
+    return true;
 }
 
 /* ---- contexts ---------------------------------------------------------------------------- */

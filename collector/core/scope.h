@@ -31,8 +31,10 @@ struct mt_scope_parts {
 };
 struct mt_scope_parts mt_scope_parts(const struct mt_core *core, uint32_t context);
 
-/* Puts the name of a tag or scope into the segment, for readers; 0 is allowed. */
+/* Puts the name of a tag or scope, and its budget, into the segment, for readers; 0 is allowed. */
 void mt_scope_tell(struct mt_core *core, uint32_t number);
+/* Gives a tag a budget, or none with 0; readers compare. False when there is no room for its name. */
+bool mt_scope_set_budget(struct mt_core *core, const char *tag, uint64_t bytes);
 
 /*
  * Puts the calling thread into a scope, or into none with 0, and returns the

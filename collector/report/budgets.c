@@ -172,6 +172,8 @@ static void check_tags(struct mt_budget_watch *watch, const struct mt_snapshot *
 bool mt_budget_watch_needs_tags(const struct mt_snapshot *snapshot)
 {
     const struct mt_tag_rules *rules = mt_tag_rules_of(snapshot);
+    for (unsigned i = 0; i < MT_SCOPE_MAX; i++)
+        if (snapshot->origins.budgets[i]) return rules != NULL;
     return rules && mt_tag_rules_have_budgets(rules);
 }
 

@@ -107,7 +107,9 @@ static int read_names(struct mt_origins_copy *origins, const struct mt_segment_f
                                      offsetof(struct mt_segment, origins) + offsetof(struct mt_origins, scopes),
                                      origins->scopes, (size_t)MT_SCOPE_MAX * MT_SCOPE_BYTES);
     for (unsigned i = 0; i < MT_SCOPE_MAX; i++) origins->scopes[i][MT_SCOPE_BYTES - 1] = 0;
-    return error;
+    if (error) return error;
+    return mt_segment_file_read(file, offsetof(struct mt_segment, origins) + offsetof(struct mt_origins, budgets),
+                                origins->budgets, sizeof origins->budgets);
 }
 
 int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shards,

@@ -19,6 +19,7 @@ struct mt_origins_copy {
     struct mt_origin *rows;
     struct mt_origin_sum *sums;
     char (*scopes)[MT_SCOPE_BYTES];
+    uint64_t budgets[MT_SCOPE_MAX];                              /* of tags, as the program gave them; 0 = none */
     struct mt_class_sum slab_classes[MT_POOL_CLASSES];           /* blocks that lie in slabs */
     uint64_t large_requested_bytes, large_requested_freed_bytes; /* TLSF blocks and mappings */
     uint64_t large_allocation_count, large_free_count;

@@ -16,6 +16,8 @@ static void note(struct mt_said_tags *said, uint32_t number)
 void mt_tags_said(const struct mt_snapshot *snapshot, struct mt_said_tags *said)
 {
     memset(said, 0, sizeof *said);
+    for (uint32_t i = 0; i < MT_SCOPE_MAX; i++)
+        if (snapshot->origins.budgets[i]) note(said, i);
     for (size_t i = 0; i < snapshot->origins.count; i++) note(said, snapshot->origins.rows[i].tag);
     for (size_t i = 0; i < snapshot->stacks.count; i++) note(said, snapshot->stacks.stacks[i].record.tag);
     for (size_t i = 0; i < snapshot->object_count; i++) note(said, snapshot->objects[i].record.tag);

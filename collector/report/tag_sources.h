@@ -4,7 +4,7 @@
 
 #include "tags.h"
 
-/* The tags that the program said through memtrack.h, by number. */
+/* The tags that the program said through memtrack.h, or gave a budget, by number. */
 struct mt_said_tags {
     bool is_said[MT_SCOPE_MAX];
 };

@@ -576,6 +576,17 @@ bool mt_tags_are_by_origin(const struct mt_snapshot *snapshot)
     return snapshot->origins.count && snapshot->origins.knows_live && snapshot->stacks.mode != MT_STACKS_ALL;
 }
 
+/* Those of the rules go before what the program gave. */
+static void add_said_budgets(const struct sorter *sorter, struct table *table)
+{
+    for (uint32_t i = 1; i < MT_SCOPE_MAX; i++) {
+        uint64_t bytes = sorter->snapshot->origins.budgets[i];
+        const char *name = bytes ? said_tag(sorter, i) : NULL;
+        struct mt_tag_sum *sum = name ? row_of(table, name) : NULL;
+        if (sum && !sum->budget_bytes) sum->budget_bytes = bytes;
+    }
+}
+
 static bool prepare(struct sorter *sorter, struct table *table)
 {
     const struct mt_stacks *stacks = &sorter->snapshot->stacks;
@@ -595,6 +606,7 @@ static bool prepare(struct sorter *sorter, struct table *table)
     }
     for (size_t i = 0; i < sorter->rules->count; i++)
         row_of(table, sorter->rules->rules[i].name)->budget_bytes = sorter->rules->rules[i].budget_bytes;
+    add_said_budgets(sorter, table);
     return true;
 }
 

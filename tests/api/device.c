@@ -81,6 +81,7 @@ int main(int count, char **words)
     (void)words;
     int is_pushed = count > 1 ? memtrack_push_tag("early") : 0;
     start();
+    memtrack_set_budget("shadows", 600000);
     {
         MEMTRACK_TAG("terrain");
         VkDeviceMemory memory = allocate(1048576);

@@ -82,6 +82,7 @@ static void ask(void)
 static void fork_inside(void)
 {
     MEMTRACK_TAG("forked");
+    memtrack_set_budget("forked", 10000);
     keep(4, 5000, 0);
     pid_t child = fork();
     if (!child) {
@@ -124,6 +125,12 @@ int main(int count, char **words)
 {
     int threads = count > 1 ? atoi(words[1]) : 1;
     const char *what = count > 2 ? words[2] : "";
+    if (!strcmp(what, "budgets")) {
+        int is_set = memtrack_set_budget("textures", 50000) & memtrack_set_budget("loading", 1) &
+                     memtrack_set_budget("loading", UINT64_C(1) << 40) & memtrack_set_budget("never said", 100) &
+                     memtrack_set_budget("none", 100) & memtrack_set_budget("none", 0);
+        printf("budgets %d\n", is_set);
+    }
     if (threads > 1)
         run(threads, load);
     else

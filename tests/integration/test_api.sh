@@ -63,8 +63,10 @@ rm -rf "${OUT:?}"/*
 
 # A fork's child goes on inside of the tag.
 tracked "$TEST_TMP/tags" 1 fork
-check_report "$(report_of tags 1)" "$(row '"forked"') == [(12, 12, 20800, 'api')]"
+check_report "$(report_of tags 1)" "$(row '"forked"') == [(12, 12, 20800, 'api')]" \
+    '[t.budget_bytes for t in cpu.tags if t.tag == "forked"] == [10000]'
 check_report "$(report_of tags 2)" "$(row '"forked"') == [(20, 24, 2000, 'api')]" \
+    '[(t.budget_bytes, t.budget_state) for t in cpu.tags if t.tag == "forked"] == [(10000, "over")]' \
     "$(row '"in the child"') == [(6, 6, 1800, 'api')]" \
     '[(t.current_count, t.allocation_count) for t in cpu.tags if t.tag == "loading"] == [(103, 0)]'
 rm -rf "${OUT:?}"/*
@@ -94,8 +96,18 @@ check_report tags '[(t.budget_bytes, t.budget_state, t.source, t.current_count) 
     'any(e.kind == "budget-over" and "textures" in e.text for e in r.events)'
 "$MEMTRACK" report "$(report_of tags)" >"$TEST_TMP/text"
 grep -q 'textures' "$TEST_TMP/text" || problem "the text lacks a tag"
+# The same where the program gives budgets; the rules' goes before its own.
+tracked "$TEST_TMP/tags" 1 budgets
+check_report tags '[(t.budget_bytes, t.budget_state) for t in cpu.tags if t.tag == "textures"] == [(51200, "over")]'
 RUN_OPTIONS=()
 rm -rf "${OUT:?}"/*
+tracked "$TEST_TMP/tags" 1 budgets
+expect "budgets" "$(head -n 1 "$TEST_TMP/tracked.out")" "budgets 1"
+check_report tags '[(t.tag, t.budget_bytes, t.budget_state, t.source) for t in cpu.tags if t.budget_bytes] == [("textures", 50000, "over", "api"), ("loading", 1 << 40, "ok", "api"), ("never said", 100, "ok", "api")]' \
+    'any(e.kind == "budget-over" and "textures" in e.text for e in r.events)' 'r.dropped.tags == 0'
+grep -q 'tag textures is over its budget' "$TEST_TMP/tracked.err" || problem "no line about a budget: $(cat "$TEST_TMP/tracked.err")"
+rm -rf "${OUT:?}"/*
+expect "budgets without memtrack" "$("$TEST_TMP/tags" 1 budgets | head -n 1)" "budgets 0"
 
 # Frames.
 tracked "$TEST_TMP/tags" 1 frames

@@ -19,6 +19,7 @@ device_tags=(
     '[a.tag for a in dev.allocations if a.size_bytes == 1048576] == ["terrain"]'
     'sorted(x.tag for x in dev.resources) == ["terrain", "water", "water"]'
     '[t.vulkan_bytes for t in cpu.tags if t.tag == "shadows"] == [655360]'
+    '[(t.budget_bytes, t.budget_state) for t in cpu.tags if t.tag == "shadows"] == [(600000, "over")]'
     'frames.source == "api" and frames.count == 1'
 )
 

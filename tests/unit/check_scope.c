@@ -201,6 +201,23 @@ START_TEST(the_tag_in_force_is_told_to_the_segment)
 }
 END_TEST
 
+START_TEST(a_budget_is_told_with_the_name_also_to_the_next_segment)
+{
+    ck_assert(mt_scope_set_budget(&core, "audio", 1000));
+    uint32_t tag = mt_scope_known_tag(&core, "audio");
+    ck_assert_uint_eq(core.segment->origins.budgets[tag], 1000);
+    ck_assert_str_eq(core.segment->origins.scopes[tag], "audio");
+    ck_assert(mt_scope_set_budget(&core, "audio", 2000));
+    ck_assert_uint_eq(core.segment->origins.budgets[tag], 2000);
+    memset(&core.segment->origins, 0, sizeof core.segment->origins); /* as if it were new */
+    core.epoch++;
+    mt_scope_tell(&core, tag);
+    ck_assert_uint_eq(core.segment->origins.budgets[tag], 2000);
+    ck_assert(mt_scope_set_budget(&core, "audio", 0));
+    ck_assert_uint_eq(core.segment->origins.budgets[tag], 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("scope");
@@ -215,6 +232,7 @@ int main(void)
     tcase_add_test(tests, threads_agree_on_numbers);
     tcase_add_test(tests, tags_nest_and_come_back_in_order);
     tcase_add_test(tests, the_tag_in_force_is_told_to_the_segment);
+    tcase_add_test(tests, a_budget_is_told_with_the_name_also_to_the_next_segment);
     suite_add_tcase(suite, tests);
     return run_suite(suite, CK_FORK_GETENV);
 }
