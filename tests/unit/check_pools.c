@@ -162,6 +162,7 @@ START_TEST(huge_blocks_grow_and_shrink)
         ck_assert(is_filled(block, bytes, 7));
         mt_pools_free(other);
     }
+    ck_assert_uint_eq(core.segment->pools.huge_remap_count, 5);
     block = mt_pools_reallocate(block, 1 << 20);
     ck_assert(is_filled(block, 1 << 20, 7));
     block = mt_pools_reallocate(block, 100);
@@ -359,6 +360,36 @@ START_TEST(blocks_cross_threads_and_counts_stay_exact)
     ck_assert_uint_eq(now.free_count, 3 * WORKERS * 200000);
     ck_assert_int_eq(now.live_bytes, 0);
     ck_assert_uint_gt(core.segment->pools.remote_free_count, 0);
+}
+END_TEST
+
+enum { SENT = 5000 };
+static pthread_barrier_t both;
+
+static void *makes_and_stays(void *argument)
+{
+    void **blocks = argument;
+    attach();
+    for (unsigned i = 0; i < SENT; i++) blocks[i] = mt_pools_allocate(i % 2 ? 48 : 2000);
+    pthread_barrier_wait(&both);
+    pthread_barrier_wait(&both);
+    detach();
+    return NULL;
+}
+
+START_TEST(what_another_living_thread_frees_is_counted_once)
+{
+    static void *blocks[SENT];
+    pthread_t thread;
+    pthread_barrier_init(&both, NULL, 2);
+    pthread_create(&thread, NULL, makes_and_stays, blocks);
+    pthread_barrier_wait(&both);
+    for (unsigned i = 0; i < SENT; i++) mt_pools_free(blocks[i]);
+    detach(); /* sends what is not on its way yet */
+    ck_assert_uint_eq(core.segment->pools.remote_free_count, SENT);
+    pthread_barrier_wait(&both);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(sum().free_count, SENT);
 }
 END_TEST
 
@@ -603,6 +634,8 @@ START_TEST(trimming_gives_memory_back)
     ck_assert_uint_gt(full - before, 150000000);
     if (!SHADOWS_ARE_RESIDENT) ck_assert_uint_lt(after - before, 8000000);
     ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+    ck_assert_uint_ge(core.segment->pools.tlsf_purged_bytes, (uint64_t)60 << 20);
+    ck_assert_uint_le(core.segment->pools.tlsf_purged_bytes, (uint64_t)61 << 20);
     ck_assert(!mt_pools_trim());
 }
 END_TEST
@@ -642,6 +675,7 @@ int main(void)
     tcase_add_test(tests, the_peak_of_one_thread_is_exact);
     tcase_add_test(tests, every_sampled_block_is_told_of_when_it_ends);
     tcase_add_test(tests, blocks_cross_threads_and_counts_stay_exact);
+    tcase_add_test(tests, what_another_living_thread_frees_is_counted_once);
     tcase_add_test(tests, what_ended_threads_left_is_taken_over);
     tcase_add_test(tests, ten_thousand_threads_need_few_heaps);
     tcase_add_test(tests, threads_without_a_heap_are_served_and_counted);
