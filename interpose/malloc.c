@@ -144,10 +144,6 @@ MT_EXPORT void *calloc(size_t count, size_t bytes)
 
 static __attribute__((noinline)) void free_slow(void *block)
 {
-    if (mt_record() && mt_pools_owns(block)) {
-        mt_record_free(block);
-        return;
-    }
     if (!block || mt_pools_free_slow(block) || mt_boot_owns(block)) return;
     if (mt_init_passes_through() && !mt_pooled()) {
         mt_next_free(block);
@@ -164,7 +160,10 @@ static __attribute__((noinline)) void free_slow(void *block)
 
 static __attribute__((noinline)) void free_sampled(void *block)
 {
-    if (!mt_count_free_sampled(mt_thread.sampled, block)) free_slow(block);
+    if (mt_record()) {
+        if (!mt_record_free(block)) free_slow(block);
+    } else if (!mt_count_free_sampled(mt_thread.sampled, block))
+        free_slow(block);
 }
 
 static __attribute__((noinline)) void free_large(struct mt_theap *heap, void *block)

@@ -8,6 +8,7 @@
 #include "pooled.h"
 #include "thread.h"
 #include "trace.h"
+#include "trace_all.h"
 
 #include <errno.h>
 
@@ -29,14 +30,16 @@ static inline void unlink_for_scan(void *block)
     if (__builtin_expect(mt_own_memory_kept(), 0)) *(void **)block = NULL;
 }
 
+static inline void *recorded(void *block, size_t bytes)
+{
+    unlink_for_scan(block);
+    return mt_trace_all_allocated(mt_thread.shard, block, bytes, usable_of(block));
+}
+
 void *mt_record_malloc(size_t bytes, const void *caller)
 {
     void *block = mt_pools_allocate(bytes, caller);
-    if (__builtin_expect(block != NULL, 1)) {
-        unlink_for_scan(block);
-        mt_trace_record(mt_thread.shard, block, bytes, usable_of(block), __builtin_frame_address(0), true);
-        return block;
-    }
+    if (__builtin_expect(block != NULL, 1)) return recorded(block, bytes);
     mt_thread_failed();
     errno = ENOMEM;
     return NULL;
@@ -46,39 +49,41 @@ void *mt_record_operator(unsigned index, size_t bytes, uintptr_t second, const v
 {
     void *block = mt_pools_allocate(bytes, caller);
     if (__builtin_expect(!block, 0)) return mt_cxx_new_failed(index, bytes, second, caller);
-    unlink_for_scan(block);
-    mt_trace_record(mt_thread.shard, block, bytes, usable_of(block), __builtin_frame_address(0), true);
-    return block;
+    return recorded(block, bytes);
 }
 
 void *mt_record_block(void *block, size_t bytes)
 {
-    if (!block) return NULL;
-    unlink_for_scan(block);
-    mt_trace_record(mt_thread.shard, block, bytes, usable_of(block), __builtin_frame_address(0), true);
-    return block;
+    return block ? recorded(block, bytes) : NULL;
 }
 
-void mt_record_free(void *block)
+bool mt_record_free(void *block)
 {
-    mt_trace_all_freed(mt_thread.shard, block, usable_of(block));
-    mt_pools_free(block);
+    struct mt_theap *heap = mt_theap_self;
+    uint64_t entry = mt_pagemap_entry(block);
+    if (__builtin_expect(heap && (uint16_t)mt_entry_mark(entry) == heap->mark, 1)) {
+        struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
+        mt_trace_all_freed(mt_thread.shard, block, bin->bytes);
+        if (mt_pools_free_into(heap, bin, block) == MT_POOLS_DUE) mt_pools_after_free(heap, bin);
+        return true;
+    }
+    if (!entry) return false;
+    mt_trace_all_freed(mt_thread.shard, block, mt_pools_usable(block));
+    return mt_pools_free(block);
 }
 
 void *mt_record_reallocate(void *block, size_t bytes)
 {
-    struct mt_live_block record;
-    size_t old_usable = mt_pools_usable(block);
-    bool has_record = mt_trace_detach(block, &record);
+    struct mt_shard *shard = mt_thread.shard;
+    size_t old_usable = usable_of(block);
+    mt_trace_all_begin(shard);
+    uint64_t word = mt_trace_all_detach(block);
     void *moved = mt_pools_reallocate(block, bytes);
-    if (!moved) {
-        if (has_record) mt_trace_restore(block, &record);
-        return NULL;
-    }
-    /* A block that moves is counted twice for a moment, which may have been the peak; one that stays is not. */
-    bool stays = moved == block;
-    if (has_record && stays) mt_trace_ended(mt_thread.shard, block, &record, old_usable);
-    mt_trace_record(mt_thread.shard, moved, bytes, mt_pools_usable(moved), __builtin_frame_address(0), stays);
-    if (has_record && !stays) mt_trace_ended(mt_thread.shard, block, &record, old_usable);
+    if (!moved)
+        mt_trace_all_restore(block, word);
+    else if (moved == block)
+        mt_trace_all_resized(shard, block, word, old_usable, bytes, usable_of(block));
+    else
+        mt_trace_all_moved(shard, block, word, old_usable, moved, bytes, usable_of(moved));
     return moved;
 }

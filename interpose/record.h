@@ -27,8 +27,8 @@ void *mt_record_operator(unsigned index, size_t bytes, uintptr_t second, const v
     __attribute__((noinline));
 void *mt_cxx_new_failed(unsigned index, size_t bytes, uintptr_t second, const void *caller)
     __attribute__((noinline, cold));
-/* The block is the pools'. */
-void mt_record_free(void *block) __attribute__((noinline));
+/* False, with nothing done, when the block is not the pools'. */
+bool mt_record_free(void *block) __attribute__((noinline));
 /* NULL when there is no memory; the caller counts that. The block is the pools', bytes not 0. */
 void *mt_record_reallocate(void *block, size_t bytes) __attribute__((noinline));
 /* Records a block without content that the pools have just handed out by another way; returns it. NULL is allowed.

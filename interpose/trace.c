@@ -224,7 +224,7 @@ __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const 
     struct mt_trace_thread *thread = &mt_trace_thread;
     if (!mt_core_is_on(&mt_core)) return;
     if (mt_core.options.number[MT_OPT_STACKS] == MT_STACKS_ALL) {
-        mt_trace_record(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0), true);
+        mt_trace_record(shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
         return;
     }
     if (mt_thread.is_busy) return;

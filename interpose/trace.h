@@ -30,13 +30,9 @@ void mt_trace_large_allocated(struct mt_shard *shard, const void *block, uint64_
  */
 bool mt_trace_is_near(uint64_t requested_bytes);
 
-/*
- * The same where every block is recorded, walked from the frame of a function
- * that is being executed. notes_peak: a peak that lies behind was reached
- * without the block.
- */
+/* The same where every block is recorded, walked from the frame of a function that is being executed. */
 void mt_trace_record(struct mt_shard *shard, const void *block, uint64_t requested_bytes, uint64_t usable_bytes,
-                     const uintptr_t *own, bool notes_peak);
+                     const uintptr_t *own);
 
 /* Every recorded block that is freed, in mode all; and one that was taken out of the shadow already, by its word.
  */

@@ -46,8 +46,10 @@ static inline void mt_stack_own_change(struct mt_stack *record, int64_t bytes, i
 }
 
 /* One block more. After mt_stack_note_peak() where that is due. */
-static inline void mt_stack_own_allocated(struct mt_core *core, struct mt_stack *record, uint64_t usable_bytes,
-                                          uint64_t requested_bytes, uint64_t now_ns)
+static inline __attribute__((always_inline)) void mt_stack_own_allocated(struct mt_core *core,
+                                                                         struct mt_stack *record,
+                                                                         uint64_t usable_bytes,
+                                                                         uint64_t requested_bytes, uint64_t now_ns)
 {
     struct mt_segment *segment = core->segment;
     uint32_t epoch = atomic_load_explicit(&segment->attribution.peak_epoch, memory_order_relaxed);
@@ -69,9 +71,9 @@ static inline void mt_stack_own_freed(struct mt_core *core, struct mt_stack *rec
     uint32_t epoch = atomic_load_explicit(&core->segment->attribution.peak_epoch, memory_order_relaxed);
     if (__builtin_expect(record->epoch != epoch, 0)) mt_stack_own_rebase(record, epoch);
     mt_stack_own_change(record, -(int64_t)usable_bytes, -MT_SCALE);
-    record->lifetime_ms += end->lifetime_ms * MT_SCALE;
-    record->temporary_count += end->is_temporary ? MT_SCALE : 0;
-    record->same_frame_count += end->is_same_frame ? MT_SCALE : 0;
+    if (end->lifetime_ms) record->lifetime_ms += end->lifetime_ms * MT_SCALE;
+    if (end->is_temporary) record->temporary_count += MT_SCALE;
+    if (end->is_same_frame) record->same_frame_count += MT_SCALE;
     if (__builtin_expect(record->at_peak_bytes + record->since_bytes < -MT_STACK_HAND_OVER, 0))
         mt_stack_own_shrank(core, record);
 }

@@ -28,6 +28,19 @@ for flags in "-O0" "-O2 -fomit-frame-pointer" "-O2 -fno-omit-frame-pointer" "-O3
         'sum(t.current_bytes for t in cpu.tags) == cpu.current_bytes' 'sum(m.total_count for m in cpu.modules) == cpu.allocation_count'
 done
 
+# What realloc makes larger or smaller stands at the peak with the size that it had then.
+build gcc resized -O2 "$sources/resized.c"
+for pools in on off; do
+    RUN_OPTIONS=(--stacks=all "--pools=$pools")
+    for what in grows shrinks moves; do
+        rm -f "$OUT"/*
+        tracked "$TEST_TMP/resized" "$what"
+        check_report resized 'cpu.stack_summary.peak_bytes == cpu.peak_bytes' 'cpu.stack_summary.live_bytes == cpu.current_bytes' \
+            'cpu.stack_summary.total_count == cpu.allocation_count' 'cpu.stack_summary.lost.blocks == 0'
+    done
+done
+RUN_OPTIONS=(--stacks=all)
+
 # Chains: through inlined functions, an exception, a fiber, a thread.
 names='[[f.function for f in s.frames] for s in cpu.stacks if s.frames[0].function == "innermost(int)"]'
 for flags in "-O2" "-O0" "-O2 -fno-omit-frame-pointer" "-O1 -mstackrealign"; do
