@@ -169,6 +169,12 @@ void mt_walk_forget(struct mt_core *core)
     atomic_fetch_add_explicit(&shared->head.generation, 1, memory_order_release);
 }
 
+unsigned mt_walk_rule_slots(const struct mt_core *core)
+{
+    const struct mt_walk_shared *shared = atomic_load_explicit(&core->walk, memory_order_acquire);
+    return shared ? 1u << LOAD(shared->rule_bits) : 0;
+}
+
 void mt_walk_closing(struct mt_core *core, bool begins)
 {
     struct mt_walk_shared *shared = shared_of(core);

@@ -115,6 +115,8 @@ static inline uint64_t mt_walk_hash(uint64_t callers, uint64_t pc)
 void mt_walk_begin(struct mt_core *core);
 /* Forgets all rules: after objects were unloaded, and in a segment that is new. */
 void mt_walk_forget(struct mt_core *core);
+/* How many slots the table of rules has now. */
+unsigned mt_walk_rule_slots(const struct mt_core *core);
 /* Around dlclose: meanwhile other threads read no unwind tables that they have not read before. */
 void mt_walk_closing(struct mt_core *core, bool begins);
 

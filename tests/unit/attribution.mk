@@ -1,4 +1,4 @@
 # Call stacks and what is made of them.
 UNIT_TESTS += $(BUILD)/tests/check_stack $(BUILD)/tests/check_sampler
-UNIT_TESTS_PLAIN += $(BUILD)/tests/check_walk $(BUILD)/tests/check_trail
+UNIT_TESTS += $(BUILD)/tests/check_walk $(BUILD)/tests/check_trail
 check_sampler_OBJ = $(BUILD)/obj/interpose/sampler.o

@@ -177,13 +177,13 @@ static void in_fiber(void)
 START_TEST(stacks_are_told_apart)
 {
     enum { BYTES = 256 * 1024 };
-    for (int i = 0; i < 2; i++) {
+    for (volatile int i = 0; i < 2; i++) {
         getcontext(&fibers[i]);
         fibers[i].uc_stack.ss_sp = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         fibers[i].uc_stack.ss_size = BYTES;
         makecontext(&fibers[i], in_fiber, 0);
     }
-    for (unsigned i = 0; i < 400; i++) {
+    for (volatile unsigned i = 0; i < 400; i++) {
         seed = i % 6;
         swapcontext(&back, &fibers[seed % 2]);
         repeat(seed, 5);
