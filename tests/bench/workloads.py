@@ -139,6 +139,14 @@ def minetest(folder):
     return Work("minetestserver", command, packages="minetest-server, minetest-data", prepare=prepare)
 
 
+def compiler():
+    """What g++ runs to compile: heaptrack does not follow children, so that of g++ itself it would see the driver alone."""
+    if not shutil.which("g++"):
+        return "g++"
+    found = subprocess.run(["g++", "-print-prog-name=cc1plus"], capture_output=True, text=True, check=False).stdout.strip()
+    return shutil.which(found) or "cc1plus"
+
+
 def programs(folder):
     """The whole programs, those that draw at the end."""
     return [
@@ -146,7 +154,7 @@ def programs(folder):
         sqlite(folder),
         Work("python", ["/usr/bin/python3", "-c", PYTHON_WORK], {"PYTHONMALLOC": "malloc", "PYTHONHASHSEED": "0"},
              packages="python3"),
-        Work("g++", ["g++", "-O1", "-c", "-o", "/dev/null", os.path.join(DATA, "templates.cpp")], packages="g++"),
+        Work("g++", [compiler(), "-quiet", "-O1", "-o", "/dev/null", os.path.join(DATA, "templates.cpp")], packages="g++"),
         redis(folder),
         Work("node", ["node", "-e", NODE_WORK], packages="nodejs"),
         Work("perl", ["perl", "-e", PERL_WORK], {"PERL_HASH_SEED": "0"}, packages="perl"),
