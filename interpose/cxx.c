@@ -238,7 +238,8 @@ static __attribute__((noinline)) void delete_beside(enum operator_index index, v
 static __attribute__((noinline)) void delete_large(struct mt_theap *heap, enum operator_index index, void *block,
                                                    uintptr_t second, uintptr_t third, const void *caller)
 {
-    if (!mt_pools_free_large(heap, block)) delete_slow(index, block, second, third, caller);
+    if (!mt_pools_free_large(heap, block, mt_pagemap_entry(block)))
+        delete_slow(index, block, second, third, caller);
 }
 
 static inline __attribute__((always_inline)) void
@@ -247,7 +248,8 @@ delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t
     uintptr_t self = is_direct() ? mt_thread.self : 0;
     struct mt_theap *heap = MT_UNLIKELY(mt_thread_is_through(self)) ? NULL : (struct mt_theap *)self;
     struct mt_bin *bin;
-    switch (mt_pools_free_fast(heap, block, &bin)) {
+    uint64_t entry;
+    switch (mt_pools_free_fast(heap, block, &bin, &entry)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
     case MT_POOLS_ARENA: mt_arena_free(heap, block); return;

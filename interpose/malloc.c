@@ -10,6 +10,7 @@
 #include "next.h"
 #include "pooled.h"
 #include "pools/arena_serve.h"
+#include "pools/large.h"
 #include "record.h"
 #include "through.h"
 
@@ -97,10 +98,22 @@ static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, cons
     return pooled(mt_arena_bump(heap, site, bytes), bytes);
 }
 
+static __attribute__((noinline)) void *malloc_large_slow(struct mt_theap *heap, const struct mt_site *site,
+                                                         size_t bytes)
+{
+    void *block = mt_pools_allocate_large_slow(heap, site->origin, bytes);
+    return MT_LIKELY(block != NULL) ? block : out_of_memory();
+}
+
+/* Where every block is recorded nobody comes here. */
 static __attribute__((noinline)) void *malloc_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
 {
-    void *block = mt_pools_allocate_large(heap, site, bytes); /* where every block is recorded nobody comes here */
-    return MT_LIKELY(block != NULL) ? block : out_of_memory();
+    struct mt_large_taken taken;
+    switch (mt_large_take(heap, site->origin, bytes, &taken)) {
+    case MT_POOLS_DONE: return taken.block;
+    case MT_POOLS_DUE: return mt_pools_large_due(heap, taken.block, bytes, taken.usable, taken.is_counted_off);
+    default: return malloc_large_slow(heap, site, bytes);
+    }
 }
 
 static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, const void *caller)
@@ -166,9 +179,19 @@ static __attribute__((noinline)) void free_sampled(void *block)
         free_slow(block);
 }
 
-static __attribute__((noinline)) void free_large(struct mt_theap *heap, void *block)
+static __attribute__((noinline)) void free_large_slow(struct mt_theap *heap, void *block)
 {
-    if (!mt_pools_free_large(heap, block)) free_slow(block);
+    if (!mt_pools_free_large_slow(heap, block)) free_slow(block);
+}
+
+static __attribute__((noinline)) void free_large(struct mt_theap *heap, void *block, uint64_t entry)
+{
+    bool is_flush_due;
+    switch (mt_large_give(heap, block, entry, &is_flush_due)) {
+    case MT_POOLS_DONE: return;
+    case MT_POOLS_DUE: mt_pools_large_freed(heap, is_flush_due); return;
+    default: free_large_slow(heap, block);
+    }
 }
 
 /* Every call in it is a tail call, so that it needs no stack frame. */
@@ -181,11 +204,12 @@ MT_EXPORT void free(void *block)
     }
     struct mt_theap *heap = (struct mt_theap *)self;
     struct mt_bin *bin;
-    switch (mt_pools_free_fast(heap, block, &bin)) {
+    uint64_t entry;
+    switch (mt_pools_free_fast(heap, block, &bin, &entry)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
     case MT_POOLS_ARENA: mt_arena_free(heap, block); return;
-    case MT_POOLS_LARGE: free_large(heap, block); return;
+    case MT_POOLS_LARGE: free_large(heap, block, entry); return;
     default: free_sampled(block);
     }
 }

@@ -65,8 +65,9 @@ static size_t granule_of(const struct mt_mid_chunk *chunk, const void *address)
 static bool chunk_fill(struct mt_mid_chunk *chunk, size_t bytes)
 {
     size_t granules = bytes >> MT_MID_GRANULE_SHIFT, words = (granules + 63) / 64;
-    chunk->side_bytes = (granules * sizeof(struct mt_mid_mark) + 2 * words * sizeof(uint64_t) + MT_MID_GRANULE -
-                         1) &
+    size_t mark_bytes = (granules + MT_MID_MARK_GROUP - 1) / MT_MID_MARK_GROUP * MT_MID_MARK_GROUP *
+                        sizeof(struct mt_mid_mark);
+    chunk->side_bytes = (mark_bytes + 2 * words * sizeof(uint64_t) + MT_MID_GRANULE - 1) &
                         ~(size_t)(MT_MID_GRANULE - 1);
     char *side = mt_os_map(chunk->side_bytes);
     if (!side) return false;
@@ -78,7 +79,7 @@ static bool chunk_fill(struct mt_mid_chunk *chunk, size_t bytes)
     }
     chunk->bytes = bytes;
     chunk->marks = (struct mt_mid_mark *)(void *)side;
-    chunk->touched = (_Atomic uint64_t *)(void *)(side + granules * sizeof(struct mt_mid_mark));
+    chunk->touched = (_Atomic uint64_t *)(void *)(side + mark_bytes);
     chunk->aged = chunk->touched + words;
     return true;
 }
@@ -347,7 +348,7 @@ static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, un
     size_t dirty = mt_mid_bits_count(chunk->touched, first, all);
     if (dirty) mt_mid_bits_put(chunk->aged, first, all, false);
     arena->dirty_granules -= dirty;
-    struct mt_mid_mark *mark = &chunk->marks[first];
+    struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
     mark->id = id;
     mark->room = (uint16_t)(all - granules);
     mark->is_sampled = false;
@@ -389,7 +390,7 @@ static void arena_free(void *block, size_t granules, bool is_clean)
     struct arena *arena = chunk->arena;
     size_t first = granule_of(chunk, block);
     mt_lock_take(&arena->lock);
-    uint32_t id = chunk->marks[first].id & ~MT_MID_USED_AGAIN;
+    uint32_t id = mt_mid_mark_at(chunk, first)->id & ~MT_MID_USED_AGAIN;
     mt_mid_bits_put(chunk->touched, first, granules, !is_clean);
     if (!is_clean) arena->dirty_granules += granules;
     mt_tlsf_free(&arena->tlsf, id);
@@ -526,7 +527,7 @@ bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what)
     if (__builtin_expect(mt_entry_class(entry) == MT_ENTRY_HUGE, 0))
         return end_huge(block, mt_entry_record(entry), what);
     struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    struct mt_mid_mark *mark = &chunk->marks[granule_of(chunk, block)];
+    struct mt_mid_mark *mark = mt_mid_mark_of(chunk, block);
     size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
     if (((uintptr_t)block & (MT_MID_GRANULE - 1)) || !granules) return false;
     atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
@@ -557,7 +558,8 @@ void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t byte
 {
     bool is_huge = mt_entry_bin(entry) == MT_ENTRY_HUGE,
          is_near = heap && (bytes <= MT_MID_NEAR_BYTES || mt_is_alone());
-    struct mt_mid_cached freed = {block, bytes, is_huge ? NULL : mt_mid_mark_of(mt_entry_record(entry), block)};
+    struct mt_mid_cached freed = {block, bytes, is_huge ? NULL : mt_mid_mark_of(mt_entry_record(entry), block),
+                                  mt_account_class_at(bytes)};
     if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed);
     /* What idles goes back also while all requests are served by the caches. */
     if (!heap || ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look(heap);
@@ -584,7 +586,7 @@ static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, 
 {
     struct arena *arena = chunk->arena;
     size_t first = granule_of(chunk, block), wanted = whole_granules(bytes), fresh = 0;
-    struct mt_mid_mark *mark = &chunk->marks[first];
+    struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
     mt_lock_take(&arena->lock);
     uint32_t id = mark->id & ~MT_MID_USED_AGAIN;
     size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
@@ -608,7 +610,7 @@ bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_blo
 {
     if (mt_entry_class(entry) != MT_ENTRY_MID) return false;
     struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    struct mt_mid_mark *mark = &chunk->marks[granule_of(chunk, block)];
+    struct mt_mid_mark *mark = mt_mid_mark_of(chunk, block);
     size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
     size_t wanted = whole_granules(bytes);
     if (wanted > all || wanted * 2 < used) return false;
@@ -634,7 +636,7 @@ void mt_mid_clear(void *block, size_t bytes)
     }
     struct mt_mid_chunk *chunk = mt_entry_record(entry);
     size_t first = granule_of(chunk, block), count = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
-    if (chunk->marks[first].id & MT_MID_USED_AGAIN) {
+    if (mt_mid_mark_at(chunk, first)->id & MT_MID_USED_AGAIN) {
         memset(block, 0, bytes);
         return;
     }
@@ -676,7 +678,7 @@ void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requ
         huge->requested = requested;
         return;
     }
-    struct mt_mid_mark *mark = &chunk->marks[granule_of(chunk, block)];
+    struct mt_mid_mark *mark = mt_mid_mark_of(chunk, block);
     mark->origin = (uint16_t)origin;
     mark->requested = (uint32_t)requested;
 }
@@ -706,7 +708,7 @@ unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested)
     const struct mt_mid_chunk *chunk = mt_entry_record(entry);
     const struct mt_huge *huge = mt_entry_record(entry);
     bool is_huge = mt_entry_class(entry) == MT_ENTRY_HUGE;
-    const struct mt_mid_mark *mark = is_huge ? NULL : &chunk->marks[granule_of(chunk, block)];
+    const struct mt_mid_mark *mark = is_huge ? NULL : mt_mid_mark_of(chunk, block);
     *requested = is_huge ? huge->requested : mark->requested;
     return is_huge ? huge->origin : mark->origin;
 }
@@ -719,7 +721,7 @@ size_t mt_mid_usable(const void *block, uint64_t entry)
     }
     struct mt_mid_chunk *chunk = mt_entry_record(entry);
     if ((uintptr_t)block & (MT_MID_GRANULE - 1)) return 0;
-    return (size_t)atomic_load_explicit(&chunk->marks[granule_of(chunk, block)].granules, memory_order_relaxed) *
+    return (size_t)atomic_load_explicit(&mt_mid_mark_of(chunk, block)->granules, memory_order_relaxed) *
            MT_MID_GRANULE;
 }
 

@@ -75,7 +75,6 @@ void mt_mid_leave_heap(struct mt_theap *heap);
 void mt_mid_tidy_heap(struct mt_theap *heap);
 /* Gives back what has been idle for the purge delay, if it is time to look at the clock, which costs a fifth of a
  * free that a cache takes. */
-enum { MT_MID_FREES_PER_LOOK = 8 };
 void mt_mid_look(struct mt_theap *heap);
 
 /* Gives the memory of free blocks back now: all of it, or about so many bytes. Returns the bytes given back. */

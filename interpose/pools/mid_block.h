@@ -35,9 +35,19 @@ struct mt_mid_chunk {
 };
 _Static_assert(sizeof(struct mt_mid_chunk) == MT_RECORD_ALIGN, "a chunk's record has the size of all records");
 
+/*
+ * Blocks of one size begin at even distances, often powers of two, so that their marks would share a few sets of
+ * the processor's caches: they are spread within groups.
+ */
+enum { MT_MID_MARK_GROUP = 64 };
+static inline struct mt_mid_mark *mt_mid_mark_at(const struct mt_mid_chunk *chunk, size_t granule)
+{
+    return &chunk->marks[granule ^ (granule / MT_MID_MARK_GROUP % MT_MID_MARK_GROUP)];
+}
+
 static inline struct mt_mid_mark *mt_mid_mark_of(const struct mt_mid_chunk *chunk, const void *block)
 {
-    return &chunk->marks[(size_t)((const char *)block - chunk->base) >> MT_MID_GRANULE_SHIFT];
+    return mt_mid_mark_at(chunk, (size_t)((const char *)block - chunk->base) >> MT_MID_GRANULE_SHIFT);
 }
 
 /* A block that has waited, all of whose bytes are usable now, is handed out. */

@@ -18,6 +18,7 @@ enum {
     MT_MID_CACHE_SLOTS = 17,     /* the last one is for blocks with a mapping of their own */
     MT_MID_CACHE_ENTRIES = 4,
     MT_MID_SLOT_BYTES = 32 << 20,
+    MT_MID_FREES_PER_LOOK = 8, /* see mt_mid_look() */
 };
 
 static inline bool mt_mid_cache_fits(size_t size, size_t bytes)

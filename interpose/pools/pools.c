@@ -267,24 +267,18 @@ static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes,
     return block;
 }
 
-void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable)
+void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable, bool is_counted_off)
 {
-    if (heap->near.owed_bytes)
+    if (heap->near.owed)
         mt_large_flush(heap);
     else
         mt_account_flush_if_due(heap);
-    if (mt_shard_is_sample_due(heap->shard)) tell_sampled_large(heap, block, bytes, usable);
-    return block;
-}
-
-void *mt_pools_large_sampled(struct mt_theap *heap, void *block, size_t bytes, size_t usable)
-{
-    if (heap->near.owed_bytes)
-        mt_large_flush(heap);
-    else
-        mt_account_flush_if_due(heap);
-    mt_mid_note_sampled(block, mt_pagemap_entry(block));
-    mt_pools_clients.large_sampled(heap->shard, block, bytes, usable, &heap->near.sampler);
+    if (is_counted_off) {
+        mt_mid_note_sampled(block, mt_pagemap_entry(block));
+        mt_pools_clients.large_sampled(heap->shard, block, bytes, usable, &heap->near.sampler);
+    } else if (mt_shard_is_sample_due(heap->shard)) {
+        tell_sampled_large(heap, block, bytes, usable);
+    }
     return block;
 }
 
@@ -308,18 +302,17 @@ void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_
     size_t usable;
     void *block = bytes <= PTRDIFF_MAX ? mt_mid_allocate_waiting(heap, bytes, origin, &usable) : NULL;
     if (!block) return allocate_mid(heap, bytes, 1, MT_MID_FRESH, origin, &is_zero);
-    bool is_counted_off = bytes >= heap->near.sampler.from_bytes && mt_large_counts_off(heap, bytes);
+    bool is_counted_off = mt_large_counts_off(heap, bytes);
     bool is_due = mt_account_large_allocated_own(heap, origin, bytes, usable);
-    if (is_counted_off) return mt_pools_large_sampled(heap, block, bytes, usable);
     is_due |= !mt_large_settle(heap, origin, usable);
-    return is_due ? mt_pools_large_due(heap, block, bytes, usable) : block;
+    return is_due || is_counted_off ? mt_pools_large_due(heap, block, bytes, usable, is_counted_off) : block;
 }
 
 void mt_pools_before_thread(void)
 {
     struct mt_theap *heap = mt_theap_self;
     if (!heap || !mt_is_alone()) return;
-    if (heap->near.owed_bytes) mt_large_flush(heap);
+    if (heap->near.owed) mt_large_flush(heap);
     if (heap->near.extra_bytes) mt_mid_leave_heap(heap);
 }
 
