@@ -20,7 +20,7 @@ void mt_vulkan_set_heap_counts(json_t *row, const struct mt_snapshot *snapshot, 
     mt_json_set_i64(row, "peak_bytes", MT_GET(heap->peak_bytes));
     mt_json_set_u64(row, "peak_error_bytes", snapshot->heap_peak_error_bytes[heap - snapshot->segment->heaps]);
     mt_json_set(row, "peak_s", mt_report_time_json(snapshot, MT_GET(heap->peak_ns)));
-    mt_json_set_u64(row, "peak_frame", MT_GET(heap->peak_frame));
+    mt_json_set(row, "peak_frame", MT_GET(heap->peak_ns) ? mt_json_u64(MT_GET(heap->peak_frame)) : NULL);
     mt_json_set_u64(row, "total_bytes", MT_GET(heap->total_bytes));
     mt_json_set_u64(row, "allocation_count", MT_GET(heap->allocation_count));
     mt_json_set_u64(row, "free_count", MT_GET(heap->free_count));

@@ -70,6 +70,18 @@ START_TEST(without_a_lane_the_shared_row_counts)
 }
 END_TEST
 
+START_TEST(a_peak_knows_its_frame)
+{
+    struct mt_lane *lane = mt_lane_claim(&core, 1);
+    mt_lane_allocated(&core, lane, heap, 100); /* too little to look at the clock */
+    ck_assert_uint_eq(core.segment->heaps[heap - 1].peak_ns, 0);
+    core.segment->frames.count = 7;
+    mt_lane_allocated(&core, lane, heap, mt_lane_batch_bytes(core.segment));
+    ck_assert_uint_eq(core.segment->heaps[heap - 1].peak_frame, 7);
+    ck_assert_uint_gt(core.segment->heaps[heap - 1].peak_ns, 0);
+}
+END_TEST
+
 /* Allocates by one lane what another one frees. */
 static void *churn(void *argument)
 {
@@ -196,6 +208,7 @@ int main(void)
     tcase_add_checked_fixture(cases, set_up, tear_down);
     tcase_add_test(cases, one_lane_counts_exactly_with_its_peak);
     tcase_add_test(cases, without_a_lane_the_shared_row_counts);
+    tcase_add_test(cases, a_peak_knows_its_frame);
     tcase_add_test(cases, threads_add_up_and_share_no_object);
     tcase_add_test(cases, an_exact_peak_on_demand);
     tcase_add_test(cases, more_threads_than_lanes_have_none);

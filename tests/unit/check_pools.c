@@ -151,6 +151,15 @@ START_TEST(reallocation_keeps_the_content)
 }
 END_TEST
 
+START_TEST(a_block_that_is_resized_where_it_is_counts_as_such)
+{
+    void *block = mt_pools_allocate(100000), *grown = mt_pools_reallocate(block, 300000);
+    ck_assert_ptr_eq(grown, block);
+    ck_assert_uint_eq(core.segment->pools.tlsf_resize_count, 1);
+    mt_pools_free(block);
+}
+END_TEST
+
 START_TEST(huge_blocks_grow_and_shrink)
 {
     size_t bytes = (size_t)33 << 20;
@@ -669,6 +678,7 @@ int main(void)
     tcase_add_test(tests, every_alignment_is_kept);
     tcase_add_test(tests, zeroed_blocks_are_zero_also_when_used_before);
     tcase_add_test(tests, reallocation_keeps_the_content);
+    tcase_add_test(tests, a_block_that_is_resized_where_it_is_counts_as_such);
     tcase_add_test(tests, huge_blocks_grow_and_shrink);
     tcase_add_test(tests, pointers_of_others_are_left_alone);
     tcase_add_test(tests, counts_are_exact);
