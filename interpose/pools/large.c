@@ -30,3 +30,16 @@ void mt_pools_large_freed(struct mt_theap *heap, bool is_flush_due)
     if (is_flush_due) mt_large_flush(heap);
     if (heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look(heap);
 }
+
+void mt_large_pay(struct mt_theap *heap, unsigned origin)
+{
+    const struct mt_shard *shard = heap->shard;
+    bool is_same = heap->near.owed % MT_MID_GRANULE == origin;
+    bool is_low = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
+                  atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed);
+    heap->near.owed = 0;
+    if (is_same && !is_low)
+        mt_account_flush_if_due(heap);
+    else
+        mt_account_flush(heap);
+}

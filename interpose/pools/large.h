@@ -8,8 +8,9 @@
  * it hands it to the process's total (see shard.h), so that the free of one
  * and the next allocation would each do that, the second one to take back what
  * the first one did. In a process of one thread, where nobody could tell the
- * difference, the free owes it until the next large allocation: one of the same
- * size and origin settles it by doing nothing. Every other free pays at once.
+ * difference, the free owes it until the next large allocation: one by the same
+ * origin pays what the two changed together, which is nothing where the sizes
+ * are the same. Every other free pays at once.
  */
 #ifndef MT_POOLS_LARGE_H
 #define MT_POOLS_LARGE_H
@@ -75,6 +76,9 @@ static inline bool mt_large_settle(struct mt_theap *heap, unsigned origin, size_
     heap->near.owed = 0;
     return true;
 }
+
+/* What is owed is paid after an allocation by an origin, which was counted. */
+void mt_large_pay(struct mt_theap *heap, unsigned origin);
 
 static inline void mt_large_flush(struct mt_theap *heap)
 {

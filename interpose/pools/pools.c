@@ -269,12 +269,14 @@ static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes,
 
 void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable, bool is_counted_off)
 {
+    uint64_t entry = mt_pagemap_entry(block);
+    size_t requested;
     if (heap->near.owed)
-        mt_large_flush(heap);
+        mt_large_pay(heap, mt_mid_origin(block, entry, &requested));
     else
         mt_account_flush_if_due(heap);
     if (is_counted_off) {
-        mt_mid_note_sampled(block, mt_pagemap_entry(block));
+        mt_mid_note_sampled(block, entry);
         mt_pools_clients.large_sampled(heap->shard, block, bytes, usable, &heap->near.sampler);
     } else if (mt_shard_is_sample_due(heap->shard)) {
         tell_sampled_large(heap, block, bytes, usable);
@@ -290,9 +292,9 @@ static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment,
     if (bytes <= PTRDIFF_MAX) block = mt_mid_allocate(heap, bytes, alignment, room, &usable, is_zero);
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
-    if (heap && !mt_large_settle(heap, origin, usable)) mt_large_flush(heap);
-    if (mt_account_large_allocated(heap, origin, bytes, usable) || !heap)
-        tell_sampled_large(heap, block, bytes, usable);
+    bool is_sampled = mt_account_large_allocated(heap, origin, bytes, usable) || !heap;
+    if (heap && heap->near.owed) mt_large_pay(heap, origin);
+    if (is_sampled) tell_sampled_large(heap, block, bytes, usable);
     return block;
 }
 
