@@ -58,7 +58,7 @@ struct mt_bin {
     uint8_t class, sub;
 };
 _Static_assert(sizeof(struct mt_bin) == 64, "one line of the cache");
-_Static_assert((int)MT_ENTRY_MID / MT_SLAB_CLASSES >= MT_SUBS, "the page map has a number for each bin");
+_Static_assert((int)(MT_SUBS * MT_SLAB_CLASSES) <= (int)MT_ENTRY_MID, "the page map has a number for each bin");
 
 /* What a heap has for an origin that allocates much. */
 struct mt_sub {
@@ -80,6 +80,7 @@ struct mt_mid_cached {
     char *block;
     size_t bytes;
     struct mt_mid_mark *mark; /* of one near a heap; NULL: it has a mapping of its own */
+    uint64_t class_at;        /* near too: where its size class is counted, from the shard's beginning on */
 };
 /*
  * Which larger blocks of a thread get a call stack: those from `from_bytes` on are counted off, one in
@@ -95,8 +96,7 @@ struct mt_large_sampler {
 struct mt_mid_near {
     uint32_t count, idle_count; /* all; those that have waited since the last look */
     uint32_t free_count;        /* blocks above MT_SLAB_MAX freed by the thread, modulo 2^32 */
-    uint32_t owed_origin;       /* see large.h */
-    size_t owed_bytes;
+    uint64_t owed;              /* see large.h */
     size_t bytes;
     size_t extra_bytes;                 /* that may wait beyond the usual, of blocks that are large */
     size_t missed_bytes[MT_MID_MISSED]; /* the sizes of the last such blocks that were not let in */
@@ -261,7 +261,7 @@ bool mt_arena_free(struct mt_theap *heap, void *block) __attribute__((noinline))
 /* Blocks above MT_SLAB_MAX; for free, of kind MT_ENTRY_MID or MT_ENTRY_HUGE. */
 void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
     __attribute__((noinline));
-bool mt_pools_free_large(struct mt_theap *heap, void *block) __attribute__((noinline));
+bool mt_pools_free_large(struct mt_theap *heap, void *block, uint64_t entry) __attribute__((noinline));
 
 /* A block that realloc left where it is may get a call stack. */
 void *mt_pools_reallocate_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline, cold));
@@ -365,12 +365,14 @@ static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_free_int
     return mt_pools_count_freed(heap, usable) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
-/* A miss: blocks of other heaps and of mixed slabs, blocks that are not the pools', and NULL. */
+/* A miss: blocks of other heaps and of mixed slabs, blocks that are not the pools', and NULL. *at: the page map's
+ * entry of a LARGE one. */
 static inline __attribute__((always_inline)) enum mt_pools_end
-mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin)
+mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin, uint64_t *at)
 {
     if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     uint64_t entry = mt_pagemap_entry(block);
+    *at = entry;
     if (__builtin_expect((uint16_t)mt_entry_mark(entry) != heap->mark, 0)) {
         if (mt_entry_bin(entry) < MT_ENTRY_MID) return MT_POOLS_MISS;
         return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_LARGE;
@@ -427,11 +429,12 @@ static inline bool mt_pools_free(void *block)
 {
     struct mt_theap *heap = mt_theap_self;
     struct mt_bin *bin;
-    switch (mt_pools_free_fast(heap, block, &bin)) {
+    uint64_t entry;
+    switch (mt_pools_free_fast(heap, block, &bin, &entry)) {
     case MT_POOLS_DONE: return true;
     case MT_POOLS_DUE: return mt_pools_after_free(heap, bin);
     case MT_POOLS_ARENA: return mt_arena_free(heap, block);
-    case MT_POOLS_LARGE: return mt_pools_free_large(heap, block);
+    case MT_POOLS_LARGE: return mt_pools_free_large(heap, block, entry);
     default: return mt_pools_free_slow(block);
     }
 }
