@@ -1,6 +1,9 @@
 #!/bin/bash
 # Reports folders that cannot be written: one clear line, the same output and status as ever.
 . "$(dirname "$0")/lib/common.sh"
+# What cannot be reported stays: in a folder of our own, which goes with the test.
+XDG_RUNTIME_DIR=$(mktemp -d /dev/shm/memtrack-test.XXXXXX)
+at_end+=("rm -rf '$XDG_RUNTIME_DIR'")
 echo x >"$TEST_TMP/file"
 program=(sh -c 'echo working; exit 3')
 for folder in "$TEST_TMP/file/below" /proc/none "$TEST_TMP/$(printf 'n%.0s' $(seq 300))"; do
