@@ -58,7 +58,7 @@ struct mt_bin {
     uint8_t class, sub;
 };
 _Static_assert(sizeof(struct mt_bin) == 64, "one line of the cache");
-_Static_assert((int)(MT_SUBS * MT_SLAB_CLASSES) <= (int)MT_ENTRY_MID, "the page map has a number for each bin");
+_Static_assert((int)MT_ENTRY_MID / MT_SLAB_CLASSES >= MT_SUBS, "the page map has a number for each bin");
 
 /* What a heap has for an origin that allocates much. */
 struct mt_sub {
