@@ -75,7 +75,7 @@ static void decide(void)
     if (!reason) reason = is_on ? consent() : "no memory to start them";
     mt_format(mt_pools_stats.reason, sizeof mt_pools_stats.reason, "%s", reason);
     atomic_store_explicit(&mt_pools_stats.is_on, is_on, memory_order_relaxed);
-    atomic_store_explicit(&mt_record_is_on, is_on && records, memory_order_relaxed);
+    if (is_on && records) mt_record_start();
     atomic_store_explicit(&mt_pooled_is_on, is_on, memory_order_relaxed);
 }
 

@@ -21,6 +21,9 @@ static inline bool mt_record(void)
     return __builtin_expect(atomic_load_explicit(&mt_record_is_on, memory_order_relaxed), 0);
 }
 
+/* From now on mt_record() says so. */
+void mt_record_start(void);
+
 void *mt_record_malloc(size_t bytes, const void *caller) __attribute__((noinline));
 /* For the C++ operators, which give the other arguments to mt_cxx_new_failed() when there is no memory. */
 void *mt_record_operator(unsigned index, size_t bytes, uintptr_t second, const void *caller)

@@ -1,17 +1,35 @@
 /*
- * Call stacks where every block is recorded (MEMTRACK_STACKS=all). Called by
- * the hooks on the thread that allocates or frees, once for each block; takes
- * no lock and, but for stacks, blocks and threads met for the first time, no
- * memory. Nothing here touches errno: what makes system calls keeps it.
+ * Where every block is recorded (MEMTRACK_STACKS=all): its call stack, and the
+ * way of the hooks where the pools serve. Called on the thread that allocates
+ * or frees, once for each block; takes no lock and, but for stacks, blocks and
+ * threads met for the first time, no memory. What is recorded leaves errno as
+ * it is: what makes system calls keeps it.
  */
+#include "elf.h"
+#include "own_memory.h"
+#include "pooled.h"
+#include "record.h"
 #include "shadow.h"
 #include "stack_own.h"
 #include "trace.h"
-#include "trace_all.h"
 #include "trace_thread.h"
+
+#include <errno.h>
+#include <time.h>
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
+
+/* CLOCK_MONOTONIC_COARSE, from the kernel's own function where it is known: two of three steps of the way there. */
+typedef int clock_function(clockid_t clock, struct timespec *now);
+static _Atomic(clock_function *) clock_now = clock_gettime;
+
+static inline uint64_t now_coarse_ns(void)
+{
+    struct timespec now;
+    atomic_load_explicit(&clock_now, memory_order_relaxed)(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
 
 /* A signal handler of this thread sees the mark before what it guards, and after it. */
 static inline void set_busy(bool is_busy)
@@ -61,7 +79,7 @@ static inline __attribute__((always_inline)) void record(struct mt_trace_thread 
         lose_stack(thread->walker);
         return;
     }
-    uint64_t now_ns = mt_now_coarse_ns();
+    uint64_t now_ns = now_coarse_ns();
     if (!mt_shadow_put(&mt_core, block, mt_shadow_word(stack->id, now_ns, mt_frame_now(&mt_core)))) {
         mt_trace_lose(MT_LOST_BLOCKS);
         return;
@@ -82,14 +100,15 @@ static inline bool begin(struct mt_trace_thread *thread)
     return true;
 }
 
-void *mt_trace_all_allocated(struct mt_shard *shard, void *block, uint64_t requested_bytes, uint64_t usable_bytes)
+static inline __attribute__((always_inline)) void allocated(const void *block, uint64_t requested_bytes,
+                                                            uint64_t usable_bytes, const uintptr_t *own)
 {
     struct mt_trace_thread *thread = &mt_trace_thread;
-    if (!begin(thread)) return block;
+    struct mt_shard *shard = mt_thread.shard;
+    if (!begin(thread)) return;
     note_peak_behind(shard);
-    record(thread, shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
+    record(thread, shard, block, requested_bytes, usable_bytes, own);
     set_busy(false);
-    return block;
 }
 
 /* For whoever is not on the hot path. */
@@ -197,7 +216,7 @@ void mt_trace_all_ended(struct mt_shard *shard, const void *block, uint64_t word
     bool was_busy = mt_thread.is_busy;
     set_busy(true);
     note_peak(shard);
-    settle(shard, block, word, usable_bytes, mt_now_coarse_ns());
+    settle(shard, block, word, usable_bytes, now_coarse_ns());
     set_busy(was_busy);
 }
 
@@ -208,18 +227,19 @@ static __attribute__((noinline, cold)) bool lose_nested(void)
     return true;
 }
 
-uint64_t mt_trace_all_detach(const void *block)
+static inline uint64_t detach(const void *block)
 {
     uint64_t word = mt_trace_is_usable() ? mt_shadow_take(block) : 0;
     return word && mt_thread.is_busy && lose_nested() ? 0 : word;
 }
 
-void mt_trace_all_restore(const void *block, uint64_t word)
+static inline void restore(const void *block, uint64_t word)
 {
     if (word) mt_shadow_put(&mt_core, block, word);
 }
 
-void mt_trace_all_freed(struct mt_shard *shard, const void *block, uint64_t usable_bytes)
+static inline __attribute__((always_inline)) void freed(struct mt_shard *shard, const void *block,
+                                                        uint64_t usable_bytes)
 {
     const struct mt_trace_thread *thread = &mt_trace_thread;
     bool is_thread_ready = is_ready(thread);
@@ -228,15 +248,20 @@ void mt_trace_all_freed(struct mt_shard *shard, const void *block, uint64_t usab
     if (!word || (__builtin_expect(mt_thread.is_busy, 0) && lose_nested())) return;
     set_busy(true);
     note_peak(shard);
-    uint64_t now_ns = mt_now_coarse_ns();
+    uint64_t now_ns = now_coarse_ns();
     if (!is_thread_ready || !settle_short(thread, shard, block, word, usable_bytes, now_ns))
         settle(shard, block, word, usable_bytes, now_ns);
     set_busy(false);
 }
 
+void mt_trace_all_freed(struct mt_shard *shard, const void *block, uint64_t usable_bytes)
+{
+    freed(shard, block, usable_bytes);
+}
+
 /* ---- reallocations ------------------------------------------------------------------------ */
 
-void mt_trace_all_begin(const struct mt_shard *shard)
+static void begin_resize(const struct mt_shard *shard)
 {
     if (!mt_trace_is_usable() || mt_thread.is_busy) return;
     set_busy(true);
@@ -244,20 +269,20 @@ void mt_trace_all_begin(const struct mt_shard *shard)
     set_busy(false);
 }
 
-void mt_trace_all_resized(struct mt_shard *shard, const void *block, uint64_t word, uint64_t old_usable_bytes,
-                          uint64_t requested_bytes, uint64_t usable_bytes)
+static void resized(struct mt_shard *shard, const void *block, uint64_t word, uint64_t old_usable_bytes,
+                    uint64_t requested_bytes, uint64_t usable_bytes)
 {
     struct mt_trace_thread *thread = &mt_trace_thread;
     bool is_begun = begin(thread);
     if (is_begun) note_peak_behind(shard); /* it shrank; where it grew, the peak has the new size */
-    if (word) settle(shard, block, word, old_usable_bytes, mt_now_coarse_ns());
+    if (word) settle(shard, block, word, old_usable_bytes, now_coarse_ns());
     if (!is_begun) return;
     record_beside(thread, shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
     set_busy(false);
 }
 
-void mt_trace_all_moved(struct mt_shard *shard, const void *block, uint64_t word, uint64_t old_usable_bytes,
-                        const void *moved, uint64_t requested_bytes, uint64_t usable_bytes)
+static void moved_to(struct mt_shard *shard, const void *block, uint64_t word, uint64_t old_usable_bytes,
+                     const void *moved, uint64_t requested_bytes, uint64_t usable_bytes)
 {
     struct mt_trace_thread *thread = &mt_trace_thread;
     if (begin(thread)) {
@@ -265,4 +290,102 @@ void mt_trace_all_moved(struct mt_shard *shard, const void *block, uint64_t word
         set_busy(false);
     }
     if (word) mt_trace_all_ended(shard, block, word, old_usable_bytes);
+}
+
+/* ---- the hooks' way where the pools serve ---------------------------------------------------- */
+
+_Atomic bool mt_record_is_on;
+
+/* Nothing that stands before libc's clock_gettime() is passed by. */
+static void find_clock(void)
+{
+    struct mt_elf_symbol kernels, first, libcs;
+    if (!mt_elf_find("__vdso_clock_gettime", MT_ELF_FIRST, &kernels)) return;
+    if (!mt_elf_find("clock_gettime", MT_ELF_FIRST, &first) || !mt_elf_find("clock_gettime", MT_ELF_LIBC, &libcs) ||
+        first.address != libcs.address)
+        return;
+    atomic_store_explicit(&clock_now, (clock_function *)(uintptr_t)kernels.address, memory_order_relaxed);
+}
+
+void mt_record_start(void)
+{
+    find_clock();
+    atomic_store_explicit(&mt_record_is_on, true, memory_order_relaxed);
+}
+
+/* mt_pools_usable(), from the lines that the pools' own path has just used or is about to. */
+static inline size_t usable_of(const void *block)
+{
+    const struct mt_theap *heap = mt_theap_self;
+    uint64_t entry = mt_pagemap_entry(block);
+    if (__builtin_expect(heap && mt_entry_mark(entry) == heap->mark, 1))
+        return heap->bins[mt_entry_bin(entry)].bytes;
+    return mt_pools_usable(block);
+}
+
+/* The pools' link to the next free block would pass for the program's pointer to it once that is handed out. */
+static inline void unlink_for_scan(void *block)
+{
+    if (__builtin_expect(mt_own_memory_kept(), 0)) *(void **)block = NULL;
+}
+
+void *mt_record_malloc(size_t bytes, const void *caller)
+{
+    void *block = mt_pools_allocate(bytes, caller);
+    if (__builtin_expect(block != NULL, 1)) {
+        unlink_for_scan(block);
+        allocated(block, bytes, usable_of(block), __builtin_frame_address(0));
+        return block;
+    }
+    mt_thread_failed();
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *mt_record_operator(unsigned index, size_t bytes, uintptr_t second, const void *caller)
+{
+    void *block = mt_pools_allocate(bytes, caller);
+    if (__builtin_expect(!block, 0)) return mt_cxx_new_failed(index, bytes, second, caller);
+    unlink_for_scan(block);
+    allocated(block, bytes, usable_of(block), __builtin_frame_address(0));
+    return block;
+}
+
+void *mt_record_block(void *block, size_t bytes)
+{
+    if (!block) return NULL;
+    unlink_for_scan(block);
+    mt_trace_record(mt_thread.shard, block, bytes, usable_of(block), __builtin_frame_address(0));
+    return block;
+}
+
+bool mt_record_free(void *block)
+{
+    struct mt_theap *heap = mt_theap_self;
+    uint64_t entry = mt_pagemap_entry(block);
+    if (__builtin_expect(heap && (uint16_t)mt_entry_mark(entry) == heap->mark, 1)) {
+        struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
+        freed(mt_thread.shard, block, bin->bytes);
+        if (mt_pools_free_into(heap, bin, block) == MT_POOLS_DUE) mt_pools_after_free(heap, bin);
+        return true;
+    }
+    if (!entry) return false;
+    mt_trace_all_freed(mt_thread.shard, block, mt_pools_usable(block));
+    return mt_pools_free(block);
+}
+
+void *mt_record_reallocate(void *block, size_t bytes)
+{
+    struct mt_shard *shard = mt_thread.shard;
+    size_t old_usable = usable_of(block);
+    begin_resize(shard);
+    uint64_t word = detach(block);
+    void *moved = mt_pools_reallocate(block, bytes);
+    if (!moved)
+        restore(block, word);
+    else if (moved == block)
+        resized(shard, block, word, old_usable, bytes, usable_of(block));
+    else
+        moved_to(shard, block, word, old_usable, moved, bytes, usable_of(moved));
+    return moved;
 }
