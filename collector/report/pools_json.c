@@ -231,21 +231,32 @@ static void print_class(FILE *out, const json_t *row)
     fputc('\n', out);
 }
 
+/* What is not known, as in a fork's child or without samples, is left out. */
+static void print_fragmentation(FILE *out, const json_t *part)
+{
+    if (json_is_null(mt_json_get(part, "large_internal_bytes"))) return;
+    fprintf(out, "    fragmentation: inside live blocks");
+    if (!json_is_null(mt_json_get(part, "slab_internal_bytes"))) {
+        fprintf(out, " of slabs");
+        print_bytes(out, part, "slab_internal_bytes", 0);
+        fprintf(out, " (estimated, +-");
+        print_bytes(out, part, "slab_internal_error_bytes", 0);
+        fprintf(out, "),");
+    }
+    fprintf(out, " of larger ones");
+    print_bytes(out, part, "large_internal_bytes", 0);
+    fprintf(out, "; free in slabs");
+    print_bytes(out, part, "slab_external_bytes", 0);
+    fputc('\n', out);
+}
+
 void mt_pools_text(FILE *out, const json_t *pools, size_t rows)
 {
     size_t count;
     const json_t *classes = mt_json_get(mt_json_get(pools, "slab"), "classes"),
                  *fragmentation = mt_json_get(pools, "fragmentation");
     struct mt_json_row *sorted = mt_json_sort_rows(classes, "reserved_bytes", &count);
-    fprintf(out, "    fragmentation: inside live blocks of slabs");
-    print_bytes(out, fragmentation, "slab_internal_bytes", 0);
-    fprintf(out, " (estimated, +-");
-    print_bytes(out, fragmentation, "slab_internal_error_bytes", 0);
-    fprintf(out, "), of larger ones");
-    print_bytes(out, fragmentation, "large_internal_bytes", 0);
-    fprintf(out, "; free in slabs");
-    print_bytes(out, fragmentation, "slab_external_bytes", 0);
-    fputc('\n', out);
+    print_fragmentation(out, fragmentation);
     if (count)
         fprintf(out, "      %10s %13s %14s %11s %11s %11s %11s\n", "block", "live", "allocations", "live bytes",
                 "inside free", "between", "slabs");

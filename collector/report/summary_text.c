@@ -114,8 +114,11 @@ static void print_in_all(FILE *out, const json_t *report)
     const json_t *cpu = mt_json_get(report, "cpu");
     double whole = (double)mt_json_get_i64(cpu, "allocation_count");
     char count[MT_HUMAN_BYTES];
-    if (!(whole > 0)) return;
     label(out, "allocations");
+    if (!(whole > 0)) {
+        fputs("none counted\n", out);
+        return;
+    }
     fprintf(out, "%s in all;", mt_human_count(count, (int64_t)whole));
     const json_t *modules = mt_json_get(cpu, "modules");
     bool is_exact = json_is_integer(mt_json_get(json_array_get(modules, 0), "allocation_count"));
