@@ -653,7 +653,7 @@ struct mt_origins {
     _Atomic uint32_t buckets[MT_ORIGIN_BUCKETS]; /* id of the newest origin; release */
     _Alignas(4096) struct mt_origin rows[MT_ORIGIN_MAX];
     _Alignas(4096) char scopes[MT_SCOPE_MAX][MT_SCOPE_BYTES]; /* names of scopes and tags; "" = never used */
-    _Atomic uint64_t budgets[MT_SCOPE_MAX]; /* that the program gave to tags; 0 = none */
+    _Atomic uint64_t budgets[MT_SCOPE_MAX];                   /* that the program gave to tags; 0 = none */
 };
 
 struct mt_origin_cell {
