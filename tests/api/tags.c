@@ -1,13 +1,16 @@
 /*
- * Blocks under tags, in C: `tags THREADS [fork|unbalanced|many|frames]`. Threads do the same one beside the other.
- * Prints what memtrack answers.
+ * Blocks under tags, in C: `tags THREADS [fork|unbalanced|many|frames|budgets|signals]`. Threads do the same one
+ * beside the other. Prints what memtrack answers.
  */
 #include "tags.h"
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +33,29 @@ static void *load(void *unused)
     }
     keep(LARGE, LARGE_BYTES, 0);
     memtrack_pop_tag();
+    return unused;
+}
+
+/* Comes at any moment, also in the middle of a push or of an allocation; leaves no trace. */
+static void interrupt(int signal)
+{
+    (void)signal;
+    MEMTRACK_TAG("in a handler");
+    MEMTRACK_TAG("and deeper");
+}
+
+static void start_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART};
+    struct itimerval often = {.it_interval = {.tv_usec = 50}, .it_value = {.tv_usec = 50}};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+}
+
+/* What load() does, for long enough. */
+static void *load_often(void *unused)
+{
+    for (int i = 0; i < 100; i++) load(NULL);
     return unused;
 }
 
@@ -131,8 +157,10 @@ int main(int count, char **words)
                      memtrack_set_budget("none", 100) & memtrack_set_budget("none", 0);
         printf("budgets %d\n", is_set);
     }
+    bool is_interrupted = !strcmp(what, "signals");
+    if (is_interrupted) start_interrupts();
     if (threads > 1)
-        run(threads, load);
+        run(threads, is_interrupted ? load_often : load);
     else
         load(NULL);
     if (!strcmp(what, "fork")) fork_inside();

@@ -71,6 +71,15 @@ check_report "$(report_of tags 2)" "$(row '"forked"') == [(20, 24, 2000, 'api')]
     '[(t.current_count, t.allocation_count) for t in cpu.tags if t.tag == "loading"] == [(103, 0)]'
 rm -rf "${OUT:?}"/*
 
+# Handlers that come at any moment and say tags of their own, in 100 times the work.
+for option in MEMTRACK_STACKS=sampled MEMTRACK_STACKS=all; do
+    export "${option?}"
+    tracked "$TEST_TMP/tags" 2 signals
+    expect "exit status with handlers" "$tracked_status" 0
+    counts tags 200
+    unset MEMTRACK_STACKS
+done
+
 # A thread that ends inside of a tag, and pops that have no push.
 tracked "$TEST_TMP/tags" 1 unbalanced
 check_report tags "$(row '"left behind"') == [(5, 5, 4500, 'api')]" 'r.dropped.tags == 3'
