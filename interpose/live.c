@@ -13,7 +13,7 @@
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
 
-_Atomic uint8_t mt_live_filter[MT_LIVE_FILTER];
+_Alignas(4096) _Atomic uint8_t mt_live_filter[MT_LIVE_FILTER];
 uint32_t mt_live_mask;
 
 static enum mt_stacks_mode store;
@@ -39,7 +39,16 @@ static bool shadow_take(const void *block, struct mt_live_block *what)
 
 /* ---- the hash table of sampled blocks ---------------------------------------------------- */
 
-enum { BUCKETS = 4096, LOCKS = 64, AREA_BYTES = 65536, BATCH = 2, SPINS = 64, SLICE_STEP = 37 };
+enum {
+    REGION_BUCKETS = 512, /* one page of them for each 16 MiB of address space, in turn */
+    REGIONS = 8,
+    REGION_SHIFT = 24,
+    LOCKS = 32,
+    FIRST_ENTRIES = 20,
+    AREA_BYTES = 65536,
+    SPINS = 64,
+    SLICE_STEP = 37,
+};
 
 struct entry {
     struct entry *next;
@@ -47,22 +56,26 @@ struct entry {
     struct mt_live_block what;
 };
 
+/* A program with few sampled blocks touches the first page and one page of buckets. */
 struct table {
     struct {
         _Alignas(64) _Atomic uint32_t word;
         struct entry *free;
     } locks[LOCKS];
-    struct entry *buckets[BUCKETS];
     _Alignas(64) _Atomic uint32_t area_lock; /* taken with a bucket's lock held */
     struct entry *area, *area_end;           /* never used yet; touched as they are needed */
+    struct entry first[FIRST_ENTRIES];
+    _Alignas(4096) struct entry *buckets[REGIONS * REGION_BUCKETS];
 };
+_Static_assert(offsetof(struct table, buckets) == 4096, "all else lies in the first page");
 
 static struct table *table;
 
-/* Blocks that lie side by side, and those at the beginnings of slabs, share a few pages of the table. */
+/* Blocks at the beginnings of slabs lie apart. */
 static unsigned bucket_of(uintptr_t address)
 {
-    return (unsigned)((address >> 4) + (address >> 16) * SLICE_STEP) % BUCKETS;
+    unsigned region = (unsigned)(address >> REGION_SHIFT) % REGIONS;
+    return region * REGION_BUCKETS + (unsigned)((address >> 4) + (address >> 16) * SLICE_STEP) % REGION_BUCKETS;
 }
 
 static void lock_word(_Atomic uint32_t *word)
@@ -96,33 +109,25 @@ static void change_filter(uintptr_t address, int change)
     }
 }
 
-/* A few entries from the area that all locks share, so that a lock's first block touches no page of its own. */
-static struct entry *take_batch(struct mt_core *core)
+/* One from the area that all locks share, so that a lock's first block touches no page of its own. */
+static struct entry *take_fresh(struct mt_core *core)
 {
     lock_word(&table->area_lock);
-    if (table->area_end - table->area < BATCH) {
+    if (table->area == table->area_end) {
         table->area = mt_private_map(core, AREA_BYTES);
         table->area_end = table->area ? table->area + AREA_BYTES / sizeof *table->area : NULL;
     }
-    struct entry *batch = table->area;
-    if (batch) table->area += BATCH;
+    struct entry *entry = table->area ? table->area++ : NULL;
     atomic_store_explicit(&table->area_lock, 0, memory_order_release);
-    return batch;
+    return entry;
 }
 
 /* With the bucket's lock held. */
 static struct entry *take_entry(struct mt_core *core, unsigned bucket)
 {
-    struct entry **free = &table->locks[bucket % LOCKS].free;
-    if (!*free) {
-        struct entry *batch = take_batch(core);
-        for (unsigned i = 0; batch && i < BATCH; i++) {
-            batch[i].next = *free;
-            *free = &batch[i];
-        }
-    }
-    struct entry *entry = *free;
-    if (entry) *free = entry->next;
+    struct entry **free = &table->locks[bucket % LOCKS].free, *entry = *free;
+    if (!entry) return take_fresh(core);
+    *free = entry->next;
     return entry;
 }
 
@@ -170,6 +175,17 @@ static void table_clear(void)
         if (LOAD(mt_live_filter[i])) STORE(mt_live_filter[i], 0); /* pages that were never used stay so */
 }
 
+static void table_start(struct mt_core *core)
+{
+    if (table)
+        table_clear();
+    else
+        table = mt_private_map(core, sizeof *table);
+    if (!table) return;
+    table->area = table->first;
+    table->area_end = table->first + FIRST_ENTRIES;
+}
+
 /* ---- both ------------------------------------------------------------------------------------ */
 
 void mt_live_start(struct mt_core *core, enum mt_stacks_mode mode)
@@ -177,10 +193,7 @@ void mt_live_start(struct mt_core *core, enum mt_stacks_mode mode)
     if (mode == MT_STACKS_ALL) {
         STORE(mt_live_filter[0], mt_shadow_start());
     } else if (mode == MT_STACKS_SAMPLED) {
-        if (table)
-            table_clear();
-        else
-            table = mt_private_map(core, sizeof *table);
+        table_start(core);
         mt_live_mask = MT_LIVE_FILTER - 1;
     }
     store = mode;

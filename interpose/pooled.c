@@ -71,8 +71,9 @@ static void decide(void)
 {
     const char *reason = objection();
     bool records = mt_trace_mode() == MT_STACKS_ALL;
-    bool is_on = !reason && mt_pools_start(&mt_core, records ? &recording_client : &client);
-    if (!reason) reason = is_on ? consent() : "no memory to start them";
+    bool is_on = !reason;
+    if (is_on) mt_pools_start(&mt_core, records ? &recording_client : &client);
+    if (is_on) reason = consent();
     mt_format(mt_pools_stats.reason, sizeof mt_pools_stats.reason, "%s", reason);
     atomic_store_explicit(&mt_pools_stats.is_on, is_on, memory_order_relaxed);
     if (is_on && records) mt_record_start();

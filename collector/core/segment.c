@@ -216,6 +216,7 @@ static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
         return false;
     /* The frame number is read everywhere; a page that is only read can raise SIGBUS too. */
     if (!mt_segment_commit(core, &segment->frames, offsetof(struct mt_frames, ring))) return false;
+    if (core->options.number[MT_OPT_STACKS] && !mt_segment_commit(core, &segment->attribution, PAGE)) return false;
     if (!mt_segment_commit(core, &segment->shards[0], 2 * sizeof(struct mt_shard))) return false;
     memcpy(segment->magic, MT_SEGMENT_MAGIC, sizeof segment->magic);
     segment->layout_version = MT_LAYOUT_VERSION;

@@ -25,7 +25,7 @@
 
 enum {
     RULE_BITS = 14,
-    FIRST_RULE_BITS = 9,
+    FIRST_RULE_BITS = 7,
     RULE_FILL = 4,
     RULE_WAYS = 2,
     MAIN_STACK_BYTES = 8 << 20,
@@ -583,7 +583,7 @@ static void append(struct mt_walker *walker, unsigned kept, unsigned fresh_count
     uint64_t hash = kept ? walker->frames[kept - 1].hash : 0;
     for (unsigned i = 0; i < fresh_count; i++) {
         struct mt_walk_frame *frame = &walker->frames[kept + i];
-        *frame = walker->fresh[fresh_count - 1 - i];
+        *frame = walker->fresh[MT_STACK_DEPTH_MAX - fresh_count + i];
         if (frame->passes_frame && kept + i && frame[-1].needs_frame) frame->needs_frame = true;
         hash = mt_walk_hash(hash, frame->pc);
         frame->hash = hash;
@@ -629,14 +629,14 @@ static unsigned collect(struct mt_core *core, struct mt_walker *walker, struct m
             if (is_cut) break;
             step->is_doubtful = false;
         }
-        struct mt_walk_frame *frame = &walker->fresh[n++];
+        struct mt_walk_frame *frame = &walker->fresh[MT_STACK_DEPTH_MAX - ++n];
         keep_state(frame, step);
         keep_rule(frame, rule);
         goes_on = step_out(step, rule, &is_cut);
         if (__builtin_expect(!step->is_plain, 0)) *odd_count = n; /* the caller's state is not in its words alone */
     }
     if (!kept) walker->is_cut = is_cut || goes_on;
-    if (n && is_cut) walker->fresh[n - 1].needs_frame = true;
+    if (n && is_cut) walker->fresh[MT_STACK_DEPTH_MAX - n].needs_frame = true;
     *fresh_count = n;
     return kept;
 }

@@ -21,7 +21,7 @@
 #define MT_READS_STACK
 #endif
 
-enum { MT_WALK_RANGES = 4, MT_WALK_KNOWN = 256, MT_WALK_KNOWN_ALL = 8192 };
+enum { MT_WALK_RANGES = 4, MT_WALK_KNOWN = 256, MT_WALK_KNOWN_ALL = 8192, MT_WALK_TEXT = 1024 };
 
 /* A frame in the state in which its callee returns to it. */
 struct mt_walk_frame {
@@ -58,11 +58,12 @@ struct mt_walker {
     bool may_close;         /* this thread is inside dlclose itself */
     unsigned range_count, range_next;
     struct mt_walk_range ranges[MT_WALK_RANGES];
+    char text[MT_WALK_TEXT];
+    /* What few frames need lies together: a thread that walks touches three or four pages. */
     uint64_t pcs[MT_STACK_DEPTH_MAX]; /* of the last walk, outermost first */
-    struct mt_walk_frame frames[MT_STACK_DEPTH_MAX];
-    struct mt_walk_frame fresh[MT_STACK_DEPTH_MAX]; /* innermost first */
     struct mt_walk_known known[MT_WALK_KNOWN];
-    char text[4096];
+    struct mt_walk_frame fresh[MT_STACK_DEPTH_MAX];  /* filled from its end on: outermost first */
+    struct mt_walk_frame frames[MT_STACK_DEPTH_MAX]; /* outermost first */
     /* where every block is recorded */
     struct mt_walk_known *known_all; /* MT_WALK_KNOWN_ALL of them */
     struct mt_trail *trail;

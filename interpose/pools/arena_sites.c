@@ -53,7 +53,9 @@ static struct {
 } sites = {.mode = ARENA_OFF, .count = 1};
 
 static struct mt_arena_site rows[MT_ARENA_SITE_MAX];
-static struct place places[SETS][WAYS];
+static struct place places[SETS * WAYS]; /* in the order in which their addresses were first met */
+static unsigned place_count;
+static uint16_t place_index[SETS][WAYS]; /* index into places + 1; 0 = none yet */
 
 /* A signal handler may have interrupted the thread that holds it: nobody waits for ever. */
 static bool lock_politely(void)
@@ -158,38 +160,41 @@ static unsigned row_new(uintptr_t address, uint32_t origin, const struct place *
 
 /* ---- addresses ----------------------------------------------------------------------------- */
 
-static struct place *set_of(uintptr_t address)
+static uint16_t *set_of(uintptr_t address)
 {
-    return places[(address * UINT64_C(0x9e3779b97f4a7c15)) >> 57];
+    return place_index[(address * UINT64_C(0x9e3779b97f4a7c15)) >> 57];
 }
 
 static struct place *place_find(uintptr_t address)
 {
-    struct place *set = set_of(address);
-    for (unsigned i = 0; i < WAYS; i++)
-        if (set[i].address == address) return &set[i];
+    const uint16_t *set = set_of(address);
+    for (unsigned i = 0; i < WAYS && set[i]; i++)
+        if (places[set[i] - 1].address == address) return &places[set[i] - 1];
     return NULL;
 }
 
 /* How little is lost when an address is forgotten; 0 = it must stay. */
 static unsigned uselessness(const struct place *place, uint64_t now)
 {
-    if (!place->address) return UINT32_MAX;
     if (place->state == TAKEN_UP || (place->state == DEMOTED && now < place->until_ns)) return 0;
     return 1u + MT_ARENA_WINDOW - place->window.born;
 }
 
-/* In place of the least useful one of its set. NULL when all must stay. */
+/* In place of the least useful one of its set, where that is full. NULL when all must stay. */
 static struct place *place_make(uintptr_t address, uint64_t now)
 {
-    struct place *set = set_of(address), *found = place_find(address);
+    uint16_t *set = set_of(address);
+    struct place *found = place_find(address);
     unsigned most = 0;
     if (found) return found;
     for (unsigned i = 0; i < WAYS; i++) {
-        unsigned useless = uselessness(&set[i], now);
+        if (!set[i]) set[i] = (uint16_t)++place_count;
+        struct place *place = &places[set[i] - 1];
+        unsigned useless = place->address ? uselessness(place, now) : UINT32_MAX;
         if (useless <= most) continue;
         most = useless;
-        found = &set[i];
+        found = place;
+        if (!place->address) break;
     }
     if (found) *found = (struct place){.address = address, .window.serial = found->window.serial};
     return found;
@@ -277,8 +282,8 @@ void mt_arena_sites_look_at_clock(void)
     if (!next || mt_now_coarse_ns() < next || !lock_politely()) return;
     uint64_t now = mt_now_coarse_ns();
     next = 0;
-    for (unsigned i = 0; i < SETS * WAYS; i++) {
-        const struct place *place = &places[i / WAYS][i % WAYS];
+    for (unsigned i = 0; i < place_count; i++) {
+        const struct place *place = &places[i];
         if (is_away(place, now) && (!next || place->until_ns < next)) next = place->until_ns;
     }
     STORE(sites.return_ns, next);

@@ -303,10 +303,9 @@ static bool start_arena(struct arena *arena)
     return true;
 }
 
-bool mt_mid_start(size_t bytes)
+void mt_mid_start(size_t bytes)
 {
     if (bytes) chunk_bytes = (bytes + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
-    return start_arena(&arenas[0]);
 }
 
 /* Addresses are cheap: what a creeping block takes in advance is touched only when it is used. */

@@ -13,8 +13,8 @@
  * that waits in a cache. */
 enum { MT_MID_FRESH = 0, MT_MID_ANYWHERE = 1, MT_MID_GROWS = 2, MT_MID_CREEPS = 16 };
 
-/* Starts the arenas, which grow by chunk_bytes at a time. False when there is no memory. */
-bool mt_mid_start(size_t chunk_bytes);
+/* The arenas grow by chunk_bytes at a time; 0: by the usual ones. */
+void mt_mid_start(size_t chunk_bytes);
 
 /*
  * A block of at least bytes at a multiple of alignment (a power of two); its

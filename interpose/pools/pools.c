@@ -34,10 +34,11 @@ struct mt_pools *mt_pools_published = &mt_pools_stats;
 static struct mt_core *the_core;
 struct mt_pools_client mt_pools_clients;
 
-/* A heap that belongs to no thread and is used under its lock. */
+/* A heap that belongs to no thread and is used under its lock; made when it is first needed. */
 struct locked_heap {
     struct mt_lock lock;
     struct mt_theap *heap;
+    _Atomic uint32_t id; /* the heap's, 0 = none yet: to be asked without the lock by who has a block of it */
 };
 static struct locked_heap shared;  /* of threads that have none; they count in shard 0 */
 static struct locked_heap sampled; /* of blocks with a call stack */
@@ -72,7 +73,7 @@ static void set_delays(struct mt_core *core)
     mt_balance_start(strategy != MT_POOLS_SPEED);
 }
 
-bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
+void mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
 {
     the_core = core;
     if (client) mt_pools_clients = *client;
@@ -80,11 +81,7 @@ bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client)
     mt_heaps_start(core, mt_pools_clients.sampled, mt_pools_clients.large_sampled);
     set_delays(core);
     mt_arena_start(core);
-    if (!mt_mid_start(core->options.number[MT_OPT_POOL_CHUNK])) return false;
-    shared.heap = mt_theap_take();
-    sampled.heap = mt_theap_take();
-    if (sampled.heap) sampled.heap->keeps_nothing = true;
-    return shared.heap && sampled.heap;
+    mt_mid_start(core->options.number[MT_OPT_POOL_CHUNK]);
 }
 
 void mt_pools_publish(struct mt_core *core)
@@ -133,14 +130,29 @@ static void *pop(struct mt_bin *bin)
     return block;
 }
 
+static bool has_heap_locked(struct locked_heap *locked)
+{
+    if (locked->heap) return true;
+    locked->heap = mt_theap_take();
+    if (!locked->heap) return false;
+    locked->heap->keeps_nothing = locked == &sampled;
+    atomic_store_explicit(&locked->id, locked->heap->id, memory_order_relaxed);
+    return true;
+}
+
+static bool is_of_sampled(unsigned owner)
+{
+    return owner && owner == atomic_load_explicit(&sampled.id, memory_order_relaxed);
+}
+
 /* From a heap without a thread. *origin becomes what its free will find. */
 static void *take_locked(struct locked_heap *locked, unsigned class, unsigned *origin)
 {
     void *block = NULL;
     mt_lock_take(&locked->lock);
-    struct mt_bin *bin = &locked->heap->bins[class];
-    if (locked->heap->keeps_nothing) mt_slab_drain(locked->heap);
-    if (bin->head || mt_slab_refill(locked->heap, bin)) {
+    struct mt_bin *bin = has_heap_locked(locked) ? &locked->heap->bins[class] : NULL;
+    if (bin && locked->heap->keeps_nothing) mt_slab_drain(locked->heap);
+    if (bin && (bin->head || mt_slab_refill(locked->heap, bin))) {
         block = pop(bin);
         bin->adjust--;
         *origin = mt_slab_mark(block, *origin);
@@ -466,7 +478,7 @@ bool mt_pools_free_slow(void *block)
     if (class >= MT_SLAB_CLASSES) return free_mid(heap, block, entry);
     if (heap && mt_entry_mark(entry) == heap->mark) return mt_pools_free(block); /* the heap came just now */
     mt_account_freed(heap, mt_slab_origin(mt_entry_record(entry), block), class);
-    bool is_twin = owner == sampled.heap->id;
+    bool is_twin = is_of_sampled(owner);
     if (is_twin && mt_pools_clients.sample_freed)
         mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
     if (is_twin)
@@ -572,7 +584,7 @@ static void *move(struct mt_theap *heap, void *block, uint64_t entry, size_t usa
 /* Changes a block where it lies (or its pages move). NULL where that cannot be. */
 static void *resize(struct mt_theap *heap, void *block, uint64_t entry, size_t usable, size_t bytes, size_t *after)
 {
-    if (mt_entry_owner(entry) == sampled.heap->id) return NULL; /* its call stack ends here */
+    if (is_of_sampled(mt_entry_owner(entry))) return NULL; /* its call stack ends here */
     *after = usable;
     bool is_small = mt_entry_class(entry) < MT_SLAB_CLASSES;
     if (is_small && is_sample_near(heap, bytes)) return NULL;
@@ -720,7 +732,7 @@ bool mt_pools_trim(void)
         release_all(heap);
     }
     mt_lock_take(&shared.lock);
-    release_all(shared.heap);
+    if (shared.heap) release_all(shared.heap);
     mt_lock_give(&shared.lock);
     size_t bytes = mt_span_purge_all();
     bytes += mt_mid_purge_all();

@@ -56,6 +56,7 @@ struct mt_bin {
     uint32_t slab_count;
     uint16_t index; /* in the heap's bins; in a slab's page map entry */
     uint8_t class, sub;
+    uint32_t seen; /* the head when idle bins were last looked for, cut */
 };
 _Static_assert(sizeof(struct mt_bin) == 64, "one line of the cache");
 _Static_assert((int)MT_ENTRY_MID / MT_SLAB_CLASSES >= MT_SUBS, "the page map has a number for each bin");
@@ -108,10 +109,12 @@ struct mt_mid_near {
 
 /*
  * A thread heap. Only its thread writes it, but for the inbox. A thread that
- * ends leaves it as it is to the next thread that starts.
+ * ends leaves it as it is to the next thread that starts. What every thread
+ * writes to lies in few pages: the fields, then the bins of the first
+ * sub-heaps.
  */
 struct mt_theap {
-    _Alignas(128) struct mt_shard *shard;
+    _Alignas(4096) struct mt_shard *shard;
     int64_t batch_bytes; /* of the core */
     uintptr_t scope_key; /* mt_site_scope_key() of the scope in force */
     uint16_t id, mark;   /* mark: id * 2, as mt_entry_mark() of the sub-heaps that are not mixed */
@@ -129,18 +132,17 @@ struct mt_theap {
     bool keeps_nothing;    /* free blocks go home at once: few are asked for, of all classes */
     struct mt_theap *next_dead;
     uint64_t dead_since_ns;
+    uint64_t tidied_ns; /* when its idle bins were last looked for */
+    struct mt_mid_near near;
     struct mt_arena_heap *arenas;        /* NULL: no call site of its threads was ever taken up */
     const void *grown[MT_GROWN_SLOTS];   /* blocks that realloc has let grow of late, by hash of the address */
     _Alignas(128) _Atomic(void *) inbox; /* blocks freed by other threads */
     _Atomic uint32_t is_dead;
     _Atomic uint32_t use;          /* enum mt_theap_use */
-    uint8_t sub_of[MT_ORIGIN_MAX]; /* 0 = none */
     uint16_t asked[MT_ORIGIN_MAX]; /* how much each has asked of the mixed sub-heap, in steps; see account.c */
-    _Alignas(64) struct mt_site sites[MT_SITE_SETS * MT_SITE_WAYS];
+    uint8_t sub_of[MT_ORIGIN_MAX]; /* 0 = none */
     struct mt_bin bins[MT_SUBS * MT_SLAB_CLASSES];
-    uint64_t tidied_ns;                       /* when its idle bins were last looked for */
-    uint32_t seen[MT_SUBS * MT_SLAB_CLASSES]; /* each bin's head then, cut */
-    struct mt_mid_near near;
+    _Alignas(4096) struct mt_site sites[MT_SITE_SETS * MT_SITE_WAYS];
 };
 
 /* LOCKED: used under a lock by many. ORPHAN: its thread vanished at a fork, maybe in the middle of something. */
@@ -174,8 +176,8 @@ struct mt_pools_client {
     unsigned (*origin)(const void *caller, const char *thread, uint32_t scope);
 };
 
-/* Makes the pools usable. The core is on. Returns false when there is no memory for it. */
-bool mt_pools_start(struct mt_core *core, const struct mt_pools_client *client);
+/* Makes the pools usable. The core is on. */
+void mt_pools_start(struct mt_core *core, const struct mt_pools_client *client);
 
 /*
  * Gives the calling thread a heap that counts in its shard (not shard 0).

@@ -392,9 +392,9 @@ void mt_slab_trim_all(struct mt_theap *heap)
 /* A busy bin may show the same head twice: then it is filled again from its slabs. */
 static void trim_if_idle(struct mt_theap *heap, struct mt_bin *bin)
 {
-    uint32_t head = (uint32_t)((uintptr_t)bin->head >> 4), *seen = &heap->seen[bin - heap->bins];
-    if (*seen != head) {
-        *seen = head;
+    uint32_t head = (uint32_t)((uintptr_t)bin->head >> 4);
+    if (bin->seen != head) {
+        bin->seen = head;
         mt_slab_shorten(heap, bin);
         return;
     }

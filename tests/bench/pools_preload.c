@@ -35,7 +35,8 @@ static void start(void)
     static const struct mt_pools_client client = {.thread_start = thread_start};
     int fresh = 0;
     if (!atomic_compare_exchange_strong(&stage, &fresh, 1)) return;
-    if (!mt_core_start(&core, MT_CLIENT_PRELOAD) || !mt_pools_start(&core, &client)) return;
+    if (!mt_core_start(&core, MT_CLIENT_PRELOAD)) return;
+    mt_pools_start(&core, &client);
     mt_pools_publish(&core);
     pthread_key_create(&key, end_of_thread);
     atomic_store(&stage, 2);
