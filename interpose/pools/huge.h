@@ -19,6 +19,16 @@ struct mt_huge {
 };
 _Static_assert(sizeof(struct mt_huge) == MT_RECORD_ALIGN, "a huge block's record has the size of all records");
 
+/* One that has waited is handed out. */
+static inline void mt_huge_begin_again(struct mt_huge *huge, size_t bytes, size_t requested, unsigned origin)
+{
+    huge->is_used_again = true;
+    huge->is_sampled = false;
+    huge->requested = requested;
+    huge->origin = origin;
+    atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
+}
+
 /* All zero. NULL when there is no memory. */
 void *mt_huge_allocate(size_t bytes, size_t alignment, size_t *usable);
 /* Gives back a block of so many bytes that is nobody's. */

@@ -17,6 +17,7 @@
 
 #include "account.h"
 #include "alone.h"
+#include "huge.h"
 #include "mid_block.h"
 #include "mid_cache.h"
 
@@ -109,35 +110,66 @@ mt_large_take(struct mt_theap *heap, unsigned origin, size_t bytes, struct mt_la
     if (near->count <= near->idle_count) return MT_POOLS_MISS;
     const struct mt_mid_cached *newest = &near->blocks[near->count - 1];
     struct mt_origin_counts *counts = mt_large_counts(heap, origin);
-    if (!mt_mid_cache_fits(newest->bytes, bytes) || !newest->mark || !counts) return MT_POOLS_MISS;
+    if (!mt_mid_cache_fits(newest->bytes, bytes) || !counts) return MT_POOLS_MISS;
     size_t usable = newest->bytes;
     near->count--;
     near->bytes -= usable;
     taken->block = newest->block;
     taken->usable = usable;
-    mt_mid_begin_again(newest->mark, usable, bytes, origin);
+    if (__builtin_expect(newest->mark != NULL, 1))
+        mt_mid_begin_again(newest->mark, usable, bytes, origin);
+    else
+        mt_huge_begin_again(newest->huge, usable, bytes, origin);
     taken->is_counted_off = mt_large_counts_off(heap, bytes);
     bool is_due = mt_account_large_allocated_in(heap, counts, newest->class_at, bytes, usable);
     bool is_settled = mt_large_settle(heap, origin, usable);
     return __builtin_expect(is_due || !is_settled || taken->is_counted_off, 0) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
+/* What stands beside a block that is being freed; false where that is the slow path's. */
+struct mt_large_note {
+    size_t usable, requested;
+    unsigned origin;
+};
+static inline bool mt_large_read_mid(const struct mt_mid_mark *mark, const void *block, struct mt_large_note *note)
+{
+    size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
+    note->usable = granules << MT_MID_GRANULE_SHIFT;
+    note->requested = mark->requested;
+    note->origin = mark->origin;
+    return (uintptr_t)block % MT_MID_GRANULE == 0 && granules && !mark->is_sampled && !mark->room;
+}
+static inline bool mt_large_read_huge(const struct mt_huge *huge, const void *block, struct mt_large_note *note)
+{
+    note->usable = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
+    note->requested = huge->requested;
+    note->origin = huge->origin;
+    return huge->base == block && note->usable && !huge->is_sampled;
+}
+
 /* MISS: nothing was done, mt_pools_free_large_slow() does it; DUE: mt_pools_large_freed() is to be called. */
 static inline __attribute__((always_inline)) enum mt_pools_end mt_large_give(struct mt_theap *heap, void *block,
                                                                              uint64_t entry, bool *is_flush_due)
 {
-    if (mt_entry_bin(entry) != MT_ENTRY_MID || (uintptr_t)block % MT_MID_GRANULE) return MT_POOLS_MISS;
-    struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
-    size_t usable = (size_t)atomic_load_explicit(&mark->granules, memory_order_relaxed) << MT_MID_GRANULE_SHIFT;
-    unsigned origin = mark->origin;
-    struct mt_origin_counts *counts = mt_large_counts(heap, origin);
-    if (!usable || mark->is_sampled || !counts) return MT_POOLS_MISS;
-    struct mt_mid_cached freed = {block, usable + ((size_t)mark->room << MT_MID_GRANULE_SHIFT), mark,
-                                  mt_account_class_at(usable)};
-    if (mark->room || !mt_mid_near_put(&heap->near, freed)) return MT_POOLS_MISS;
-    atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
-    bool is_low = mt_account_large_freed_in(heap, counts, freed.class_at, mark->requested, usable);
-    *is_flush_due = is_low && !mt_large_owe(heap, origin, usable);
+    struct mt_large_note note;
+    struct mt_mid_mark *mark = NULL;
+    struct mt_huge *huge = NULL;
+    if (mt_entry_bin(entry) == MT_ENTRY_MID) {
+        mark = mt_mid_mark_of(mt_entry_record(entry), block);
+        if (!mt_large_read_mid(mark, block, &note)) return MT_POOLS_MISS;
+    } else {
+        huge = mt_entry_record(entry);
+        if (!mt_large_read_huge(huge, block, &note)) return MT_POOLS_MISS;
+    }
+    struct mt_origin_counts *counts = mt_large_counts(heap, note.origin);
+    struct mt_mid_cached freed = {block, note.usable, mark, huge, mt_account_class_at(note.usable)};
+    if (!counts || !mt_mid_near_put(&heap->near, freed)) return MT_POOLS_MISS;
+    if (mark)
+        atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
+    else
+        atomic_store_explicit(&huge->bytes, 0, memory_order_relaxed);
+    bool is_low = mt_account_large_freed_in(heap, counts, freed.class_at, note.requested, note.usable);
+    *is_flush_due = is_low && !mt_large_owe(heap, note.origin, note.usable);
     bool is_look_due = ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0;
     return *is_flush_due || is_look_due ? MT_POOLS_DUE : MT_POOLS_DONE;
 }

@@ -483,15 +483,6 @@ void mt_mid_look(struct mt_theap *heap)
     }
 }
 
-static void begin_huge_again(struct mt_huge *huge, size_t bytes, size_t requested, unsigned origin)
-{
-    huge->is_used_again = true;
-    huge->is_sampled = false;
-    huge->requested = requested;
-    huge->origin = origin;
-    atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
-}
-
 static bool take_waiting(struct mt_theap *heap, size_t bytes, struct mt_mid_cached *found)
 {
     if (heap && bytes <= MT_MID_NEAR_BYTES) return mt_mid_near_take(&heap->near, bytes, found);
@@ -506,7 +497,7 @@ void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, unsigned orig
     uint64_t entry = mt_pagemap_entry(found.block);
     *usable = found.bytes;
     if (mt_entry_bin(entry) == MT_ENTRY_HUGE)
-        begin_huge_again(mt_entry_record(entry), found.bytes, bytes, origin);
+        mt_huge_begin_again(mt_entry_record(entry), found.bytes, bytes, origin);
     else
         mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.bytes, bytes, origin);
     return found.block;
@@ -557,8 +548,11 @@ void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t byte
 {
     bool is_huge = mt_entry_bin(entry) == MT_ENTRY_HUGE,
          is_near = heap && (bytes <= MT_MID_NEAR_BYTES || mt_is_alone());
-    struct mt_mid_cached freed = {block, bytes, is_huge ? NULL : mt_mid_mark_of(mt_entry_record(entry), block),
-                                  mt_account_class_at(bytes)};
+    struct mt_mid_cached freed = {.block = block, .bytes = bytes, .class_at = mt_account_class_at(bytes)};
+    if (is_huge)
+        freed.huge = mt_entry_record(entry);
+    else
+        freed.mark = mt_mid_mark_of(mt_entry_record(entry), block);
     if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed);
     /* What idles goes back also while all requests are served by the caches. */
     if (!heap || ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look(heap);

@@ -105,7 +105,7 @@ static uint64_t pack(struct mt_mid_cached block)
 static struct mt_mid_cached unpack(uint64_t entry)
 {
     uint64_t address = entry & ((UINT64_C(1) << HIGH_SHIFT) - 1) & ~(uint64_t)LOW_MASK;
-    return (struct mt_mid_cached){(char *)(uintptr_t)address, bytes_of(entry), NULL, 0};
+    return (struct mt_mid_cached){.block = (char *)(uintptr_t)address, .bytes = bytes_of(entry)};
 }
 
 /* Acquire: what the thread wrote that let the block wait. Pairs with the release in change() of that thread. */

@@ -80,7 +80,8 @@ struct mt_remote_slot {
 struct mt_mid_cached {
     char *block;
     size_t bytes;
-    struct mt_mid_mark *mark; /* of one near a heap; NULL: it has a mapping of its own */
+    struct mt_mid_mark *mark; /* of one near a heap; NULL: it has a mapping of its own, */
+    struct mt_huge *huge;     /* which this is the record of */
     uint64_t class_at;        /* near too: where its size class is counted, from the shard's beginning on */
 };
 /*
