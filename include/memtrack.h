@@ -26,6 +26,11 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+#ifdef __GNUC__ /* what is written for C as well */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#pragma GCC diagnostic ignored "-Wzero-as-null-pointer-constant"
+#endif
 extern "C" {
 #endif
 
@@ -232,6 +237,9 @@ static inline int memtrack_query_device_heap(uint32_t index, struct memtrack_sta
 
 #ifdef __cplusplus
 } /* extern "C" */
+#ifdef __GNUC__
+#pragma GCC diagnostic pop
+#endif
 #endif
 
 /* ---- tags for a block of code ------------------------------------------------------------------ */

@@ -29,8 +29,8 @@ for standard in c99 c11 gnu17; do
     try clang $standard c
 done
 for standard in c++11 c++17 c++20; do
-    try g++ $standard cpp
-    try clang++ $standard cpp -O2
+    try g++ $standard cpp -Wold-style-cast -Wzero-as-null-pointer-constant
+    try clang++ $standard cpp -O2 -Wold-style-cast -Wzero-as-null-pointer-constant
 done
 try gcc c11 c -O2 -flto
 try gcc c11 c -no-pie -fno-pic
