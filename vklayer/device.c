@@ -350,6 +350,8 @@ static void tell_end(struct mt_device *device)
     mt_handles_visit(&device->images, leak_resource, &leaks);
     mt_handles_visit(&device->accels, leak_resource, &leaks);
     mt_handles_visit(&device->video_sessions, leak_resource, &leaks);
+    mt_handles_visit(&device->tensors, leak_resource, &leaks);
+    mt_handles_visit(&device->graph_sessions, leak_resource, &leaks);
     mt_handles_visit(&device->swapchains, leak_swapchain, &leaks);
     struct mt_object *record = mt_object_at(device->core, device->stats->object);
     if (record) {
@@ -422,6 +424,8 @@ static void start_maps(struct mt_device *device)
     device->swapchains.arena = &device->arena;
     device->accels.arena = &device->arena;
     device->video_sessions.arena = &device->arena;
+    device->tensors.arena = &device->arena;
+    device->graph_sessions.arena = &device->arena;
     device->video_bindings.arena = &device->arena;
     device->sparse_ranges.arena = &device->arena;
 }

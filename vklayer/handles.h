@@ -48,6 +48,7 @@ struct mt_node {
 
 enum mt_node_flags {
     MT_NODE_IMPORT = 1 << 0,       /* memory: counted with the imports */
+    MT_NODE_IS_TENSOR = 1 << 0,    /* resource: it lies in the map of tensors */
     MT_NODE_IS_IMAGE = 1 << 1,     /* resource: it lies in the map of images */
     MT_NODE_REQUIREMENTS = 1 << 2, /* resource: its memory requirements are recorded */
     MT_NODE_NO_QUERY = 1 << 3,     /* its requirements may not be asked plainly (disjoint, of a swapchain, known) */

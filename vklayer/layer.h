@@ -113,8 +113,8 @@ struct mt_device {
     enum mt_vulkan_report_status report_status;
     struct mt_arena arena;
     struct mt_handle_map memories, buffers, images, swapchains;
-    struct mt_handle_map accels, video_sessions, video_bindings, sparse_ranges;
-    /* Bindings have no handle of their own: they are numbered. */
+    struct mt_handle_map accels, video_sessions, video_bindings, sparse_ranges, tensors, graph_sessions;
+    /* Bindings (of sessions of both kinds) have no handle of their own: they are numbered. */
     _Atomic uint64_t last_video_binding, last_sparse_range;
 };
 
@@ -198,6 +198,7 @@ uint32_t mt_resource_memory_gone(struct mt_device *device, struct mt_node *memor
 static inline struct mt_handle_map *mt_resource_map(struct mt_device *device, const struct mt_node *node)
 {
     if (__builtin_expect(node->flags & MT_NODE_IS_SPARSE, 0)) return &device->sparse_ranges;
+    if (__builtin_expect(node->flags & MT_NODE_IS_TENSOR, 0)) return &device->tensors;
     if (node->flags & (MT_NODE_IS_ACCEL | MT_NODE_IS_VIDEO))
         return node->flags & MT_NODE_IS_ACCEL ? &device->accels : &device->video_bindings;
     return node->flags & MT_NODE_IS_IMAGE ? &device->images : &device->buffers;
@@ -217,6 +218,19 @@ void mt_resource_forget(struct mt_device *device, struct mt_handle_map *map, uin
 /* Notes that a resource of a map lies in a memory now; both are handles. True: its requirements are not known. */
 bool mt_bind_record(struct mt_device *device, struct mt_handle_map *map, uint64_t resource, uint64_t memory,
                     uint64_t offset);
+
+/* ---- video: sessions and the places they are bound to --------------------------------- */
+
+/* One place of a session, of video or of a data graph. */
+struct mt_session_place {
+    uint64_t index; /* as in MT_VK_VIDEO_BIND_INDEX */
+    uint64_t memory, offset, bytes;
+};
+/* Notes that a session of a map is bound there too. */
+void mt_session_bind(struct mt_device *device, struct mt_handle_map *map, uint64_t session,
+                     const struct mt_session_place *place);
+/* Forgets a session that is about to be destroyed. */
+void mt_session_forget(struct mt_device *device, struct mt_handle_map *map, uint64_t session);
 
 /* ---- sparse: what is bound where of sparse buffers and images ------------------- */
 
@@ -356,6 +370,21 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyVideoSessionKHR(VkDevice, VkVideoSess
                                                            const VkAllocationCallbacks *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindVideoSessionMemoryKHR(VkDevice, VkVideoSessionKHR, uint32_t,
                                                                   const VkBindVideoSessionMemoryInfoKHR *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateTensorARM(VkDevice, const struct mt_tensor_create_info *,
+                                                        const VkAllocationCallbacks *, uint64_t *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyTensorARM(VkDevice, uint64_t, const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindTensorMemoryARM(VkDevice, uint32_t, const struct mt_bind_tensor_info *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetTensorMemoryRequirementsARM(VkDevice,
+                                                                   const struct mt_tensor_requirements_info *,
+                                                                   VkMemoryRequirements2 *);
+VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateDataGraphPipelineSessionARM(
+    VkDevice, const struct mt_graph_session_create_info *, const VkAllocationCallbacks *, uint64_t *);
+VKAPI_ATTR void VKAPI_CALL memtrack_DestroyDataGraphPipelineSessionARM(VkDevice, uint64_t,
+                                                                       const VkAllocationCallbacks *);
+VKAPI_ATTR VkResult VKAPI_CALL
+memtrack_BindDataGraphPipelineSessionMemoryARM(VkDevice, uint32_t, const struct mt_bind_graph_session_info *);
+VKAPI_ATTR void VKAPI_CALL memtrack_GetDataGraphPipelineSessionMemoryRequirementsARM(
+    VkDevice, const struct mt_graph_requirements_info *, VkMemoryRequirements2 *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSwapchainKHR(VkDevice, const VkSwapchainCreateInfoKHR *,
                                                            const VkAllocationCallbacks *, VkSwapchainKHR *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateSharedSwapchainsKHR(VkDevice, uint32_t,
@@ -394,9 +423,6 @@ VKAPI_ATTR void VKAPI_CALL memtrack_GetAccelerationStructureMemoryRequirementsNV
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_GetVideoSessionMemoryRequirementsKHR(VkDevice, VkVideoSessionKHR,
                                                                              uint32_t *,
                                                                              VkVideoSessionMemoryRequirementsKHR *);
-VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindTensorMemoryARM(VkDevice, uint32_t, const struct mt_bind_tensor_info *);
-VKAPI_ATTR VkResult VKAPI_CALL
-memtrack_BindDataGraphPipelineSessionMemoryARM(VkDevice, uint32_t, const struct mt_bind_graph_session_info *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetDebugUtilsObjectTagEXT(VkDevice, const VkDebugUtilsObjectTagInfoEXT *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_DebugMarkerSetObjectTagEXT(VkDevice, const VkDebugMarkerObjectTagInfoEXT *);
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_SetPrivateData(VkDevice, VkObjectType, uint64_t, VkPrivateDataSlot,

@@ -20,7 +20,7 @@ static void set_name(struct mt_device *device, struct mt_handle_map *map, uint64
 
 static struct mt_handle_map *map_of_type(struct mt_device *device, VkObjectType type)
 {
-    switch (type) {
+    switch ((int)type) {
     case VK_OBJECT_TYPE_DEVICE_MEMORY: return &device->memories;
     case VK_OBJECT_TYPE_BUFFER: return &device->buffers;
     case VK_OBJECT_TYPE_IMAGE: return &device->images;
@@ -29,6 +29,8 @@ static struct mt_handle_map *map_of_type(struct mt_device *device, VkObjectType 
     case VK_OBJECT_TYPE_ACCELERATION_STRUCTURE_NV:
     case VK_OBJECT_TYPE_MICROMAP_EXT: return &device->accels;
     case VK_OBJECT_TYPE_VIDEO_SESSION_KHR: return &device->video_sessions;
+    case MT_OBJECT_TENSOR: return &device->tensors;
+    case MT_OBJECT_GRAPH_SESSION: return &device->graph_sessions;
     default: return NULL;
     }
 }

@@ -260,6 +260,10 @@ VkResult mt_pool_bind_sparse(struct mt_device_pool *pools, VkQueue queue, uint32
                              const VkBindSparseInfo *infos, VkFence fence);
 VkResult mt_pool_bind_accels(struct mt_device_pool *pools, uint32_t count,
                              const VkBindAccelerationStructureMemoryInfoNV *infos);
+VkResult mt_pool_bind_tensors(struct mt_device_pool *pools, uint32_t count,
+                              const struct mt_bind_tensor_info *infos);
+VkResult mt_pool_bind_graphs(struct mt_device_pool *pools, uint32_t count,
+                             const struct mt_bind_graph_session_info *infos);
 VkResult mt_pool_bind_video(struct mt_device_pool *pools, VkVideoSessionKHR session, uint32_t count,
                             const VkBindVideoSessionMemoryInfoKHR *infos);
 /* Forgets the private data of a slice. */

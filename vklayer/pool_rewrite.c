@@ -255,39 +255,23 @@ VkResult mt_pool_bind_sparse(struct mt_device_pool *pools, VkQueue queue, uint32
 
 /* ---- bindings of other things ---------------------------------------------------------------------------- */
 
-#define DEFINE_BIND(Name, Info)                                                                                    \
-    VKAPI_ATTR VkResult VKAPI_CALL memtrack_##Name(VkDevice handle, uint32_t count, const Info *infos)             \
+#define DEFINE_BIND(name, Name, Info)                                                                              \
+    VkResult name(struct mt_device_pool *pools, uint32_t count, const Info *infos)                                 \
     {                                                                                                              \
-        struct mt_device *device = mt_device_find(handle);                                                         \
-        if (!device || !device->next.Name) return VK_ERROR_OUT_OF_HOST_MEMORY;                                     \
-        struct mt_device_pool *pools = device->pool;                                                               \
-        if (!pools) return device->next.Name(handle, count, infos);                                                \
+        struct mt_device *device = pools->device;                                                                  \
         struct copy copy;                                                                                          \
         Info *items = copy_start(pools, &copy, infos, count * sizeof *infos);                                      \
         bool is_right = items != NULL;                                                                             \
         for (uint32_t i = 0; is_right && i < count; i++)                                                           \
             is_right = place(pools, &items[i].memory, &items[i].memoryOffset);                                     \
-        VkResult result = is_right ? device->next.Name(handle, count, items) : VK_ERROR_OUT_OF_DEVICE_MEMORY;      \
+        VkResult result = is_right ? device->next.Name(device->handle, count, items)                               \
+                                   : VK_ERROR_OUT_OF_DEVICE_MEMORY;                                                \
         copy_end(pools, &copy);                                                                                    \
         return result;                                                                                             \
     }
-DEFINE_BIND(BindTensorMemoryARM, struct mt_bind_tensor_info)
-DEFINE_BIND(BindDataGraphPipelineSessionMemoryARM, struct mt_bind_graph_session_info)
-
-VkResult mt_pool_bind_accels(struct mt_device_pool *pools, uint32_t count,
-                             const VkBindAccelerationStructureMemoryInfoNV *infos)
-{
-    struct mt_device *device = pools->device;
-    struct copy copy;
-    VkBindAccelerationStructureMemoryInfoNV *items = copy_start(pools, &copy, infos, count * sizeof *infos);
-    bool is_right = items != NULL;
-    for (uint32_t i = 0; is_right && i < count; i++)
-        is_right = place(pools, &items[i].memory, &items[i].memoryOffset);
-    VkResult result = is_right ? device->next.BindAccelerationStructureMemoryNV(device->handle, count, items)
-                               : VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    copy_end(pools, &copy);
-    return result;
-}
+DEFINE_BIND(mt_pool_bind_tensors, BindTensorMemoryARM, struct mt_bind_tensor_info)
+DEFINE_BIND(mt_pool_bind_graphs, BindDataGraphPipelineSessionMemoryARM, struct mt_bind_graph_session_info)
+DEFINE_BIND(mt_pool_bind_accels, BindAccelerationStructureMemoryNV, VkBindAccelerationStructureMemoryInfoNV)
 
 VkResult mt_pool_bind_video(struct mt_device_pool *pools, VkVideoSessionKHR session, uint32_t count,
                             const VkBindVideoSessionMemoryInfoKHR *infos)

@@ -1,8 +1,8 @@
 /*
  * Video sessions: a session needs several pieces of memory, each bound at a
- * place of its own. A binding is a resource of its memory like a buffer is,
- * numbered because it has no handle; the session keeps the list of its
- * bindings, under its own lock. Hooks on any thread.
+ * place of its own; those of data graphs (tensor.c) are kept the same way. A binding is a resource of its memory
+ * like a buffer is, numbered because it has no handle; the session keeps the list of its bindings, under its own
+ * lock. Hooks on any thread.
  */
 #include "layer.h"
 #include "pool.h"
@@ -39,16 +39,16 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_CreateVideoSessionKHR(VkDevice handle,
 
 /* A binding that is in its map but in no session's list and no memory's yet; NULL when there is no room. */
 static struct mt_node *make_binding(struct mt_device *device, uint64_t session, uint32_t session_record,
-                                    const VkBindVideoSessionMemoryInfoKHR *info)
+                                    const struct mt_session_place *place)
 {
-    struct mt_node node = {.size_bytes = info->memorySize, .flags = MT_NODE_IS_VIDEO | MT_NODE_NO_QUERY};
+    struct mt_node node = {.size_bytes = place->bytes, .flags = MT_NODE_IS_VIDEO | MT_NODE_NO_QUERY};
     node.handle = atomic_fetch_add_explicit(&device->last_video_binding, 1, memory_order_relaxed) + 1;
     struct mt_object *record = mt_resource_record(device, MT_VK_VIDEO_MEMORY, session, &node.object);
     if (record) {
-        record->size_bytes = info->memorySize;
-        record->attr[MT_VK_RESOURCE_REQUIRED_BYTES] = info->memorySize;
+        record->size_bytes = place->bytes;
+        record->attr[MT_VK_RESOURCE_REQUIRED_BYTES] = place->bytes;
         record->attr[MT_VK_VIDEO_SESSION_ID] = session_record;
-        record->attr[MT_VK_VIDEO_BIND_INDEX] = info->memoryBindIndex;
+        record->attr[MT_VK_VIDEO_BIND_INDEX] = place->index;
         mt_object_publish(record);
     }
     struct mt_node *made = mt_handles_add(&device->video_bindings, &node);
@@ -66,9 +66,10 @@ static void drop_binding(struct mt_device *device, uint64_t number)
 }
 
 /* Puts the binding on the session's list; false when the session is not known. */
-static bool join_session(struct mt_device *device, uint64_t handle, struct mt_node *binding)
+static bool join_session(struct mt_device *device, struct mt_handle_map *map, uint64_t handle,
+                         struct mt_node *binding)
 {
-    struct mt_node *session = mt_handles_enter(&device->video_sessions, handle);
+    struct mt_node *session = mt_handles_enter(map, handle);
     if (!session) return false;
     struct mt_node *first = atomic_load_explicit(&session->bound, memory_order_relaxed);
     atomic_store_explicit(&binding->bound, first, memory_order_relaxed);
@@ -80,30 +81,31 @@ static bool join_session(struct mt_device *device, uint64_t handle, struct mt_no
         record->attr[MT_VK_VIDEO_BINDINGS]++;
         mt_object_end(record);
     }
-    mt_handles_leave(&device->video_sessions, session);
+    mt_handles_leave(map, session);
     return true;
 }
 
-static uint32_t record_of_session(struct mt_device *device, uint64_t handle)
+static uint32_t record_of_session(struct mt_handle_map *map, uint64_t handle)
 {
-    struct mt_node *session = mt_handles_enter(&device->video_sessions, handle);
+    struct mt_node *session = mt_handles_enter(map, handle);
     if (!session) return 0;
     uint32_t record = session->object;
-    mt_handles_leave(&device->video_sessions, session);
+    mt_handles_leave(map, session);
     return record;
 }
 
-static void record_binding(struct mt_device *device, uint64_t session, const VkBindVideoSessionMemoryInfoKHR *info)
+void mt_session_bind(struct mt_device *device, struct mt_handle_map *map, uint64_t session,
+                     const struct mt_session_place *place)
 {
-    struct mt_node *binding = make_binding(device, session, record_of_session(device, session), info);
+    struct mt_node *binding = make_binding(device, session, record_of_session(map, session), place);
     if (!binding) return;
     uint64_t number = binding->handle;
-    if (!join_session(device, session, binding)) {
+    if (!join_session(device, map, session, binding)) {
         mt_device_unknown(device);
         drop_binding(device, number);
         return;
     }
-    mt_bind_record(device, &device->video_bindings, number, MT_HANDLE(info->memory), info->memoryOffset);
+    mt_bind_record(device, &device->video_bindings, number, place->memory, place->offset);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindVideoSessionMemoryKHR(VkDevice handle, VkVideoSessionKHR session,
@@ -114,16 +116,19 @@ VKAPI_ATTR VkResult VKAPI_CALL memtrack_BindVideoSessionMemoryKHR(VkDevice handl
     if (!device || !device->next.BindVideoSessionMemoryKHR) return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkResult result = device->pool ? mt_pool_bind_video(device->pool, session, count, infos)
                                    : device->next.BindVideoSessionMemoryKHR(handle, session, count, infos);
-    for (uint32_t i = 0; result == VK_SUCCESS && mt_device_is_tracked(device) && i < count; i++)
-        record_binding(device, MT_HANDLE(session), &infos[i]);
+    for (uint32_t i = 0; result == VK_SUCCESS && mt_device_is_tracked(device) && i < count; i++) {
+        const struct mt_session_place place = {infos[i].memoryBindIndex, MT_HANDLE(infos[i].memory),
+                                               infos[i].memoryOffset, infos[i].memorySize};
+        mt_session_bind(device, &device->video_sessions, MT_HANDLE(session), &place);
+    }
     return result;
 }
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
-static void forget_session(struct mt_device *device, uint64_t handle)
+void mt_session_forget(struct mt_device *device, struct mt_handle_map *map, uint64_t handle)
 {
-    struct mt_node *session = mt_handles_take(&device->video_sessions, handle);
+    struct mt_node *session = mt_handles_take(map, handle);
     if (!session) {
         mt_device_unknown(device);
         return;
@@ -134,7 +139,7 @@ static void forget_session(struct mt_device *device, uint64_t handle)
         drop_binding(device, binding->handle);
     }
     if (session->object) mt_object_free_in(device->core, mt_process_lane(device->core), session->object);
-    mt_handles_give_back(&device->video_sessions, session);
+    mt_handles_give_back(map, session);
 }
 
 VKAPI_ATTR void VKAPI_CALL memtrack_DestroyVideoSessionKHR(VkDevice handle, VkVideoSessionKHR session,
@@ -142,6 +147,7 @@ VKAPI_ATTR void VKAPI_CALL memtrack_DestroyVideoSessionKHR(VkDevice handle, VkVi
 {
     struct mt_device *device = mt_device_find(handle);
     if (!device || !device->next.DestroyVideoSessionKHR) return;
-    if (session && mt_device_is_tracked(device)) forget_session(device, MT_HANDLE(session));
+    if (session && mt_device_is_tracked(device))
+        mt_session_forget(device, &device->video_sessions, MT_HANDLE(session));
     device->next.DestroyVideoSessionKHR(handle, session, allocator);
 }

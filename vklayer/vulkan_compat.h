@@ -58,6 +58,45 @@ struct mt_bind_graph_session_info {
     VkDeviceMemory memory;
     VkDeviceSize memoryOffset;
 };
+struct mt_tensor_create_info { /* as far as it is looked at */
+    VkStructureType sType;
+    const void *pNext;
+    uint64_t flags;
+    const void *description;
+};
+struct mt_tensor_requirements_info {
+    VkStructureType sType;
+    const void *pNext;
+    uint64_t tensor;
+};
+struct mt_graph_session_create_info {
+    VkStructureType sType;
+    const void *pNext;
+    uint64_t flags;
+    VkPipeline pipeline;
+};
+struct mt_graph_requirements_info {
+    VkStructureType sType;
+    const void *pNext;
+    uint64_t session;
+    uint32_t bind_point;
+    uint32_t object_index;
+};
+typedef VkResult(VKAPI_PTR *mt_create_tensor)(VkDevice, const struct mt_tensor_create_info *,
+                                              const VkAllocationCallbacks *, uint64_t *);
+typedef VkResult(VKAPI_PTR *mt_create_graph_session)(VkDevice, const struct mt_graph_session_create_info *,
+                                                     const VkAllocationCallbacks *, uint64_t *);
+typedef void(VKAPI_PTR *mt_destroy_newer)(VkDevice, uint64_t, const VkAllocationCallbacks *);
+typedef void(VKAPI_PTR *mt_ask_tensor)(VkDevice, const struct mt_tensor_requirements_info *,
+                                       VkMemoryRequirements2 *);
+typedef void(VKAPI_PTR *mt_ask_graph_session)(VkDevice, const struct mt_graph_requirements_info *,
+                                              VkMemoryRequirements2 *);
+#define PFN_vkCreateTensorARM                                  mt_create_tensor
+#define PFN_vkDestroyTensorARM                                 mt_destroy_newer
+#define PFN_vkGetTensorMemoryRequirementsARM                   mt_ask_tensor
+#define PFN_vkCreateDataGraphPipelineSessionARM                mt_create_graph_session
+#define PFN_vkDestroyDataGraphPipelineSessionARM               mt_destroy_newer
+#define PFN_vkGetDataGraphPipelineSessionMemoryRequirementsARM mt_ask_graph_session
 typedef VkResult(VKAPI_PTR *mt_bind_tensor)(VkDevice, uint32_t, const struct mt_bind_tensor_info *);
 typedef VkResult(VKAPI_PTR *mt_bind_graph_session)(VkDevice, uint32_t, const struct mt_bind_graph_session_info *);
 #define PFN_vkBindTensorMemoryARM                   mt_bind_tensor
@@ -70,6 +109,9 @@ struct mt_buffer_usage {
     const void *pNext;
     uint64_t usage;
 };
+
+/* Likewise object types. */
+enum { MT_OBJECT_TENSOR = 1000460000, MT_OBJECT_GRAPH_SESSION = 1000507000 };
 
 /* Structure types by number, because the headers of the build may not know them. */
 enum {
@@ -92,7 +134,9 @@ enum {
     MT_STYPE_EXPORT_WIN32 = 1000073001,
     MT_STYPE_EXPORT_SCI_BUF = 1000374001,
     MT_STYPE_DEDICATED_NV = 1000026002,
+    MT_STYPE_TENSOR_REQUIREMENTS = 1000460007,
     MT_STYPE_DEDICATED_TENSOR = 1000460014,
+    MT_STYPE_GRAPH_REQUIREMENTS = 1000507004,
     MT_STYPE_DEVICE_MEMORY_REPORT = 1000284001,
     MT_STYPE_FEATURES_1_2 = 51,
     MT_STYPE_FEATURES_DEVICE_ADDRESS_EXT = 1000244000,

@@ -44,7 +44,7 @@ enum mt_vulkan_kind {
     /* size_bytes: all memory bound to it; owner: device; name */
     MT_VK_VIDEO_SESSION = 10,
     /*
-     * One binding of a video session, a resource as buffers and images are. size_bytes: of the binding;
+     * One binding of a session, a resource as buffers and images are. size_bytes: of the binding;
      * handle: the session's; owner: device; link, offset: memory it is bound to
      */
     MT_VK_VIDEO_MEMORY = 11,
@@ -69,6 +69,10 @@ enum mt_vulkan_kind {
      * range; handle: the resource's; owner: device; link, offset: the memory it is bound to
      */
     MT_VK_SPARSE_RANGE = 17,
+    /* A tensor (VK_ARM_tensors). size_bytes: of its memory requirements; the rest as an image */
+    MT_VK_TENSOR = 18,
+    /* A session of a data graph (VK_ARM_data_graph); everything as a video session, whose bindings it has too */
+    MT_VK_GRAPH_SESSION = 19,
 };
 
 /* Indexes into attr[]. */
@@ -170,7 +174,7 @@ enum {
     MT_VK_VIDEO_EXTENT = 7,   /* maxCodedExtent: width | height << 32 */
     /* of MT_VK_VIDEO_MEMORY */
     MT_VK_VIDEO_SESSION_ID = 7, /* the session's record */
-    MT_VK_VIDEO_BIND_INDEX = 8,
+    MT_VK_VIDEO_BIND_INDEX = 8, /* memoryBindIndex; of a data graph: bindPoint | objectIndex << 32 */
 };
 
 /* Of MT_VK_SPARSE_RANGE. */

@@ -526,7 +526,7 @@ static void add_bytes(struct table *table, const char *tag, uint64_t bytes)
     sum->vulkan_count++;
 }
 
-/* What covers a range of memory: a binding stands for its video session, a range for its sparse resource. */
+/* What covers a range of memory: a binding stands for its session, a range for its sparse resource. */
 static const struct mt_object *holder_of(const struct sorter *sorter, const struct mt_object *resource)
 {
     if (resource->kind == MT_VK_SPARSE_RANGE)
@@ -534,7 +534,7 @@ static const struct mt_object *holder_of(const struct sorter *sorter, const stru
     if (resource->kind != MT_VK_VIDEO_MEMORY) return resource;
     const struct mt_object *session = mt_snapshot_object(sorter->snapshot,
                                                          (uint32_t)resource->attr[MT_VK_VIDEO_SESSION_ID]);
-    return session && session->kind == MT_VK_VIDEO_SESSION ? session : NULL;
+    return session && mt_vulkan_is_session(session) ? session : NULL;
 }
 
 /* Where several resources cover a byte, the one that begins first has it. */

@@ -202,7 +202,7 @@ static bool lies_in_buffer(const struct mt_object *record)
 static const char *binding_name(const struct mt_snapshot *snapshot, const struct mt_object *record)
 {
     uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
-    if (record->kind == MT_VK_VIDEO_SESSION) return record->attr[MT_VK_VIDEO_BINDINGS] ? "bound" : "unbound";
+    if (mt_vulkan_is_session(record)) return record->attr[MT_VK_VIDEO_BINDINGS] ? "bound" : "unbound";
     if (lies_in_buffer(record)) return mt_vulkan_buffer_of(snapshot, record) ? "bound" : "memory_freed";
     if (flags & MT_VK_RESOURCE_MEMORY_FREED) return "memory_freed";
     if (flags & MT_VK_RESOURCE_SWAPCHAIN) return "swapchain";
@@ -241,14 +241,10 @@ static json_t *image_json(const struct mt_object *record)
     return part;
 }
 
-/* The places of a video session in memory. */
-static json_t *video_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
+/* The places of a session in memory. */
+static json_t *places_json(const struct mt_snapshot *snapshot, uint32_t id)
 {
-    json_t *part = json_object(), *rows = json_array();
-    mt_json_set_u64(part, "width", (uint32_t)record->attr[MT_VK_VIDEO_EXTENT]);
-    mt_json_set_u64(part, "height", record->attr[MT_VK_VIDEO_EXTENT] >> 32);
-    mt_json_set(part, "format", format_json((uint32_t)record->attr[MT_VK_VIDEO_FORMATS]));
-    mt_json_set_u64(part, "dpb_slot_count", (uint32_t)record->attr[MT_VK_VIDEO_DPB]);
+    json_t *rows = json_array();
     for (size_t i = 0; i < snapshot->object_count; i++) {
         const struct mt_object *binding = &snapshot->objects[i].record;
         if (binding->kind != MT_VK_VIDEO_MEMORY || binding->attr[MT_VK_VIDEO_SESSION_ID] != id) continue;
@@ -260,7 +256,24 @@ static json_t *video_json(const struct mt_snapshot *snapshot, uint32_t id, const
         mt_json_set_u64(row, "bytes", binding->size_bytes);
         json_array_append_new(rows, row);
     }
-    mt_json_set(part, "bindings", rows);
+    return rows;
+}
+
+static json_t *video_json(const struct mt_snapshot *snapshot, uint32_t id, const struct mt_object *record)
+{
+    json_t *part = json_object();
+    mt_json_set_u64(part, "width", (uint32_t)record->attr[MT_VK_VIDEO_EXTENT]);
+    mt_json_set_u64(part, "height", record->attr[MT_VK_VIDEO_EXTENT] >> 32);
+    mt_json_set(part, "format", format_json((uint32_t)record->attr[MT_VK_VIDEO_FORMATS]));
+    mt_json_set_u64(part, "dpb_slot_count", (uint32_t)record->attr[MT_VK_VIDEO_DPB]);
+    mt_json_set(part, "bindings", places_json(snapshot, id));
+    return part;
+}
+
+static json_t *data_graph_json(const struct mt_snapshot *snapshot, uint32_t id)
+{
+    json_t *part = json_object();
+    mt_json_set(part, "bindings", places_json(snapshot, id));
     return part;
 }
 
@@ -271,13 +284,13 @@ static json_t *usage_json(const struct mt_object *record)
                       has_usage ? record->attr[MT_VK_RESOURCE_USAGE] : 0);
 }
 
-/* Null for a video session: it has several places. */
+/* Null for a session: it has several places. */
 static void set_place(json_t *row, const struct mt_snapshot *snapshot, const struct mt_object *record)
 {
     uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
     uint32_t buffer = lies_in_buffer(record) ? mt_vulkan_buffer_of(snapshot, record) : 0;
     bool is_swapchain = (flags & MT_VK_RESOURCE_SWAPCHAIN) && record->link;
-    bool is_bound = record->kind != MT_VK_VIDEO_SESSION && !lies_in_buffer(record) && mt_vulkan_is_bound(record);
+    bool is_bound = !mt_vulkan_is_session(record) && !lies_in_buffer(record) && mt_vulkan_is_bound(record);
     mt_json_set_text(row, "binding", binding_name(snapshot, record));
     mt_json_set_bool(row, "sparse", (flags & MT_VK_RESOURCE_SPARSE) != 0);
     mt_json_set(row, "memory", is_bound ? mt_json_u64(record->link) : NULL);
@@ -285,14 +298,14 @@ static void set_place(json_t *row, const struct mt_snapshot *snapshot, const str
     mt_json_set(row, "swapchain", is_swapchain ? mt_json_u64(record->link) : NULL);
     mt_json_set(row, "offset", is_bound || buffer ? mt_json_u64(record->offset) : NULL);
     mt_json_set(row, "bound_s",
-                record->kind == MT_VK_VIDEO_SESSION
-                    ? NULL
-                    : mt_report_time_json(snapshot, record->attr[MT_VK_RESOURCE_BIND_NS]));
+                mt_vulkan_is_session(record) ? NULL
+                                             : mt_report_time_json(snapshot, record->attr[MT_VK_RESOURCE_BIND_NS]));
 }
 
 static json_t *resource_json(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
     bool is_image = record->kind == MT_VK_IMAGE, is_video = record->kind == MT_VK_VIDEO_SESSION;
+    bool is_session = mt_vulkan_is_session(record);
     uint64_t flags = record->attr[MT_VK_RESOURCE_FLAGS];
     const struct mt_snapshot *snapshot = device->snapshot;
     json_t *row = json_object();
@@ -303,13 +316,14 @@ static json_t *resource_json(const struct mt_vulkan_view *device, uint32_t id, c
     mt_json_set_name(row, "name", record->name);
     mt_json_set(row, "requested_bytes", is_image ? NULL : mt_json_u64(record->size_bytes));
     mt_json_set_known(row, "required_bytes",
-                      is_video ? record->size_bytes : record->attr[MT_VK_RESOURCE_REQUIRED_BYTES]);
-    mt_json_set_known(row, "alignment", is_video ? 0 : record->attr[MT_VK_RESOURCE_ALIGNMENT]);
+                      is_session ? record->size_bytes : record->attr[MT_VK_RESOURCE_REQUIRED_BYTES]);
+    mt_json_set_known(row, "alignment", is_session ? 0 : record->attr[MT_VK_RESOURCE_ALIGNMENT]);
     mt_json_set(row, "usage", usage_json(record));
     mt_json_set_u64(row, "create_flags", record->attr[MT_VK_RESOURCE_CREATE_FLAGS]);
     set_place(row, snapshot, record);
     mt_json_set(row, "image", is_image ? image_json(record) : NULL);
     mt_json_set(row, "video", is_video ? video_json(snapshot, id, record) : NULL);
+    mt_json_set(row, "data_graph", is_session && !is_video ? data_graph_json(snapshot, id) : NULL);
     mt_json_set(row, "sparse_binding", flags & MT_VK_RESOURCE_SPARSE ? mt_vulkan_sparse_json(device, id) : NULL);
     mt_json_set_bool(row, "leaked", (flags & MT_VK_RESOURCE_LEAKED) != 0);
     set_origin(row, device, record);
@@ -332,7 +346,7 @@ static void add_to_kind(struct kind_sum *sums, size_t *count, const struct mt_vu
     if (i == *count) sums[(*count)++] = (struct kind_sum){.kind = kind};
     sums[i].count++;
     sums[i].requested += record->size_bytes;
-    if (record->kind == MT_VK_VIDEO_SESSION) { /* what it requires is known as far as it is bound */
+    if (mt_vulkan_is_session(record)) { /* what it requires is known as far as it is bound */
         sums[i].required += record->size_bytes;
         sums[i].bound += record->size_bytes;
         return;
@@ -419,15 +433,9 @@ static bool is_leaked(const struct mt_object *record)
 
 static json_t *leak_json(const struct mt_vulkan_view *device, uint32_t id, const struct mt_object *record)
 {
-    static const char *const types[] = {[MT_VK_MEMORY] = "memory",
-                                        [MT_VK_BUFFER] = "buffer",
-                                        [MT_VK_IMAGE] = "image",
-                                        [MT_VK_SWAPCHAIN] = "swapchain",
-                                        [MT_VK_ACCEL] = "acceleration_structure",
-                                        [MT_VK_VIDEO_SESSION] = "video_session"};
     json_t *row = json_object();
     mt_json_set_u64(row, "id", id);
-    mt_json_set_text(row, "type", types[record->kind]);
+    mt_json_set_text(row, "type", mt_vulkan_type_of(record));
     mt_json_set(row, "handle", mt_json_handle(record->handle));
     mt_json_set_name(row, "name", record->name);
     mt_json_set_u64(row, "bytes",
@@ -585,6 +593,8 @@ static json_t *device_json(const struct mt_vulkan_view *device)
     mt_json_set(row, "images", resource_sum_json(device, MT_VK_IMAGE));
     mt_json_set(row, "acceleration_structures", resource_sum_json(device, MT_VK_ACCEL));
     mt_json_set(row, "video_sessions", resource_sum_json(device, MT_VK_VIDEO_SESSION));
+    mt_json_set(row, "tensors", resource_sum_json(device, MT_VK_TENSOR));
+    mt_json_set(row, "data_graph_sessions", resource_sum_json(device, MT_VK_GRAPH_SESSION));
     mt_json_set(row, "allocations", rows_json(device, want_memory, allocation_json));
     mt_json_set(row, "resources", rows_json(device, mt_vulkan_is_resource, resource_json));
     mt_json_set(row, "swapchains", rows_json(device, want_swapchain, swapchain_json));

@@ -13,14 +13,19 @@
 bool mt_vulkan_is_resource(const struct mt_object *record)
 {
     return record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE || record->kind == MT_VK_ACCEL ||
-           record->kind == MT_VK_VIDEO_SESSION;
+           record->kind == MT_VK_TENSOR || mt_vulkan_is_session(record);
+}
+
+bool mt_vulkan_is_session(const struct mt_object *record)
+{
+    return record->kind == MT_VK_VIDEO_SESSION || record->kind == MT_VK_GRAPH_SESSION;
 }
 
 /* Lies in memory itself: not in a buffer, not in several places. */
 static bool is_placed(const struct mt_object *record)
 {
     return record->kind == MT_VK_BUFFER || record->kind == MT_VK_IMAGE || record->kind == MT_VK_VIDEO_MEMORY ||
-           record->kind == MT_VK_SPARSE_RANGE ||
+           record->kind == MT_VK_SPARSE_RANGE || record->kind == MT_VK_TENSOR ||
            (record->kind == MT_VK_ACCEL && record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_NV);
 }
 
@@ -198,6 +203,8 @@ const char *mt_vulkan_kind_of(const struct mt_snapshot *snapshot, const struct m
         return mt_vk_accel_kind(record->attr[MT_VK_ACCEL_TYPE],
                                 record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_MICROMAP);
     if (record->kind == MT_VK_VIDEO_SESSION) return mt_vk_video_kind(record->attr[MT_VK_VIDEO_CODEC]);
+    if (record->kind == MT_VK_TENSOR) return "tensor";
+    if (record->kind == MT_VK_GRAPH_SESSION) return "data_graph";
     if (record->kind == MT_VK_BUFFER) return mt_vk_buffer_kind(usage, memory_is_host_visible(snapshot, record));
     return mt_vk_image_kind(usage, (uint32_t)record->attr[MT_VK_IMAGE_FORMAT],
                             record->attr[MT_VK_RESOURCE_FLAGS] & MT_VK_RESOURCE_SWAPCHAIN);
@@ -211,6 +218,8 @@ const char *mt_vulkan_type_of(const struct mt_object *record)
     case MT_VK_IMAGE: return "image";
     case MT_VK_SWAPCHAIN: return "swapchain";
     case MT_VK_VIDEO_SESSION: return "video_session";
+    case MT_VK_GRAPH_SESSION: return "data_graph_session";
+    case MT_VK_TENSOR: return "tensor";
     case MT_VK_ACCEL:
         return record->attr[MT_VK_ACCEL_API] == MT_VK_ACCEL_MICROMAP ? "micromap" : "acceleration_structure";
     default: return NULL;

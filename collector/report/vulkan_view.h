@@ -37,6 +37,8 @@ void mt_vulkan_view_end(struct mt_vulkan_view *view);
 
 /* A buffer, an image, an acceleration structure, a micromap or a video session. */
 bool mt_vulkan_is_resource(const struct mt_object *record);
+/* True for a session, of video or of a data graph: bound in several places. */
+bool mt_vulkan_is_session(const struct mt_object *record);
 /* True while it lies in memory that is recorded. */
 bool mt_vulkan_is_bound(const struct mt_object *record);
 /* Bytes that it covers where it is bound: what it requires, else its size. */

@@ -211,10 +211,14 @@ FAKE_CREATE(CreateAccelerationStructureKHR, VkAccelerationStructureCreateInfoKHR
 FAKE_CREATE(CreateAccelerationStructureNV, VkAccelerationStructureCreateInfoNV, VkAccelerationStructureNV)
 FAKE_CREATE(CreateMicromapEXT, VkMicromapCreateInfoEXT, VkMicromapEXT)
 FAKE_CREATE(CreateVideoSessionKHR, VkVideoSessionCreateInfoKHR, VkVideoSessionKHR)
+FAKE_CREATE(CreateTensorARM, struct mt_tensor_create_info, uint64_t)
+FAKE_CREATE(CreateDataGraphPipelineSessionARM, struct mt_graph_session_create_info, uint64_t)
 FAKE_DESTROY(DestroyAccelerationStructureKHR, VkAccelerationStructureKHR)
 FAKE_DESTROY(DestroyAccelerationStructureNV, VkAccelerationStructureNV)
 FAKE_DESTROY(DestroyMicromapEXT, VkMicromapEXT)
 FAKE_DESTROY(DestroyVideoSessionKHR, VkVideoSessionKHR)
+FAKE_DESTROY(DestroyTensorARM, uint64_t)
+FAKE_DESTROY(DestroyDataGraphPipelineSessionARM, uint64_t)
 FAKE_DESTROY(FreeMemory, VkDeviceMemory)
 FAKE_DESTROY(DestroyBuffer, VkBuffer)
 FAKE_DESTROY(DestroyImage, VkImage)
@@ -324,6 +328,10 @@ FAKE_BIND2(BindImageMemory2, VkBindImageMemoryInfo)
 FAKE_BIND2(BindImageMemory2KHR, VkBindImageMemoryInfo)
 
 FAKE_BIND2(BindAccelerationStructureMemoryNV, VkBindAccelerationStructureMemoryInfoNV)
+FAKE_BIND2(BindTensorMemoryARM, struct mt_bind_tensor_info)
+FAKE_BIND2(BindDataGraphPipelineSessionMemoryARM, struct mt_bind_graph_session_info)
+FAKE_REQUIRE2(GetTensorMemoryRequirementsARM, struct mt_tensor_requirements_info)
+FAKE_REQUIRE2(GetDataGraphPipelineSessionMemoryRequirementsARM, struct mt_graph_requirements_info)
 
 static VkResult VKAPI_CALL fake_BindVideoSessionMemoryKHR(VkDevice device, VkVideoSessionKHR session,
                                                           uint32_t count,

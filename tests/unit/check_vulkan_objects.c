@@ -225,6 +225,33 @@ START_TEST(video_sessions_are_listed_with_their_places)
 }
 END_TEST
 
+START_TEST(tensors_and_sessions_of_data_graphs_are_listed)
+{
+    put_device();
+    uint32_t memory = put_memory(TYPE_LOCAL, MIB, 0);
+    struct mt_object *tensor = put_image(memory, 8192, 5000, 0), *session = put_object(MT_VK_GRAPH_SESSION, 1000);
+    uint32_t session_id = next_id;
+    tensor->kind = MT_VK_TENSOR;
+    session->attr[MT_VK_VIDEO_BINDINGS] = 1;
+    struct mt_object *binding = put_image(memory, 0, 1000, 0);
+    binding->kind = MT_VK_VIDEO_MEMORY;
+    binding->attr[MT_VK_VIDEO_SESSION_ID] = session_id;
+    binding->attr[MT_VK_VIDEO_BIND_INDEX] = UINT64_C(3) << 32;
+    json_t *report = load();
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.type"), "tensor");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.0.kind"), "tensor");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.0.offset"), 8192);
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.1.type"), "data_graph_session");
+    ck_assert_str_eq(word(report, "vulkan.devices.0.resources.1.kind"), "data_graph");
+    ck_assert_int_eq(number(report, "vulkan.devices.0.resources.1.data_graph.bindings.0.index"), INT64_C(3) << 32);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.tensors.bound_bytes"), 5000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.data_graph_sessions.bound_bytes"), 1000);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.video_sessions.count"), 0);
+    ck_assert_int_eq(number(report, "vulkan.devices.0.allocations.0.bound_bytes"), 6000);
+    json_decref(report);
+}
+END_TEST
+
 static void put_range(uint32_t resource, uint64_t start, uint64_t bytes, uint32_t memory, uint64_t offset)
 {
     struct mt_object *range = put_image(memory, offset, bytes, 0);
@@ -288,7 +315,8 @@ int main(void)
                                  a_tags_budget_counts_device_memory};
     const TTest *const resources[] = {
         ranges_that_nothing_is_bound_to, acceleration_structures_are_listed_with_their_buffer,
-        video_sessions_are_listed_with_their_places, sparse_resources_have_the_ranges_that_lie_in_memory};
+        video_sessions_are_listed_with_their_places, tensors_and_sessions_of_data_graphs_are_listed,
+        sparse_resources_have_the_ranges_that_lie_in_memory};
     Suite *suite = suite_create("vulkan objects");
     ADD(suite, tags);
     ADD(suite, resources);

@@ -536,6 +536,47 @@ static VkResult VKAPI_CALL mock_BindDataGraphPipelineSessionMemoryARM(
     return VK_SUCCESS;
 }
 
+/* Tensors and sessions are numbers here, and all need the same. */
+static _Atomic uint64_t newer_made;
+static VkResult VKAPI_CALL mock_CreateTensorARM(VkDevice device, const struct mt_tensor_create_info *info,
+                                                const VkAllocationCallbacks *callbacks, uint64_t *tensor)
+{
+    (void)device, (void)info, (void)callbacks;
+    *tensor = 0x7e0000 + ++newer_made;
+    return VK_SUCCESS;
+}
+
+static VkResult VKAPI_CALL mock_CreateDataGraphPipelineSessionARM(VkDevice device,
+                                                                  const struct mt_graph_session_create_info *info,
+                                                                  const VkAllocationCallbacks *callbacks,
+                                                                  uint64_t *session)
+{
+    (void)device, (void)info, (void)callbacks;
+    *session = 0x7e0000 + ++newer_made;
+    return VK_SUCCESS;
+}
+
+static void VKAPI_CALL mock_DestroyTensorARM(VkDevice device, uint64_t handle,
+                                             const VkAllocationCallbacks *callbacks)
+{
+    (void)device, (void)handle, (void)callbacks;
+}
+
+static void VKAPI_CALL mock_GetTensorMemoryRequirementsARM(VkDevice device,
+                                                           const struct mt_tensor_requirements_info *info,
+                                                           VkMemoryRequirements2 *required)
+{
+    (void)device, (void)info;
+    required->memoryRequirements = (VkMemoryRequirements){8192, 64, ~0u};
+}
+
+static void VKAPI_CALL mock_GetDataGraphPipelineSessionMemoryRequirementsARM(
+    VkDevice device, const struct mt_graph_requirements_info *info, VkMemoryRequirements2 *required)
+{
+    (void)device;
+    required->memoryRequirements = (VkMemoryRequirements){4096 * (1 + info->object_index), 64, ~0u};
+}
+
 #define MAP2 "VK_KHR_map_memory2"
 static const struct mock_command commands[] = {
     MOCK_COMMAND(AllocateMemory),
@@ -578,6 +619,13 @@ static const struct mock_command commands[] = {
     MOCK_ALIAS(GetMemoryFdKHR, GetMemoryFdKHR, "VK_KHR_external_memory_fd"),
     MOCK_ALIAS(BindVideoSessionMemoryKHR, BindVideoSessionMemoryKHR, "VK_KHR_video_queue"),
     MOCK_ALIAS(BindAccelerationStructureMemoryNV, BindAccelerationStructureMemoryNV, "VK_NV_ray_tracing"),
+    MOCK_ALIAS(CreateTensorARM, CreateTensorARM, "VK_ARM_tensors"),
+    MOCK_ALIAS(DestroyTensorARM, DestroyTensorARM, "VK_ARM_tensors"),
+    MOCK_ALIAS(GetTensorMemoryRequirementsARM, GetTensorMemoryRequirementsARM, "VK_ARM_tensors"),
+    MOCK_ALIAS(CreateDataGraphPipelineSessionARM, CreateDataGraphPipelineSessionARM, "VK_ARM_data_graph"),
+    MOCK_ALIAS(DestroyDataGraphPipelineSessionARM, DestroyTensorARM, "VK_ARM_data_graph"),
+    MOCK_ALIAS(GetDataGraphPipelineSessionMemoryRequirementsARM, GetDataGraphPipelineSessionMemoryRequirementsARM,
+               "VK_ARM_data_graph"),
     MOCK_ALIAS(BindTensorMemoryARM, BindTensorMemoryARM, "VK_ARM_tensors"),
     MOCK_ALIAS(BindDataGraphPipelineSessionMemoryARM, BindDataGraphPipelineSessionMemoryARM, "VK_ARM_data_graph"),
 };
