@@ -23,55 +23,35 @@ _Static_assert((int)MT_ORIGIN_MAX <= (int)MT_GROUP_MAX && (int)MT_SCOPE_MAX <= (
 
 /* ---- arithmetic ------------------------------------------------------------------------- */
 
-static int64_t least_of(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+/* mt_class_bytes(), which takes more arithmetic than the rest of a look. */
+#define EIGHT(from)                                                                                                \
+    (from) / 8 * 9, (from) / 8 * 10, (from) / 8 * 11, (from) / 8 * 12, (from) / 8 * 13, (from) / 8 * 14,           \
+        (from) / 8 * 15, (from)*2
+static const int32_t class_bytes[MT_POOL_CLASSES] = {
+    16,         32,         48,         64,          80,          96,          112,         128,
+    EIGHT(128), EIGHT(256), EIGHT(512), EIGHT(1024), EIGHT(2048), EIGHT(4096), EIGHT(8192), EIGHT(16384)};
 
-static int64_t most_of(int64_t a, int64_t b)
+static uint64_t add_classes(struct mt_group_step *sum, const struct mt_origin_counts *counts, unsigned first,
+                            uint64_t bits)
 {
-    return a > b ? a : b;
-}
-
-struct mt_group_range mt_group_range_of(const struct mt_shard *shard, int64_t batch_bytes, struct mt_group_step all)
-{
-    int64_t live = LOAD(shard->live_bytes), flushed = LOAD(shard->flushed_bytes);
-    int64_t high = most_of(LOAD(shard->high_bytes), most_of(live, flushed));
-    if (live - flushed != all.allocated - all.freed)
-        return (struct mt_group_range){all.allocated, all.freed, INT64_MAX / 4};
-    return (struct mt_group_range){high - flushed, flushed - least_of(live, flushed - batch_bytes), batch_bytes};
-}
-
-struct mt_group_bounds mt_group_bounds_of(struct mt_group_step own, struct mt_group_step all,
-                                          struct mt_group_range range)
-{
-    int64_t others_allocated = all.allocated - own.allocated, others_freed = all.freed - own.freed;
-    int64_t most = most_of(0, least_of(own.allocated, range.rise + others_freed));
-    int64_t down = most_of(0, least_of(own.freed, range.fall + others_allocated));
-    int64_t least = most_of(0, most_of(own.allocated - own.freed, range.rise - others_allocated));
-    return (struct mt_group_bounds){
-        least_of(least, most), most,
-        most_of(least_of(most, range.batch + others_freed), least_of(down, range.batch + others_allocated))};
-}
-
-static void add_classes(struct mt_group_step *sum, const struct mt_origin_counts *counts, unsigned first,
-                        uint64_t bits)
-{
+    uint64_t calls = 0;
     for (; bits; bits &= bits - 1) {
         unsigned class = first + (unsigned)__builtin_ctzll(bits);
         const struct mt_origin_cell *cell = &counts->classes[class];
-        int64_t bytes = (int64_t)mt_class_bytes(class);
-        sum->allocated += (int64_t)LOAD(cell->allocation_count) * bytes;
-        sum->freed += (int64_t)LOAD(cell->free_count) * bytes;
+        uint64_t allocations = LOAD(cell->allocation_count), frees = LOAD(cell->free_count);
+        sum->allocated += (int64_t)allocations * class_bytes[class];
+        sum->freed += (int64_t)frees * class_bytes[class];
+        calls += allocations + frees;
     }
+    return calls;
 }
 
-struct mt_group_step mt_group_total(const struct mt_origin_counts *counts)
+struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, uint64_t *calls)
 {
-    struct mt_group_step sum = {(int64_t)LOAD(counts->large_allocated_bytes),
-                                (int64_t)LOAD(counts->large_freed_bytes)};
-    add_classes(&sum, counts, 0, counts->used);
-    add_classes(&sum, counts, 64, counts->used_above);
+    struct mt_group_step sum = {0, 0};
+    uint64_t all = add_classes(&sum, counts, 0, counts->used);
+    if (counts->used_above) all += add_classes(&sum, counts, 64, counts->used_above);
+    if (calls) *calls = all;
     return sum;
 }
 
@@ -140,67 +120,178 @@ static void add_to_part(struct mt_core *core, struct mt_shard *shard, uint64_t o
     part->freed += step.freed;
 }
 
-static uint32_t large_calls(const struct mt_origin_counts *counts)
+static struct mt_group_step minus(struct mt_group_step now, const _Atomic uint64_t *allocated,
+                                  const _Atomic uint64_t *freed)
 {
-    return (uint32_t)(LOAD(counts->large_allocation_count) + LOAD(counts->large_free_count));
+    return (struct mt_group_step){now.allocated - (int64_t)LOAD(*allocated), now.freed - (int64_t)LOAD(*freed)};
 }
 
-/* Adds what a row counted since the last look to its groups' parts. Returns it. */
-static struct mt_group_step look_at_row(struct mt_core *core, struct mt_shard *shard,
-                                        struct mt_origin_counts *counts)
+/* What a row counted of large blocks since the last look, and of others. */
+static struct mt_group_step step_of_large(struct mt_origin_counts *counts)
 {
-    struct mt_group_step total = mt_group_total(counts);
-    struct mt_group_step step = {total.allocated - (int64_t)LOAD(counts->told_allocated),
-                                 total.freed - (int64_t)LOAD(counts->told_freed)};
-    counts->is_changed = 0;
-    counts->told_large = large_calls(counts);
+    struct mt_group_step large = mt_group_of_large(counts);
+    struct mt_group_step step = minus(large, &counts->told_large_allocated, &counts->told_large_freed);
     if (!step.allocated && !step.freed) return step;
-    for (unsigned kind = 0; kind < MT_GROUP_KINDS; kind++) {
-        uint64_t part = LOAD(counts->parts[kind]);
-        if (!part) {
-            part = find_part(core, shard, kind, id_of(core, kind, counts->origin));
-            STORE(counts->parts[kind], part);
-        }
-        if (part) add_to_part(core, shard, part, step);
-    }
-    STORE(counts->told_allocated, (uint64_t)total.allocated);
-    STORE(counts->told_freed, (uint64_t)total.freed);
+    STORE(counts->told_large_allocated, (uint64_t)large.allocated);
+    STORE(counts->told_large_freed, (uint64_t)large.freed);
     return step;
 }
 
-static void hand_over(struct mt_core *core, struct mt_group_part *part, struct mt_group_step all,
-                      struct mt_group_range range)
+static struct mt_group_step step_of_small(struct mt_origin_counts *counts)
+{
+    struct mt_group_step small = mt_group_of_classes(counts, &counts->told_calls);
+    struct mt_group_step step = minus(small, &counts->told_allocated, &counts->told_freed);
+    counts->is_changed = 0;
+    counts->is_quiet = !step.allocated && !step.freed;
+    STORE(counts->told_allocated, (uint64_t)small.allocated);
+    STORE(counts->told_freed, (uint64_t)small.freed);
+    return step;
+}
+
+static void add_to_parts(struct mt_core *core, struct mt_shard *shard, struct mt_origin_counts *counts,
+                         struct mt_group_step step)
+{
+    for (unsigned kind = 0; kind < MT_GROUP_KINDS; kind++) {
+        uint64_t part = (uint64_t)LOAD(counts->parts[kind]) * 64;
+        if (!part) {
+            part = find_part(core, shard, kind, id_of(core, kind, counts->origin));
+            STORE(counts->parts[kind], (uint32_t)(part / 64));
+        }
+        if (part) add_to_part(core, shard, part, step);
+    }
+}
+
+static void hand_over(struct mt_core *core, struct mt_group_part *part, int64_t change,
+                      struct mt_group_bounds bounds)
 {
     struct mt_group *group = &core->segment->groups[part->kind][part->id];
-    struct mt_group_step own = {part->allocated, part->freed};
-    struct mt_group_bounds bounds = mt_group_bounds_of(own, all, range);
-    int64_t before = mt_alone_add_signed(&group->current_bytes, own.allocated - own.freed);
-    raise_peak(core, group, before + bounds.least, before + bounds.most);
+    int64_t before = mt_alone_add_signed(&group->current_bytes, change);
+    if (before + bounds.most > LOAD(group->limit_bytes) || before + bounds.least > LOAD(group->peak_bytes))
+        raise_peak(core, group, before + bounds.least, before + bounds.most);
     if (bounds.lag > LOAD(part->lag_bytes)) STORE(part->lag_bytes, bounds.lag);
 }
 
-static void look(struct mt_core *core, struct mt_shard *shard)
+static uint64_t large_calls(const struct mt_origin_counts *counts)
+{
+    return LOAD(counts->large_allocation_count) + LOAD(counts->large_free_count);
+}
+
+static uint64_t count_large_calls(struct mt_core *core, const struct mt_shard *shard)
+{
+    uint64_t calls = 0;
+    for (const struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next))
+        calls += large_calls(row);
+    return calls;
+}
+
+/* Which rows' classes a look goes through: those that changed last time, or all that may have. */
+enum { NO_CLASSES, LIVELY_CLASSES, ALL_CLASSES };
+
+/* Adds what rows counted since they were looked at last. Returns how many calls their classes hold. */
+static uint64_t look_at_rows(struct mt_core *core, struct mt_shard *shard, int which, struct mt_group_step *all)
+{
+    uint64_t calls = 0;
+    for (struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next)) {
+        struct mt_group_step step = step_of_large(row);
+        if (step.allocated || step.freed) {
+            shard->look_row = (uint64_t)((char *)row - (char *)core->segment);
+            shard->look_row_calls = large_calls(row);
+        }
+        bool is_lively = row->is_changed || (row->is_open && (which == ALL_CLASSES || !row->is_quiet));
+        if (which != NO_CLASSES && is_lively) {
+            struct mt_group_step small = step_of_small(row);
+            step.allocated += small.allocated;
+            step.freed += small.freed;
+        }
+        calls += row->told_calls;
+        if (!step.allocated && !step.freed) continue;
+        add_to_parts(core, shard, row, step);
+        all->allocated += step.allocated;
+        all->freed += step.freed;
+    }
+    return calls;
+}
+
+/* An arena counts in classes of its row that nobody marked. */
+static void find_used(struct mt_core *core, const struct mt_shard *shard)
+{
+    for (struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next))
+        for (unsigned class = 0; row->is_open && class < MT_POOL_CLASSES; class ++)
+            if (LOAD(row->classes[class].allocation_count) | LOAD(row->classes[class].free_count))
+                mt_groups_use(row, class);
+}
+
+static void look(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
 {
     struct mt_group_step all = {0, 0};
+    uint64_t small_calls = calls - count_large_calls(core, shard);
+    bool has_small = small_calls != shard->look_small_calls;
+    shard->look_calls = calls;
+    shard->look_small_calls = small_calls;
     shard->look++;
     shard->touched = 0;
-    for (struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next)) {
-        if (!row->is_open && !row->is_changed && row->told_large == large_calls(row)) continue;
-        struct mt_group_step step = look_at_row(core, shard, row);
-        all.allocated += step.allocated;
-        all.freed += step.freed;
+    uint64_t known = look_at_rows(core, shard, has_small ? LIVELY_CLASSES : NO_CLASSES, &all);
+    if (small_calls - known != shard->look_other_calls) known = look_at_rows(core, shard, ALL_CLASSES, &all);
+    if (small_calls - known != shard->look_other_calls) {
+        find_used(core, shard);
+        shard->look_other_calls = small_calls - look_at_rows(core, shard, ALL_CLASSES, &all);
     }
     struct mt_group_range range = mt_group_range_of(shard, (int64_t)core->segment->globals.batch_bytes, all);
-    for (struct mt_group_part *part = at(core, shard->touched); part; part = at(core, part->next_touched))
-        hand_over(core, part, all, range);
+    for (struct mt_group_part *part = at(core, shard->touched); part; part = at(core, part->next_touched)) {
+        struct mt_group_step own = {part->allocated, part->freed};
+        hand_over(core, part, own.allocated - own.freed, mt_group_bounds_of(own, all, range));
+    }
+}
+
+/* Where all calls since the last look were for large blocks of one row, the same one as then: the others need not
+ * be looked at. */
+static bool look_at_one(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
+{
+    struct mt_origin_counts *row = at(core, shard->look_row);
+    if (!row || large_calls(row) - shard->look_row_calls != calls - shard->look_calls) return false;
+    shard->look_row_calls += calls - shard->look_calls;
+    shard->look_calls = calls;
+    struct mt_group_step step = step_of_large(row);
+    struct mt_group_range range = mt_group_range_of(shard, (int64_t)core->segment->globals.batch_bytes, step);
+    struct mt_group_bounds bounds = mt_group_bounds_of(step, step, range);
+    for (unsigned kind = 0; kind < MT_GROUP_KINDS; kind++) {
+        struct mt_group_part *part = at(core, (uint64_t)LOAD(row->parts[kind]) * 64);
+        if (part) hand_over(core, part, step.allocated - step.freed, bounds);
+    }
+    return true;
+}
+
+static void begin_again(struct mt_shard *shard)
+{
+    int64_t live = LOAD(shard->live_bytes);
+    STORE(shard->look_bytes, live);
+    STORE(shard->look_high_bytes, live);
+    STORE(shard->look_low_bytes, live);
+}
+
+/* True when it can wait. */
+static bool take_down(const struct mt_core *core, struct mt_shard *shard, uint64_t calls)
+{
+    int64_t live = LOAD(shard->live_bytes), from = LOAD(shard->look_bytes);
+    int64_t high = mt_group_most(mt_group_most(LOAD(shard->high_bytes), live), LOAD(shard->look_high_bytes));
+    int64_t low = mt_group_least(live, LOAD(shard->look_low_bytes));
+    int64_t much = (mt_is_alone() ? MT_GROUP_BATCHES_ALONE : MT_GROUP_BATCHES) *
+                   (int64_t)core->segment->globals.batch_bytes;
+    if (calls - shard->look_calls >= MT_GROUP_CALLS || high - from >= much || from - low >= much) return false;
+    STORE(shard->look_high_bytes, high);
+    STORE(shard->look_low_bytes, low);
+    return true;
 }
 
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard)
 {
     if (!shard->is_followed || shard->is_looking) return;
+    uint64_t calls = LOAD(shard->allocation_count) + LOAD(shard->free_count);
+    if (take_down(core, shard, calls)) return;
     shard->is_looking = 1;
     atomic_signal_fence(memory_order_seq_cst);
-    look(core, shard);
+    if (!look_at_one(core, shard, calls)) look(core, shard, calls);
+    begin_again(shard);
     atomic_signal_fence(memory_order_seq_cst);
     shard->is_looking = 0;
 }

@@ -23,10 +23,13 @@ struct mt_group_step {
     int64_t allocated, freed;
 };
 
-/* How far all of a thread's bytes went above and below where they were at its last look. */
+/*
+ * How far all of a thread's bytes went above and below where they were at its
+ * last look; and the same before the call that ended the step.
+ */
 struct mt_group_range {
     int64_t rise, fall;
-    int64_t batch; /* how far they can have gone before the call that ended the step */
+    int64_t rise_before, fall_before;
 };
 
 /* What that says of one group. */
@@ -35,22 +38,74 @@ struct mt_group_bounds {
     int64_t lag;         /* it was never further away from there before the call that ended the step */
 };
 
+static inline int64_t mt_group_load(const _Atomic int64_t *field)
+{
+    return atomic_load_explicit(field, memory_order_relaxed);
+}
+
+static inline int64_t mt_group_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t mt_group_most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /*
- * The range of a shard's owner now; flushed, high: what they were before a
- * flush changes them. all: the sum over its groups of one kind. Where the two
- * do not agree, other blocks than those of origins changed too, and the range
- * says nothing of a group: rise and fall are then those of all that may be.
+ * The range of a shard's owner now, before a flush changes what was flushed.
+ * all: the sum over its groups of one kind. Where that and the shard do not
+ * agree, other blocks than those of origins changed too, and the range says
+ * nothing of a group: it is then that of all that may be.
  */
-struct mt_group_range mt_group_range_of(const struct mt_shard *shard, int64_t batch_bytes,
-                                        struct mt_group_step all);
-struct mt_group_bounds mt_group_bounds_of(struct mt_group_step own, struct mt_group_step all,
-                                          struct mt_group_range range);
+static inline struct mt_group_range mt_group_range_of(const struct mt_shard *shard, int64_t batch_bytes,
+                                                      struct mt_group_step all)
+{
+    int64_t live = mt_group_load(&shard->live_bytes), from = mt_group_load(&shard->look_bytes),
+            flushed = mt_group_load(&shard->flushed_bytes);
+    int64_t high = mt_group_load(&shard->look_high_bytes), low = mt_group_load(&shard->look_low_bytes);
+    if (live - from != all.allocated - all.freed)
+        return (struct mt_group_range){all.allocated, all.freed, all.allocated, all.freed};
+    int64_t high_before = mt_group_most(high, flushed + batch_bytes),
+            low_before = mt_group_least(low, flushed - batch_bytes);
+    high = mt_group_most(mt_group_most(high, live), mt_group_load(&shard->high_bytes));
+    return (struct mt_group_range){high - from, from - mt_group_least(low_before, live), high_before - from,
+                                   from - low_before};
+}
 
-/* What a row of counts holds of usable bytes that were ever allocated and freed; classes: only those marked as
- * used. */
-struct mt_group_step mt_group_total(const struct mt_origin_counts *counts);
+/* See struct mt_group_bounds. */
+static inline struct mt_group_bounds mt_group_bounds_of(struct mt_group_step own, struct mt_group_step all,
+                                                        struct mt_group_range range)
+{
+    int64_t others_allocated = all.allocated - own.allocated, others_freed = all.freed - own.freed;
+    int64_t most = mt_group_most(0, mt_group_least(own.allocated, range.rise + others_freed));
+    int64_t down = mt_group_most(0, mt_group_least(own.freed, range.fall + others_allocated));
+    int64_t least = mt_group_most(0, mt_group_most(own.allocated - own.freed, range.rise - others_allocated));
+    return (struct mt_group_bounds){mt_group_least(least, most), most,
+                                    mt_group_most(mt_group_least(most, range.rise_before + others_freed),
+                                                  mt_group_least(down, range.fall_before + others_allocated))};
+}
 
-/* A look by the owner of a shard that is not shard 0, in the middle of a flush. */
+/* What the classes of a row that are marked as used hold of usable bytes that were ever allocated and freed; calls:
+ * how often, may be NULL. */
+struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, uint64_t *calls);
+/* The same of its large blocks. */
+static inline struct mt_group_step mt_group_of_large(const struct mt_origin_counts *counts)
+{
+    return (struct mt_group_step){
+        (int64_t)atomic_load_explicit(&counts->large_allocated_bytes, memory_order_relaxed),
+        (int64_t)atomic_load_explicit(&counts->large_freed_bytes, memory_order_relaxed)};
+}
+
+/*
+ * A look by the owner of a shard that is not shard 0, in the middle of a flush.
+ * Where little has happened since the last one it only takes down how far the
+ * thread's bytes went: fewer calls and fewer batches than these. A look costs
+ * about as much as 10 calls; what is not handed over yet is part of the error
+ * as soon as there are several threads.
+ */
+enum { MT_GROUP_CALLS = 512, MT_GROUP_BATCHES = 4, MT_GROUP_BATCHES_ALONE = 16 };
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard);
 /* Bytes that are counted in a row of shard 0, at once; and what was live of an origin at the fork that made the
  * process. */
@@ -67,13 +122,15 @@ static inline void mt_groups_use(struct mt_origin_counts *counts, unsigned class
         counts->used_above |= (uint8_t)(1u << (class - 64));
 }
 
-/* A bin counts in a cell of this row from now on; and something else did. By the row's owner. */
-static inline void mt_groups_open(struct mt_shard *shard, struct mt_origin_counts *counts, unsigned class)
+/* Bins, or an arena, count in cells of this row from now on: which class is used is told, or found out. By the
+ * row's owner. */
+static inline void mt_groups_open(struct mt_shard *shard, struct mt_origin_counts *counts)
 {
-    mt_groups_use(counts, class);
     counts->is_open = 1;
     shard->is_followed = 1;
 }
+
+/* Something else counted in it. */
 static inline void mt_groups_changed(struct mt_shard *shard, struct mt_origin_counts *counts, unsigned class)
 {
     mt_groups_use(counts, class);

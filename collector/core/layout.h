@@ -122,6 +122,13 @@ struct mt_shard {
     uint32_t look;        /* number of the look in progress, or the last one */
     uint32_t is_looking;  /* 1: one is in progress */
     uint32_t is_followed; /* 1: some of its rows know what becomes of their blocks */
+    /* at the last look, and the extremes of flushes since then */
+    _Alignas(64) _Atomic int64_t look_bytes, look_high_bytes, look_low_bytes; /* of live_bytes */
+    uint64_t look_calls;                                                      /* allocations and frees */
+    uint64_t look_small_calls; /* less those of large blocks, by origin */
+    uint64_t look_other_calls; /* less those that any row knows */
+    uint64_t look_row;         /* offset of a row whose large blocks changed then; 0 = none */
+    uint64_t look_row_calls;   /* how many it had allocated and freed */
     /* Blocks of 16 * n - 8 usable bytes that are neither in allocation_count and free_count nor in classes[]. */
     struct mt_class_counter steps[MT_STEP_COUNT];
     struct mt_class_counter classes[MT_CLASS_COUNT];
@@ -678,14 +685,15 @@ struct mt_origin_counts {
     _Atomic uint64_t large_requested_bytes, large_requested_freed_bytes; /* cumulative */
     _Atomic uint64_t large_allocated_bytes, large_freed_bytes;           /* cumulative, usable */
     /* what its groups were told; see groups.h */
-    _Atomic uint64_t parts[MT_GROUP_KINDS];      /* offsets of the shard's parts of them; 0 = not looked for yet */
-    _Atomic uint64_t told_allocated, told_freed; /* usable bytes, cumulative, at the last look */
-    uint64_t used;                               /* bits: classes[] that may hold something, the first 64 */
-    uint8_t used_above;                          /* and the others */
+    _Atomic uint32_t parts[MT_GROUP_KINDS];      /* of the shard's, by offset / 64; 0 = not looked for yet */
+    uint8_t used_above;                          /* bits: classes[] from 64 on that may hold something */
     uint8_t is_open;                             /* 1: bins count in it */
     uint8_t is_changed;                          /* 1: something else counted in its classes since the last look */
-    uint8_t reserved;
-    uint32_t told_large; /* how many large ones were allocated and freed by then */
+    uint8_t is_quiet;                            /* 1: nothing in its classes had changed at the last look */
+    _Atomic uint64_t told_allocated, told_freed; /* usable bytes in classes[], cumulative, at the last look */
+    _Atomic uint64_t told_large_allocated, told_large_freed; /* the same of the large ones */
+    uint64_t used;                                           /* bits: classes[] below 64 that may hold something */
+    uint64_t told_calls; /* allocations and frees in classes[] at the last look */
     struct mt_origin_cell classes[MT_POOL_CLASSES];
 };
 

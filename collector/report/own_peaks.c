@@ -62,9 +62,11 @@ static void add_row(struct work *work, struct mt_origin_counts *counts, bool is_
 {
     counts->used = UINT64_MAX;
     counts->used_above = UINT8_MAX;
-    struct mt_group_step total = mt_group_total(counts);
-    struct mt_group_step step = {total.allocated - (int64_t)GET(counts->told_allocated),
-                                 total.freed - (int64_t)GET(counts->told_freed)};
+    struct mt_group_step small = mt_group_of_classes(counts, NULL), large = mt_group_of_large(counts);
+    struct mt_group_step total = {small.allocated + large.allocated, small.freed + large.freed};
+    struct mt_group_step step = {total.allocated -
+                                     (int64_t)(GET(counts->told_allocated) + GET(counts->told_large_allocated)),
+                                 total.freed - (int64_t)(GET(counts->told_freed) + GET(counts->told_large_freed))};
     for (unsigned kind = 0; kind < MT_GROUP_KINDS; kind++) {
         struct found *found = touch(work, kind, id_of(work->origins, kind, counts->origin));
         found->is_there |= total.allocated || total.freed;

@@ -199,7 +199,10 @@ bool mt_account_large_changed(struct mt_theap *heap, unsigned origin, struct mt_
 static void set_cell(struct mt_theap *heap, struct mt_bin *bin, int64_t length, struct mt_origin_counts *counts)
 {
     struct mt_origin_cell *cell = counts ? &counts->classes[bin->class] : &mt_idle_cell;
-    if (counts) mt_groups_open(heap->shard, counts, bin->class);
+    if (counts) {
+        mt_groups_open(heap->shard, counts);
+        mt_groups_use(counts, bin->class);
+    }
     uint64_t frees = LOAD(cell->free_count), allocations = LOAD(cell->allocation_count);
     bin->cell = cell;
     bin->adjust = length - (int64_t)(frees - allocations);

@@ -55,8 +55,7 @@ static struct mt_origin_counts *ask_counts(struct mt_theap *heap, unsigned site)
     struct mt_origin_counts *counts = mt_origin_counts_of_site(the_core, heap->shard, mt_arena_site_origin(site),
                                                                site);
     if (own) own->counts[site] = counts;
-    for (unsigned class = 0; counts && class <= mt_class_of(MT_ARENA_MAX); class ++)
-        mt_groups_open(heap->shard, counts, class);
+    if (counts) mt_groups_open(heap->shard, counts);
     return counts;
 }
 

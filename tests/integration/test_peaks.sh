@@ -29,17 +29,17 @@ peaks 1 0 --stacks=off
 peaks 1 0 --stacks=all
 peaks 1 0 --peak=exact
 peaks 8 0 --peak=exact
-peaks 8 16
-peaks 8 16 --stacks=off
-peaks 8 16 --stacks=all
-peaks 8 64 --peak-batch=256K
+peaks 8 64
+peaks 8 64 --stacks=off
+peaks 8 64 --stacks=all
+peaks 8 128 --peak-batch=256K
 
 # Other than that, with the pools off: threads' peaks are exact there too.
 peaks 1 threads --pools=off
 peaks 8 threads --pools=off --stacks=all
 
 # The peaks lie where they were: the first plugin's in the first phase, the second one's in the third.
-peaks 8 16
+peaks 8 64
 check_report peaks "[t.peak_s for t in cpu.tags if t.tag == 'first'][0] <= [t.peak_s for t in cpu.tags if t.tag == 'second'][0]" \
     "[t.at_peak_bytes for t in cpu.tags if t.tag == 'second'][0] < [t.peak_bytes for t in cpu.tags if t.tag == 'second'][0] / 2"
 verdict
