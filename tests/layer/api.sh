@@ -50,6 +50,17 @@ expect "answer, a tag before the layer" "$(cat "$TEST_TMP/tracked.out")" "pushed
 check_report "$TEST_TMP/memtrack.device.json" "${device_tags[@]}" 'not any(t.tag == "early" for t in dev.tags)'
 rm -rf "${OUT:?}"/*
 
+# All of it in a shared object of the program, which has a way of its own.
+mkdir "$TEST_TMP/shared"
+"$CC" -O1 -g -w -shared -fPIC -Dmain=device_main -I"$TEST_SOURCE/include" -o "$TEST_TMP/shared/libdevice.so" "$TEST_SOURCE/tests/api/device.c" -lvulkan &&
+    echo 'int device_main(int, char **); int main(int n, char **words) { return device_main(n, words); }' |
+    "$CC" -o "$TEST_TMP/shared/device" -x c - -x none "$TEST_TMP/shared/libdevice.so" -Wl,-rpath,'$ORIGIN' || problem "cannot compile libdevice.so"
+alone "$TEST_TMP/shared/device"
+check_report "$TEST_TMP/memtrack.device.json" "${device_tags[@]}"
+tracked "$TEST_TMP/shared/device"
+check_report device "${device_tags[@]}"
+rm -rf "${OUT:?}"/*
+
 # With the preload the early tag counts for what has none of its own.
 tracked "$TEST_TMP/device" early
 check_report device "${device_tags[@]}" "$(tag early) == [(262144, 1, 'api')]"
