@@ -3,10 +3,12 @@
  * thread's own processor time for one pair, the least of several repeats.
  *   bench_scale size BYTES      a few blocks of one size, replaced in turn
  *   bench_scale live COUNT      that many live blocks of 16 bytes; neighbours replaced at random places
+ *   bench_scale touched COUNT   the same walk without an allocator: what the processor's memory alone costs
  *   bench_scale threads COUNT   each thread replaces small blocks of mixed sizes
  * Every block's first byte is written, as programs do.
  */
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,20 +61,41 @@ static double of_size(size_t bytes)
 
 /* ---- live blocks --------------------------------------------------------------------- */
 
-static double of_live(size_t count)
+static void *map(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) abort();
+    return at;
+}
+
+/* What is written at least where a block is freed and handed out again: its first word, the pointer, its first
+ * byte. */
+static __attribute__((noinline)) void touch(char **at)
+{
+    static char *volatile free_list;
+    char *block = *at;
+    *(char *volatile *)(void *)block = free_list;
+    *(char *volatile *)at = block;
+    *(volatile char *)block = 1;
+}
+
+static double of_live(size_t count, bool is_allocated)
 {
     enum { BYTES = 16, PLACES = 4000 };
     if (count < NEIGHBOURS) return 0;
-    char **blocks = mmap(NULL, count * sizeof *blocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (blocks == MAP_FAILED) abort();
-    for (size_t i = 0; i < count; i++) replace(&blocks[i], BYTES);
+    char **blocks = map(count * sizeof *blocks), *own = is_allocated ? NULL : map(count * BYTES);
+    for (size_t i = 0; i < count; i++) {
+        if (own) blocks[i] = own + i * BYTES;
+        own ? touch(&blocks[i]) : replace(&blocks[i], BYTES);
+    }
     uint64_t random = 1;
     double best = 1e18;
     for (unsigned repeat = 0; repeat < REPEATS; repeat++) {
         double start = now_ns();
         for (unsigned place = 0; place < PLACES; place++) {
             size_t first = next_random(&random) % (count - NEIGHBOURS + 1);
-            for (unsigned i = 0; i < NEIGHBOURS; i++) replace(&blocks[first + i], BYTES);
+            for (unsigned i = 0; i < NEIGHBOURS && is_allocated; i++) replace(&blocks[first + i], BYTES);
+            for (unsigned i = 0; i < NEIGHBOURS && !is_allocated; i++) touch(&blocks[first + i]);
         }
         double spent = (now_ns() - start) / (PLACES * (double)NEIGHBOURS);
         if (spent < best) best = spent;
@@ -127,7 +150,9 @@ int main(int count, char **words)
     if (!strcmp(words[1], "size"))
         ns = of_size(value);
     else if (!strcmp(words[1], "live"))
-        ns = of_live(value);
+        ns = of_live(value, true);
+    else if (!strcmp(words[1], "touched"))
+        ns = of_live(value, false);
     else if (!strcmp(words[1], "threads"))
         ns = of_threads(value);
     else

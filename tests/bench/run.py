@@ -290,13 +290,15 @@ class Bench:
     def scale_variants(self):
         return [v for v in self.variants() if v[0] not in ("memtrack run", "all stacks", "heaptrack", "counting")]
 
-    def scale_table(self, heading, text, kind, values, rounds):
+    def scale_table(self, heading, text, kind, values, rounds, control=None):
         """Least nanoseconds of a pair of malloc and free over all rounds, and how much that differs along the column."""
         program = built(self.build, "bench_scale")
         if not program:
             note("bench_scale is not built: what grows is left out")
             return
-        variants = self.scale_variants()
+        variants = [(name, kind, env) for name, _, env in self.scale_variants()]
+        if control:
+            variants.append(("memory alone", control, {}))
         lines = ["| " + kind + " | " + " | ".join(v[0] for v in variants) + " |", "|---|" + "---|" * len(variants)]
         columns = {name: [] for name, _, _ in variants}
         for value, shown in values:
@@ -304,8 +306,8 @@ class Bench:
             for number in range(rounds):
                 order = variants[:]
                 random.Random(number).shuffle(order)
-                for name, _, env in order:
-                    text_out = subprocess.run([program, kind, str(value)], env=self.environment(env), capture_output=True,
+                for name, what, env in order:
+                    text_out = subprocess.run([program, what, str(value)], env=self.environment(env), capture_output=True,
                                               text=True, check=False).stdout
                     self.clean()
                     if re.fullmatch(r"[0-9]+\.[0-9]+\n", text_out):
@@ -329,8 +331,9 @@ class Bench:
                          "size", [(size, human(size)) for size in sizes], rounds)
         counts = [10 ** power for power in range(3, 9) if 10 ** power <= self.options.most_live]
         self.scale_table("Live blocks", common + "That many live blocks of 16 bytes; 64 neighbours are replaced at a random place. "
-                         "From 10^6 on most of the time is the processor's memory.", "live",
-                         [(count, f"10^{len(str(count)) - 1}") for count in counts], 1 if counts[-1] > 10 ** 7 else rounds)
+                         "\"Memory alone\" is the same walk without an allocator, which writes the pointer and the block where it lies.",
+                         "live", [(count, f"10^{len(str(count)) - 1}") for count in counts], 1 if counts[-1] > 10 ** 7 else rounds,
+                         "touched")
         self.scale_table("Threads", common + "Each thread replaces small blocks of mixed sizes in a window of 512.", "threads",
                          [(count, str(count)) for count in (1, 2, 4, 8, 16, 32, 64)], rounds)
 
