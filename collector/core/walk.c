@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -31,6 +32,8 @@ enum {
     MAIN_STACK_BYTES = 8 << 20,
     HOME_BITS = 7,
     LASTING = 4,
+    LASTING_LIBC = 2,
+    RELEASES = 16,
     CLOSING_YIELDS = 1000, /* an unloading waits no longer for a thread that was stopped while it read */
 };
 
@@ -50,6 +53,7 @@ struct mt_walk_shared {
      */
     _Atomic uint32_t rule_bits, rule_count;
     _Atomic uint32_t readers; /* threads that read unwind tables now */
+    _Atomic uint32_t release_count;
     struct {
         _Atomic uintptr_t start, bytes;
     } lasting[LASTING]; /* objects that stay */
@@ -150,7 +154,7 @@ void mt_walk_begin(struct mt_core *core)
     if (!shared) return;
     keep_object_of(shared, 0, (const void *)getauxval(AT_PHDR));
     keep_object_of(shared, 1, (const void *)(uintptr_t)mt_walk_begin);
-    keep_object_of(shared, 2, (const void *)(uintptr_t)&syscall);
+    keep_object_of(shared, LASTING_LIBC, (const void *)(uintptr_t)&syscall);
     keep_object_of(shared, 3, (const void *)(uintptr_t)_dl_find_object);
     if (LOAD(core->epoch)) { /* in a fork's child, which has one thread */
         STORE(shared->readers, 0);
@@ -351,13 +355,51 @@ static uint64_t pack(struct mt_unwind_rule rule)
            (uint64_t)(uint32_t)rule.cfa_offset << 32;
 }
 
+/* The part of a loaded object that an address lies in, if it can only be read; NULL otherwise. */
+static const ElfW(Phdr) * read_only_part(const char *base, const char *address)
+{
+    const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)(const void *)base;
+    const ElfW(Phdr) *part = (const ElfW(Phdr) *)(const void *)(base + header->e_phoff);
+    for (unsigned i = 0; i < header->e_phnum; i++, part++)
+        if (part->p_type == PT_LOAD && part->p_flags == PF_R && (size_t)(address - base) >= part->p_vaddr &&
+            (size_t)(address - base) < part->p_vaddr + part->p_memsz)
+            return part;
+    return NULL;
+}
+
+/*
+ * The few rules that every program needs of libc's tables would keep a tenth of
+ * a small program's memory resident: the pages that were read, and those that
+ * the kernel maps around them. They are the file's own and stay in its cache.
+ */
+static void release_tables(struct mt_walk_shared *shared, const struct dl_find_object *object)
+{
+    enum { AROUND = 1 << 16 };
+    const char *base = object->dlfo_map_start, *tables = object->dlfo_eh_frame;
+    if ((uintptr_t)base != LOAD(shared->lasting[LASTING_LIBC].start) || !tables ||
+        LOAD(shared->release_count) >= RELEASES)
+        return;
+    atomic_fetch_add_explicit(&shared->release_count, 1, memory_order_relaxed);
+    const ElfW(Phdr) *part = read_only_part(base, tables);
+    if (!part) return;
+    uintptr_t low = ((uintptr_t)base + part->p_vaddr) & ~(uintptr_t)4095,
+              from = (uintptr_t)tables & ~(AROUND - 1ul);
+    uintptr_t high = ((uintptr_t)base + part->p_vaddr + part->p_filesz) & ~(uintptr_t)4095;
+    if (from < low) from = low;
+    int saved = errno;
+    if (from < high) syscall(SYS_madvise, from, high - from, MADV_DONTNEED);
+    errno = saved;
+}
+
 /* A return address belongs to the call in front of it. */
-static uint64_t read_rule(struct mt_core *core, uintptr_t pc)
+static uint64_t read_rule(struct mt_core *core, struct mt_walk_shared *shared, uintptr_t pc)
 {
     struct dl_find_object object;
     if (!_dl_find_object || _dl_find_object((void *)(pc - 1), &object)) return MT_CFA_NONE;
     mt_module_seen(core, object.dlfo_link_map, (uintptr_t)object.dlfo_map_start, (uintptr_t)object.dlfo_map_end);
-    return pack(mt_eh_frame_rule(object.dlfo_eh_frame, pc - 1));
+    uint64_t rule = pack(mt_eh_frame_rule(object.dlfo_eh_frame, pc - 1));
+    release_tables(shared, &object);
+    return rule;
 }
 
 static void count_rule(struct mt_walk_shared *shared)
@@ -389,7 +431,7 @@ static uint64_t fill_rule(struct mt_core *core, struct mt_walker *walker, struct
     atomic_fetch_add_explicit(&shared->readers, 1, memory_order_seq_cst);
     bool may_read = walker->may_close || !atomic_load_explicit(&shared->head.closing, memory_order_seq_cst) ||
                     is_lasting(shared, pc);
-    if (may_read) rule = read_rule(core, pc);
+    if (may_read) rule = read_rule(core, shared, pc);
     atomic_fetch_sub_explicit(&shared->readers, 1, memory_order_seq_cst);
     if (!may_read) return rule;
     if (!LOAD(slot->key)) count_rule(shared);
