@@ -38,26 +38,62 @@ static bool of_all(const struct mt_segment *segment, struct memtrack_statistics 
     return true;
 }
 
-static void add_shard(const struct mt_core *core, const struct mt_shard *shard, uint32_t tag,
-                      struct mt_origin_sum *sum)
+/* What is found out of a tag. */
+struct tag_sum {
+    struct mt_origin_sum all;
+    uint64_t not_handed_bytes; /* allocated since the threads last told the tag's group of it */
+    uint64_t lag_bytes;        /* how far threads ever were from what they had told, added up */
+    unsigned thread_count;     /* that told anything */
+};
+
+static uint64_t not_handed(const struct mt_origin_counts *counts)
+{
+    uint64_t allocated = LOAD(counts->large_allocated_bytes), told = LOAD(counts->told_allocated);
+    for (unsigned class = 0; class < MT_POOL_CLASSES; class ++)
+        allocated += LOAD(counts->classes[class].allocation_count) * mt_class_bytes(class);
+    told += LOAD(counts->told_large_allocated);
+    return allocated > told ? allocated - told : 0;
+}
+
+/* What all threads count together in shard 0 is handed over at once. */
+static void add_rows(const struct mt_core *core, const struct mt_shard *shard, uint32_t tag, struct tag_sum *sum)
 {
     const struct mt_origins *origins = &core->segment->origins;
     const struct mt_origin_counts *counts = NULL;
-    while ((counts = mt_origin_counts_next(core->segment, core->mapped_bytes, shard, counts)))
-        if (origins->rows[counts->origin % MT_ORIGIN_MAX].tag_group == tag) mt_origin_add_counts(sum, counts);
+    while ((counts = mt_origin_counts_next(core->segment, core->mapped_bytes, shard, counts))) {
+        if (origins->rows[counts->origin % MT_ORIGIN_MAX].tag_group != tag) continue;
+        mt_origin_add_counts(&sum->all, counts);
+        if (shard != core->segment->shards) sum->not_handed_bytes += not_handed(counts);
+    }
 }
 
-/* The highest that was handed over, and what the threads that are alive may hold back. */
-static void set_peak(struct mt_core *core, uint32_t tag, struct memtrack_statistics *found)
+static void add_lag(const struct mt_core *core, const struct mt_shard *shard, uint32_t tag, struct tag_sum *sum)
 {
-    const struct mt_group *group = &core->segment->groups[MT_GROUP_TAG][tag];
-    const struct mt_globals *globals = &core->segment->globals;
-    if (!mt_segment_commit(core, (void *)(uintptr_t)group, sizeof *group)) return;
-    uint64_t peak = not_below_zero(LOAD(group->peak_bytes)), limit = not_below_zero(LOAD(group->limit_bytes));
-    if (peak < found->current_bytes) peak = found->current_bytes;
+    /* Acquire pairs with the release of the thread that made the part. */
+    uint64_t at = atomic_load_explicit(&shard->group_parts, memory_order_acquire);
+    for (const struct mt_group_part *part; at && at < core->mapped_bytes; at = part->next) {
+        part = (const struct mt_group_part *)(const void *)((const char *)core->segment + at);
+        if (part->kind != MT_GROUP_TAG || part->id != tag) continue;
+        sum->lag_bytes += not_below_zero(LOAD(part->lag_bytes));
+        sum->thread_count++;
+    }
+}
+
+/* Between the highest that is known for sure and the highest that may have been; see groups.h. */
+static void set_peak(struct mt_core *core, uint32_t tag, const struct tag_sum *sum,
+                     struct memtrack_statistics *found)
+{
+    struct mt_group *group = &core->segment->groups[MT_GROUP_TAG][tag];
+    if (!mt_segment_commit(core, group, sizeof *group)) return;
+    uint64_t least = not_below_zero(LOAD(group->peak_bytes)), most = not_below_zero(LOAD(group->limit_bytes));
+    uint64_t now = not_below_zero(LOAD(group->current_bytes)) + sum->not_handed_bytes;
+    uint64_t lag = sum->thread_count > 1 ? sum->lag_bytes + sum->not_handed_bytes : 0;
+    if (least < found->current_bytes) least = found->current_bytes;
+    if (most < now) most = now;
     found->known |= MEMTRACK_KNOWS_PEAK;
-    found->peak_bytes = peak;
-    found->peak_error_bytes = (limit > peak ? limit - peak : 0) + LOAD(globals->live_shards) * globals->batch_bytes;
+    found->peak_bytes = least;
+    found->peak_error_bytes = most > least ? most - least : 0;
+    if (found->peak_error_bytes < lag) found->peak_error_bytes = lag;
 }
 
 /* What is live of an origin is counted where the pools serve. */
@@ -65,27 +101,30 @@ static bool of_tag(struct mt_core *core, uint32_t tag, struct memtrack_statistic
 {
     const struct mt_segment *segment = core->segment;
     const struct mt_origins *origins = &segment->origins;
-    struct mt_origin_sum sum = {0};
+    struct tag_sum found_of = {0};
+    const struct mt_origin_sum *sum = &found_of.all;
     uint32_t tables = atomic_load_explicit(&segment->committed_tables, memory_order_acquire);
     if (!(tables & 1u << MT_TABLE_ORIGINS)) return false;
     unsigned limit = LOAD(segment->shard_limit), count = LOAD(origins->count);
-    for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++)
-        add_shard(core, &segment->shards[i], tag, &sum);
+    for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++) {
+        add_rows(core, &segment->shards[i], tag, &found_of);
+        add_lag(core, &segment->shards[i], tag, &found_of);
+    }
     *found = (struct memtrack_statistics){.known = MEMTRACK_KNOWS_COUNTS,
-                                          .allocation_count = sum.allocation_count,
-                                          .total_bytes = sum.requested_bytes};
+                                          .allocation_count = sum->allocation_count,
+                                          .total_bytes = sum->requested_bytes};
     if (LOAD(segment->pools.is_on) != 1) return true;
-    int64_t live_count = (int64_t)(sum.allocation_count - sum.free_count), live_bytes = sum.live_bytes;
+    int64_t live_count = (int64_t)(sum->allocation_count - sum->free_count), live_bytes = sum->live_bytes;
     for (unsigned i = 0; i < (count < MT_ORIGIN_MAX ? count : MT_ORIGIN_MAX); i++) {
         if (origins->rows[i].tag_group != tag) continue;
         live_bytes += origins->rows[i].inherited_bytes;
         live_count += origins->rows[i].inherited_count;
     }
     found->known |= MEMTRACK_KNOWS_CURRENT;
-    found->free_count = sum.free_count;
+    found->free_count = sum->free_count;
     found->current_bytes = not_below_zero(live_bytes);
     found->current_count = not_below_zero(live_count);
-    set_peak(core, tag, found);
+    set_peak(core, tag, &found_of, found);
     return true;
 }
 

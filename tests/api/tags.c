@@ -1,10 +1,11 @@
 /*
- * Blocks under tags, in C: `tags THREADS [fork|unbalanced|many|frames|budgets|signals]`. Threads do the same one
- * beside the other. Prints what memtrack answers.
+ * Blocks under tags, in C: `tags THREADS [fork|unbalanced|many|frames|budgets|signals|peak]`. Threads do the same
+ * one beside the other. Prints what memtrack answers.
  */
 #include "tags.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -79,6 +80,45 @@ static void run(int threads, void *(*routine)(void *))
     for (int i = 0; i < threads; i++)
         if (pthread_create(&all[i], NULL, routine, NULL)) exit(2);
     for (int i = 0; i < threads; i++) pthread_join(all[i], NULL);
+}
+
+/* All threads hold their blocks at once, and free them; other blocks come and go meanwhile. */
+static pthread_barrier_t barrier;
+static _Atomic uint64_t held_bytes;
+
+static void *rise_and_fall(void *unused)
+{
+    void *blocks[200];
+    for (int i = 0; i < 200; i++) {
+        MEMTRACK_TAG("rises");
+        blocks[i] = malloc(300 + 90 * (size_t)i);
+        held_bytes += malloc_usable_size(blocks[i]);
+        MEMTRACK_TAG("beside");
+        free(malloc(2000));
+    }
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < 200; i++) free(blocks[i]);
+    return unused;
+}
+
+/* The peak that is told, and its error, against what was held. */
+static void check_peak(int threads)
+{
+    struct memtrack_statistics rises;
+    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
+    if (threads > 1)
+        run(threads, rise_and_fall);
+    else
+        rise_and_fall(NULL);
+    int is_known = memtrack_query_tag("rises", &rises);
+    uint64_t most = rises.peak_bytes + rises.peak_error_bytes, least = rises.peak_bytes - rises.peak_error_bytes;
+    int holds = rises.peak_error_bytes <= rises.peak_bytes ? least <= held_bytes && held_bytes <= most
+                                                           : held_bytes <= most;
+    printf("rises %d live %" PRIu64 " right %d near %d\n", is_known, rises.current_bytes, holds,
+           rises.peak_error_bytes < held_bytes / 2);
+    if (!holds || rises.peak_error_bytes >= held_bytes / 2)
+        printf("held %" PRIu64 ", told %" PRIu64 " +- %" PRIu64 "\n", held_bytes, rises.peak_bytes,
+               rises.peak_error_bytes);
 }
 
 static void print(const char *what, int is_known, const struct memtrack_statistics *s)
@@ -156,6 +196,10 @@ int main(int count, char **words)
                      memtrack_set_budget("loading", UINT64_C(1) << 40) & memtrack_set_budget("never said", 100) &
                      memtrack_set_budget("none", 100) & memtrack_set_budget("none", 0);
         printf("budgets %d\n", is_set);
+    }
+    if (!strcmp(what, "peak")) {
+        check_peak(threads);
+        return 0;
     }
     bool is_interrupted = !strcmp(what, "signals");
     if (is_interrupted) start_interrupts();

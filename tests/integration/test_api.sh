@@ -61,6 +61,12 @@ MEMTRACK_POOLS=off tracked "$TEST_TMP/tags" 8
 expect "an answer with the pools off" "$(head -n 1 "$TEST_TMP/tracked.out")" "loading 1 known 1 calls 824 frees 0 total 5600000 live 0 peak 0"
 rm -rf "${OUT:?}"/*
 
+for threads in 1 8; do
+    tracked "$TEST_TMP/tags" $threads peak
+    expect "a tag's own peak with $threads threads" "$(cat "$TEST_TMP/tracked.out")" "rises 1 live 0 right 1 near 1"
+done
+rm -rf "${OUT:?}"/*
+
 # A fork's child goes on inside of the tag.
 tracked "$TEST_TMP/tags" 1 fork
 check_report "$(report_of tags 1)" "$(row '"forked"') == [(12, 12, 20800, 'api')]" \
