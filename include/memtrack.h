@@ -9,7 +9,8 @@
  *
  * C99 or C++11 and later; gcc or clang. All functions may be called from any
  * thread at any time. None of them takes memory from the program's heap or a
- * lock, but for the first call of all in a program, which asks the loader once.
+ * lock, but for the first call of all in a program, which asks the loader once,
+ * and the first tag of a thread where the layer is alone.
  *
  *     #include <memtrack.h>
  *
