@@ -23,9 +23,11 @@
 enum {
     NODES = 1024 * 1024, /* 32 MiB; then everything is forgotten */
     PIECE = 2048,        /* nodes that are counted as memory in use together */
-    FIRST_BUCKET_BITS = 10,
-    HINT_BITS = 12,
-    RECORD_SHIFT = 6, /* records are lines of the cache */
+    HINT_BITS = 13,
+    HINTS_TRIED = 4,
+    LOOKS = 48,          /* nodes that are looked at before the stack is walked instead */
+    LOOKS_TO_KEEP = 512, /* before a node is made */
+    RECORD_SHIFT = 6,    /* records are lines of the cache */
     WORDS_MAX = 2 * MT_STACK_DEPTH_MAX + 2,
 };
 
@@ -40,30 +42,34 @@ struct word {
 /* Node 0 is nobody. Of depth 0 are the ends of stacks: the value is the address, the place the tag in force. */
 struct node {
     uintptr_t value;
-    uint32_t place;  /* words between the word and the stack's end */
-    uint32_t record; /* of the walk that ends with this word, in lines of the segment; 0: none does */
-    uint32_t caller; /* the node of the word before it */
-    uint32_t callee; /* the newest node behind it, 0 = none */
-    uint32_t next;   /* of the same bucket */
+    uint32_t place;   /* words between the word and the stack's end */
+    uint32_t record;  /* of the walk that ends with this word, in lines of the segment; 0: none does */
+    uint32_t caller;  /* the node of the word before it */
+    uint32_t callee;  /* a node behind it, the one that was met last; 0 = none */
+    uint32_t sibling; /* the next one behind the same node, in a ring */
     uint32_t depth;
 };
 _Static_assert(sizeof(struct node) == 32, "half a line of the cache");
 
+/* Where a walk has ended, by what stood on the stack; key tells most others apart without a look at the node. */
+struct hint {
+    uint32_t key, id;
+};
+
 struct mt_trail {
-    uint64_t stamp;       /* what all nodes depend on besides the stack; see stamp_of() */
-    uintptr_t low, room;  /* the thread's own stack; room 0: to be asked for */
-    uintptr_t high;       /* end of the stack that the path lies on */
-    uintptr_t nothing;    /* 0, to end rows with */
-    uint32_t *hint;       /* of the walk that was not found last; NULL: none yet */
+    uint64_t stamp;      /* what all nodes depend on besides the stack; see stamp_of() */
+    uintptr_t low, room; /* the thread's own stack; room 0: to be asked for */
+    uintptr_t high;      /* end of the stack that the path lies on */
+    uintptr_t nothing;   /* 0, to end rows with */
+    struct hint *hint;   /* of the walk that was not found last; NULL: none yet */
+    uint32_t hint_key;
     uint32_t count;       /* words of the path, outermost first */
     uint32_t node_count;  /* nobody included */
     uint32_t piece_count; /* pieces of nodes that were ever used */
-    uint32_t bucket_bits; /* so many buckets are in use */
     uint16_t tag;         /* of the path */
     struct word words[WORDS_MAX + 4];
     uint32_t ids[WORDS_MAX + 1]; /* the nodes of the end and of the path's words */
-    uint32_t hints[1 << HINT_BITS];
-    uint32_t buckets[NODES];
+    struct hint hints[1 << HINT_BITS];
     _Alignas(64) struct node nodes[NODES];
 };
 
@@ -77,43 +83,9 @@ static inline uint64_t stamp_of(struct mt_core *core)
 
 /* ---- nodes --------------------------------------------------------------------------- */
 
-static inline uint32_t *bucket_of(struct mt_trail *trail, uint32_t caller, uint32_t place, uintptr_t value)
-{
-    uint64_t key = (value + ((uint64_t)place << 32 | caller) * golden) * golden;
-    return &trail->buckets[key >> (64 - trail->bucket_bits)];
-}
-
-/* The node of a word behind another one; 0 when it is not known. */
-static inline uint32_t find_node(struct mt_trail *trail, uint32_t caller, uint32_t place, uintptr_t value)
-{
-    uint32_t id = *bucket_of(trail, caller, place, value);
-    while (id) {
-        const struct node *node = &trail->nodes[id];
-        if (node->caller == caller && node->value == value && node->place == place) break;
-        id = node->next;
-    }
-    return id;
-}
-
-static void put_into_bucket(struct mt_trail *trail, uint32_t id)
-{
-    struct node *node = &trail->nodes[id];
-    uint32_t *bucket = bucket_of(trail, node->caller, node->place, node->value);
-    node->next = *bucket;
-    *bucket = id;
-}
-
 static void count_private(struct mt_core *core, uint64_t bytes)
 {
     atomic_fetch_add_explicit(&core->segment->globals.private_bytes, bytes, memory_order_relaxed);
-}
-
-static void grow_buckets(struct mt_core *core, struct mt_trail *trail)
-{
-    size_t before = sizeof trail->buckets[0] << trail->bucket_bits++;
-    memset(trail->buckets, 0, 2 * before);
-    for (uint32_t id = 1; id < trail->node_count; id++) put_into_bucket(trail, id);
-    count_private(core, before);
 }
 
 /* 0 when there is no room for one more. */
@@ -122,31 +94,43 @@ static uint32_t make_node(struct mt_core *core, struct mt_trail *trail, uint32_t
 {
     uint32_t id = trail->node_count;
     if (id == NODES) return 0;
-    if (id >> trail->bucket_bits) grow_buckets(core, trail);
     if (id / PIECE >= trail->piece_count) {
         trail->piece_count++;
         count_private(core, PIECE * sizeof(struct node));
     }
     trail->node_count++;
-    trail->nodes[id] = (struct node){
-        .value = value, .place = place, .caller = caller, .depth = caller ? trail->nodes[caller].depth + 1 : 0};
-    trail->nodes[caller].callee = id;
-    put_into_bucket(trail, id);
+    struct node *parent = &trail->nodes[caller];
+    uint32_t first = parent->callee;
+    trail->nodes[id] = (struct node){.value = value,
+                                     .place = place,
+                                     .caller = caller,
+                                     .sibling = first ? trail->nodes[first].sibling : id,
+                                     .depth = caller ? parent->depth + 1 : 0};
+    if (first) trail->nodes[first].sibling = id;
+    parent->callee = id;
     return id;
 }
 
+/* The node of a word behind another one. Where very many are behind that there may be two of it, which does no
+ * harm. */
 static uint32_t intern(struct mt_core *core, struct mt_trail *trail, uint32_t caller, uint32_t place,
                        uintptr_t value)
 {
-    uint32_t id = find_node(trail, caller, place, value);
-    return id ? id : make_node(core, trail, caller, place, value);
+    struct node *parent = &trail->nodes[caller];
+    uint32_t first = parent->callee, id = first;
+    for (unsigned looks = 0; first && looks < LOOKS_TO_KEEP; looks++) {
+        if (trail->nodes[id].value == value && trail->nodes[id].place == place) return parent->callee = id;
+        id = trail->nodes[id].sibling;
+        if (id == first) break;
+    }
+    return make_node(core, trail, caller, place, value);
 }
 
 static void forget(struct mt_trail *trail)
 {
-    memset(trail->buckets, 0, sizeof trail->buckets[0] << trail->bucket_bits);
-    memset(trail->hints, 0, sizeof trail->hints);
+    if (trail->node_count > 1) memset(trail->hints, 0, sizeof trail->hints);
     trail->node_count = 1;
+    trail->nodes[0].callee = 0;
     trail->count = 0;
     trail->high = 0;
     trail->room = 0;
@@ -160,8 +144,7 @@ static struct mt_trail *make(struct mt_core *core)
                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     errno = saved;
     if (trail == MAP_FAILED) return NULL;
-    trail->bucket_bits = FIRST_BUCKET_BITS;
-    count_private(core, offsetof(struct mt_trail, buckets) + (sizeof trail->buckets[0] << FIRST_BUCKET_BITS));
+    count_private(core, offsetof(struct mt_trail, nodes));
     forget(trail);
     return trail;
 }
@@ -234,28 +217,32 @@ static inline bool ends_with(const struct mt_trail *trail, const struct node *no
  * Where walks have ended: a node by what stood on the stack when it was found. A
  * hint alone; the node is compared with the stack before it is used.
  */
-MT_READS_STACK static inline uint32_t *hint_of(struct mt_trail *trail, uint32_t standing, const uintptr_t *own)
+static inline uint64_t mix(uint64_t key, uint64_t more)
+{
+    return (key ^ more) * golden;
+}
+
+MT_READS_STACK static inline uint64_t key_of(const struct mt_trail *trail, uint32_t standing, const uintptr_t *own)
 {
     uint64_t changed = *trail->words[standing].at; /* 0 at the path's end */
-    uint64_t key = own[1] ^ changed << 21 ^ (uint64_t)(uintptr_t)own << 9 ^ (uint64_t)trail->ids[standing] << 43;
-    return &trail->hints[key * golden >> (64 - HINT_BITS)];
+    return mix(own[1] ^ changed << 21, (uint64_t)(uintptr_t)own << 9 ^ (uint64_t)trail->ids[standing] << 43);
 }
 
 /*
- * Puts a node and its callers onto the path, up to those of its words that stand; false when one of them is not on
- * the stack, with *standing set to what is left of the path.
+ * Puts a node and its callers onto the path, up to those of its words that stand. Returns NULL, or the first word
+ * that is another one on the stack, with *standing set to what is left of the path.
  */
-MT_READS_STACK static inline bool follow(struct mt_trail *trail, uint32_t id, uint32_t *standing)
+MT_READS_STACK static inline const uintptr_t *follow(struct mt_trail *trail, uint32_t id, uint32_t *standing)
 {
     struct node *node = &trail->nodes[id];
     for (uint32_t depth = node->depth;; depth--) {
         if (depth <= *standing) {
-            if (trail->ids[depth] == id) return true;
+            if (trail->ids[depth] == id) return NULL;
             *standing = depth ? depth - 1 : 0;
-            if (!depth) return false; /* on another stack */
+            if (!depth) return &trail->nothing; /* on another stack */
         }
         const uintptr_t *at = place_of(trail, node->place);
-        if (*at != node->value) return false;
+        if (*at != node->value) return at;
         put(trail, id, depth, at, node->value);
         uint32_t callee = id;
         id = node->caller;
@@ -264,38 +251,61 @@ MT_READS_STACK static inline bool follow(struct mt_trail *trail, uint32_t id, ui
     }
 }
 
-static inline struct mt_stack *find_hinted(struct mt_core *core, struct mt_trail *trail, uint32_t *standing,
-                                           const uintptr_t *own)
+/* A word that tells the walk from the one that a hint named leads to the next hint. */
+MT_READS_STACK static inline struct mt_stack *find_hinted(struct mt_core *core, struct mt_trail *trail,
+                                                          uint32_t *standing, const uintptr_t *own)
 {
-    uint32_t id = *trail->hint;
-    const struct node *node = &trail->nodes[id];
-    if (!ends_with(trail, node, own) || !follow(trail, id, standing)) return NULL;
-    trail->count = node->depth;
-    return record_of(core, node);
+    uint64_t key = key_of(trail, *standing, own);
+    for (unsigned tries = 0; tries < HINTS_TRIED; tries++) {
+        trail->hint = &trail->hints[key >> (64 - HINT_BITS)];
+        trail->hint_key = (uint32_t)(key >> 8);
+        uint32_t id = trail->hint->id;
+        const struct node *node = &trail->nodes[id];
+        if (trail->hint->key != trail->hint_key || !ends_with(trail, node, own)) return NULL;
+        const uintptr_t *other = follow(trail, id, standing);
+        if (__builtin_expect(!other, 1)) {
+            trail->count = node->depth;
+            return record_of(core, node);
+        }
+        key = mix(key, *other ^ (uint64_t)(uintptr_t)other << 20);
+    }
+    return NULL;
 }
 
-/* From the last word that stands inwards, by the places where callees were met before. */
-MT_READS_STACK static __attribute__((noinline)) struct mt_stack *
-find_below(struct mt_core *core, struct mt_trail *trail, uint32_t standing, const uintptr_t *own)
+/* One of the nodes behind another that is on the stack; 0 when none was found. *looks is what may still be looked
+ * at. */
+MT_READS_STACK static inline uint32_t find_callee(const struct mt_trail *trail, uint32_t id, const uintptr_t *own,
+                                                  int *looks)
 {
+    uint32_t first = trail->nodes[id].callee, callee = first;
+    while (callee && --*looks > 0) {
+        const struct node *node = &trail->nodes[callee];
+        const uintptr_t *at = place_of(trail, node->place);
+        if (at >= own && *at == node->value) return callee;
+        callee = node->sibling;
+        if (callee == first) break;
+    }
+    return 0;
+}
+
+/* From the last word that stands inwards, by what was met there before. */
+static __attribute__((noinline)) struct mt_stack *find_below(struct mt_core *core, struct mt_trail *trail,
+                                                             uint32_t standing, const uintptr_t *own)
+{
+    int looks = LOOKS;
     uint32_t id = trail->ids[standing];
     for (uint32_t depth = standing + 1;; depth++) {
         trail->count = depth - 1;
-        uint32_t callee = trail->nodes[id].callee;
-        const uintptr_t *at = place_of(trail, trail->nodes[callee].place);
-        uint32_t found = callee && at >= own ? find_node(trail, id, trail->nodes[callee].place, *at) : 0;
-        if (!found) {
-            at = own + 1;
-            found = find_node(trail, id, (uint32_t)((const uintptr_t *)trail->high - at), *at);
-        }
-        if (!found) return NULL;
-        trail->nodes[id].callee = found;
-        id = found;
-        put(trail, id, depth, at, *at);
-        if (!ends_with(trail, &trail->nodes[id], own)) continue;
+        uint32_t callee = find_callee(trail, id, own, &looks);
+        if (!callee) return NULL;
+        trail->nodes[id].callee = callee;
+        id = callee;
+        const struct node *node = &trail->nodes[id];
+        put(trail, id, depth, place_of(trail, node->place), node->value);
+        if (!ends_with(trail, node, own)) continue;
         trail->count = depth;
-        *trail->hint = id;
-        return record_of(core, &trail->nodes[id]);
+        *trail->hint = (struct hint){trail->hint_key, id};
+        return record_of(core, node);
     }
 }
 
@@ -311,7 +321,6 @@ struct mt_stack *mt_trail_find(struct mt_core *core, struct mt_walker *walker, c
         trail->count = standing;
         return record_of(core, last);
     }
-    trail->hint = hint_of(trail, standing, own);
     struct mt_stack *record = find_hinted(core, trail, &standing, own);
     return __builtin_expect(record != NULL, 1) ? record : find_below(core, trail, standing, own);
 }
@@ -389,5 +398,5 @@ void mt_trail_add(struct mt_core *core, struct mt_walker *walker, const uintptr_
     if (walker->trusted_count != walker->count) return;
     uint32_t id = trail->ids[trail->count];
     trail->nodes[id].record = (uint32_t)((uint64_t)((char *)record - (char *)core->segment) >> RECORD_SHIFT);
-    if (trail->hint) *trail->hint = id;
+    if (trail->hint) *trail->hint = (struct hint){trail->hint_key, id};
 }
