@@ -25,7 +25,7 @@ enum {
     DELAY_FACTOR = 10,    /* of the strategies that are not the default */
     CREEP_DOUBLES = 1024, /* a block that grows by little gets half its size in advance, or as much again */
     CREEP_TO_MID =
-        18 << 10, /* a block that grows by little goes to the arenas from here on: half of the least there */
+        12 << 10, /* a block that grows by little goes to the arenas from here on: a third of the least there */
 };
 
 struct mt_pools mt_pools_stats;
@@ -518,7 +518,8 @@ size_t mt_pools_usable(const void *block)
 static const void **grown_slot(struct mt_theap *heap, const void *block)
 {
     uintptr_t address = (uintptr_t)block;
-    return &heap->grown[(address >> 4 ^ address >> 12) % MT_GROWN_SLOTS];
+    return &heap->grown[(address >> 4 ^ address >> 12 ^ address >> 16) %
+                        MT_GROWN_SLOTS]; /* many are a slab's first */
 }
 
 /* The block grew here before, and again by little: it will go on. Blocks that double need no help. */

@@ -30,7 +30,7 @@ enum {
     MT_SMALL_MAX = 1024, /* classes up to here come from a table */
     MT_MID_MAX = 32 << 20,
     MT_REMOTE_SLOTS = 8,
-    MT_GROWN_SLOTS = 4,
+    MT_GROWN_SLOTS = 16,
     MT_SUBS = 28,          /* sub-heaps of a thread heap, as many as the page map can name; 0 is the mixed one */
     MT_ORIGIN_CACHED = 32, /* counters that a heap finds without looking through its shard's list */
     MT_MID_NEAR = 8,       /* freed larger blocks that may wait with the heap of their thread */
