@@ -387,7 +387,10 @@ void mt_trail_add(struct mt_core *core, struct mt_walker *walker, const uintptr_
     struct mt_trail *trail = walker->count ? ready(core, walker, start) : NULL;
     if (!trail) return;
     trail->count = 0;
-    if (!begin_path(core, walker, own)) return;
+    if (!begin_path(core, walker, own)) {
+        if (trail->node_count == NODES) forget(trail);
+        return;
+    }
     /* Of a handler on an alternate stack the outer frames lie elsewhere. */
     if (walker->frames[0].stack > trail->high || walker->frames[0].stack <= (uintptr_t)own) return;
     if (!lay(core, trail, walker)) {
