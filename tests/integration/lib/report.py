@@ -85,6 +85,29 @@ def share_problems(cpu):
     return found
 
 
+def peak_problems(cpu):
+    """Own peaks: at least what is live, at most what they were a part of; and parts of the process's peak."""
+    found = []
+    highest = cpu.peak_bytes + cpu.peak_error_bytes
+    for name, rows in (("tag", cpu.tags), ("module", cpu.modules), ("thread", cpu.threads)):
+        for row in rows:
+            live, peak, error = row.get("current_bytes", row.get("live_bytes")), row.peak_bytes, row.peak_error_bytes
+            if peak is None or error is None or live is None or row.get("thread_count", 1) != 1:
+                continue  # ended threads of one name: the highest of any one of them
+            what = f"{name} {row.get('tag') or row.get('name') or row.get('path')}"
+            if live > peak + error:
+                found.append(f"{what}: live {live} is above its peak {peak} +- {error}")
+            if name != "thread" and peak - error > highest:
+                found.append(f"{what}: its peak {peak} +- {error} is above the process's {highest}")
+    if cpu.stack_summary["mode"] == "all" and not any(cpu.stack_summary.lost.values()) and not cpu.inherited_count:
+        for name, rows in (("tags", cpu.tags), ("modules", cpu.modules)):
+            parts = total(rows, "at_peak_bytes")
+            if abs(parts - cpu.peak_bytes) > cpu.peak_error_bytes:
+                found.append(f"does not add up: {name}' at_peak_bytes {parts} is not {cpu.peak_bytes} +- "
+                             f"{cpu.peak_error_bytes}")
+    return found
+
+
 def device_problems(vulkan, ended):
     """What a device's tables say of the same memory."""
     found = []
@@ -159,7 +182,7 @@ def sum_problems(report):
     must(cpu.mapped_bytes == cpu.mappings.current_bytes <= cpu.mappings.peak_bytes, "mappings")
     found += course_problems(report, ended) + device_problems(report.vulkan, ended)
     if ended:
-        found += share_problems(cpu)
+        found += share_problems(cpu) + peak_problems(cpu)
     for device in report.vulkan.devices if report.vulkan else []:
         for heap in device.heaps:
             must(heap.current_bytes <= heap.peak_bytes, f"heap {heap.index} above its peak")
