@@ -112,16 +112,17 @@ mt_large_take(struct mt_theap *heap, unsigned origin, size_t bytes, struct mt_la
     struct mt_origin_counts *counts = mt_large_counts(heap, origin);
     if (!mt_mid_cache_fits(newest->bytes, bytes) || !counts) return MT_POOLS_MISS;
     size_t usable = newest->bytes;
-    near->count--;
-    near->bytes -= usable;
     taken->block = newest->block;
     taken->usable = usable;
     if (__builtin_expect(newest->mark != NULL, 1))
         mt_mid_begin_again(newest->mark, usable, bytes, origin);
     else
         mt_huge_begin_again(newest->huge, usable, bytes, origin);
+    uint64_t class_at = newest->class_at;
+    near->count--;
+    near->bytes -= usable;
     taken->is_counted_off = mt_large_counts_off(heap, bytes);
-    bool is_due = mt_account_large_allocated_in(heap, counts, newest->class_at, bytes, usable);
+    bool is_due = mt_account_large_allocated_in(heap, counts, class_at, bytes, usable);
     bool is_settled = mt_large_settle(heap, origin, usable);
     return __builtin_expect(is_due || !is_settled || taken->is_counted_off, 0) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
