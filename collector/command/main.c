@@ -112,8 +112,8 @@ int mt_command_help(const char *name)
 {
     const struct subcommand *subcommand = find_subcommand(name);
     if (!subcommand) return mt_usage_error("", "no subcommand %s", name);
-    printf("Usage: memtrack %s %s\n%s.\n%s", subcommand->name, subcommand->arguments, subcommand->summary,
-           subcommand->help);
+    printf("Usage: memtrack %s%s%s\n%s.\n%s", subcommand->name, *subcommand->arguments ? " " : "",
+           subcommand->arguments, subcommand->summary, subcommand->help);
     return 0;
 }
 
