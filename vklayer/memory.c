@@ -164,8 +164,7 @@ static void record_slice(struct mt_device *device, struct mt_self *self, const V
 {
     struct mt_node *node = &((struct mt_slice *)(uintptr_t)handle)->node;
     facts->flags |= MT_VK_MEMORY_IS_SLICE;
-    node->chain = NULL;
-    node->handle = handle;
+    if (!node->handle) node->handle = handle; /* for good: who unlinks a resource finds its lock by it */
     node->object = write_record(device, self, info, facts, handle, 0);
     node->type = (uint8_t)info->memoryTypeIndex;
     node->flags = MT_NODE_IS_SLICE;

@@ -55,6 +55,51 @@ START_TEST(one_thread_allocates_and_another_frees)
 }
 END_TEST
 
+/* Buffers on their way likewise; each goes while its memory goes. */
+static VkBuffer bound[RING];
+static _Atomic unsigned destroyed;
+
+static void *destroy_what_comes(void *unused)
+{
+    (void)unused;
+    for (unsigned i = 0; i < PASSED; i++) {
+        while (atomic_load_explicit(&ring.put, memory_order_acquire) == i) sched_yield();
+        vkDestroyBuffer(device, bound[i % RING], NULL);
+        atomic_store_explicit(&destroyed, i + 1, memory_order_release);
+    }
+    return NULL;
+}
+
+static bool is_full(unsigned i)
+{
+    return i - atomic_load_explicit(&ring.taken, memory_order_acquire) == RING ||
+           i - atomic_load_explicit(&destroyed, memory_order_acquire) == RING;
+}
+
+START_TEST(a_resource_and_its_memory_go_at_the_same_time)
+{
+    pthread_t others[2];
+    start_device("", modes[_i]);
+    pthread_create(&others[0], NULL, free_what_comes, NULL);
+    pthread_create(&others[1], NULL, destroy_what_comes, NULL);
+    for (unsigned i = 0; i < PASSED; i++) {
+        while (is_full(i)) sched_yield();
+        ring.items[i % RING] = allocate(65536, DEVICE_TYPE);
+        bound[i % RING] = create_buffer(4096);
+        ck_assert_int_eq(vkBindBufferMemory(device, bound[i % RING], ring.items[i % RING], 0), VK_SUCCESS);
+        atomic_store_explicit(&ring.put, i + 1, memory_order_release);
+    }
+    for (unsigned i = 0; i < 2; i++) pthread_join(others[i], NULL);
+    ck_assert_uint_eq(view_count(segment, MT_VK_BUFFER), 0);
+    ck_assert_uint_eq(view_count(segment, MT_VK_MEMORY), 0);
+    ck_assert_int_eq(heap_row(0)->current_bytes, 0);
+    ck_assert_uint_eq(pool_sum(MT_VK_POOL_LIVE), 0);
+    ck_assert_uint_eq(pools_number(MT_VK_POOLS_STALE), 0);
+    ck_assert_uint_eq(pools_number(MT_VK_POOLS_VIOLATIONS), 0);
+    end_device();
+}
+END_TEST
+
 static pthread_barrier_t barrier;
 
 /* Leaves freed slices and slices of its own behind, and lives on. */
@@ -156,6 +201,7 @@ Suite *threads_suite(void)
     TCase *cases = tcase_create("threads");
     tcase_set_timeout(cases, 60);
     tcase_add_loop_test(cases, one_thread_allocates_and_another_frees, 0, 3);
+    tcase_add_loop_test(cases, a_resource_and_its_memory_go_at_the_same_time, 0, 3);
     tcase_add_loop_test(cases, what_a_thread_leaves_lying_goes_back_with_the_frames, 0, 3);
     tcase_add_loop_test(cases, threads_follow_each_other, 0, 3);
     tcase_add_loop_test(cases, a_ready_slice_with_too_little_alignment_is_not_handed_out, 0, 3);
