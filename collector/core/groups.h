@@ -107,6 +107,13 @@ static inline struct mt_group_step mt_group_of_large(const struct mt_origin_coun
  */
 enum { MT_GROUP_CALLS = 512, MT_GROUP_BATCHES = 4, MT_GROUP_BATCHES_ALONE = 16 };
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard);
+/* So many calls have come since the last look. */
+static inline bool mt_groups_are_many(const struct mt_shard *shard)
+{
+    return atomic_load_explicit(&shard->allocation_count, memory_order_relaxed) +
+               atomic_load_explicit(&shard->free_count, memory_order_relaxed) - shard->look_calls >=
+           MT_GROUP_CALLS;
+}
 /* Bytes that are counted in a row of shard 0, at once; and what was live of an origin at the fork that made the
  * process. */
 void mt_groups_add(struct mt_core *core, struct mt_origin_counts *counts, int64_t bytes);

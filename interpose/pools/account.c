@@ -65,7 +65,7 @@ void mt_account_flush_if_due(struct mt_theap *heap)
     struct mt_shard *shard = heap->shard;
     bool is_due = LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes) >= heap->batch_bytes;
     /* A sample is a good occasion: it comes after so many bytes, whether the live bytes change or not. */
-    if (is_due || mt_shard_is_sample_due(shard)) mt_account_flush(heap);
+    if (is_due || (mt_shard_is_sample_due(shard) && mt_groups_are_many(shard))) mt_account_flush(heap);
 }
 
 static bool note_allocated(struct mt_theap *heap, size_t requested, size_t usable)
