@@ -467,8 +467,8 @@ static struct mt_own_peak peak_from_stacks(const struct mt_snapshot *snapshot, c
                        peak = {.bytes = sum->at_peak_bytes, .error_bytes = -1};
     int64_t limit = process.bytes + process.error_bytes;
     if (sum->live_bytes > peak.bytes) peak.bytes = sum->live_bytes;
-    if (snapshot->stacks.mode != MT_STACKS_ALL) return peak;
     if (sum->largest_stack > peak.bytes) peak.bytes = sum->largest_stack;
+    if (snapshot->stacks.mode != MT_STACKS_ALL) return peak;
     if (sum->all_stacks < limit) limit = sum->all_stacks;
     peak.error_bytes = limit > peak.bytes ? limit - peak.bytes : 0;
     return peak;

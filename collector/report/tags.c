@@ -418,7 +418,7 @@ static void add_origin_peak(const struct sorter *sorter, struct table *table, st
     if (!tag && sorter->stack_tags) divide_peak(sorter, table, brackets, id);
 }
 
-/* With all stacks: what a tag has of origins that only the stacks tell apart. */
+/* What a tag has of origins that only the stacks tell apart; all that it has where nothing is live by origin. */
 static void add_stack_peak(const struct sorter *sorter, struct table *table, struct bracket *brackets,
                            const struct mt_stack_copy *stack)
 {
@@ -484,13 +484,14 @@ static void find_own_peaks(const struct sorter *sorter, struct table *table)
     bool is_known = brackets && (has_all || snapshot->own_peaks) && origins_fit_stacks(sorter);
     for (size_t id = 0; is_known && snapshot->own_peaks && id < snapshot->origins.count; id++)
         if (snapshot->own_peaks->of[MT_GROUP_ORIGIN][id].bytes > 0) add_origin_peak(sorter, table, brackets, id);
-    for (size_t i = 0; is_known && has_all && i < snapshot->stacks.count; i++)
+    bool asks_stacks = brackets && (has_all ? is_known : !snapshot->own_peaks);
+    for (size_t i = 0; asks_stacks && i < snapshot->stacks.count; i++)
         add_stack_peak(sorter, table, brackets, &snapshot->stacks.stacks[i]);
     for (size_t i = 0; i < table->count; i++) {
         struct mt_tag_sum *sum = &table->sums[i];
+        int64_t seen = larger(brackets ? brackets[i].origins_low : 0, larger(sum->live_bytes, sum->at_peak_bytes));
         sum->own_peak = is_known ? own_peak_of(sorter, sum, &brackets[i])
-                                 : (struct mt_own_peak){.bytes = larger(sum->live_bytes, sum->at_peak_bytes),
-                                                        .error_bytes = -1};
+                                 : (struct mt_own_peak){.bytes = seen, .error_bytes = -1};
     }
     free(brackets);
 }
