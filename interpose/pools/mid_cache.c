@@ -63,12 +63,14 @@ unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached bl
                                struct mt_mid_cached others[MT_MID_NEAR + 1])
 {
     unsigned count = 0;
-    near->extra_bytes = near->trust ? most_huge_bytes() : 0;
+    size_t most = block.bytes > MT_MID_MAX ? most_huge_bytes() : MT_MID_SLOT_BYTES;
+    near->extra_bytes = near->trust ? most : 0;
     while (near->trust && block.bytes <= near->extra_bytes) {
         if (mt_mid_near_put(near, block)) return count;
         others[count] = mt_mid_near_remove(near, 0);
         if (others[count++].bytes > MT_MID_NEAR_BYTES) near->trust--;
     }
+    near->extra_bytes = 0; /* or the block is larger than all that may wait */
     near->missed_bytes[near->missed_count++ % MT_MID_MISSED] = block.bytes;
     others[count++] = block;
     return count;
