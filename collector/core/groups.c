@@ -221,7 +221,7 @@ static void find_used(struct mt_core *core, const struct mt_shard *shard)
                 mt_groups_use(row, class);
 }
 
-static void look(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
+static __attribute__((noinline)) void look(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
 {
     struct mt_group_step all = {0, 0};
     uint64_t small_calls = calls - count_large_calls(core, shard);
@@ -245,7 +245,7 @@ static void look(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
 
 /* Where all calls since the last look were for large blocks of one row, the same one as then: the others need not
  * be looked at. */
-static bool look_at_one(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
+static __attribute__((noinline)) bool look_at_one(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
 {
     struct mt_origin_counts *row = at(core, shard->look_row);
     if (!row || large_calls(row) - shard->look_row_calls != calls - shard->look_calls) return false;
@@ -283,17 +283,21 @@ static bool take_down(const struct mt_core *core, struct mt_shard *shard, uint64
     return true;
 }
 
-void mt_groups_look(struct mt_core *core, struct mt_shard *shard)
+static __attribute__((noinline)) void look_now(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
 {
-    if (!shard->is_followed || shard->is_looking) return;
-    uint64_t calls = LOAD(shard->allocation_count) + LOAD(shard->free_count);
-    if (take_down(core, shard, calls)) return;
     shard->is_looking = 1;
     atomic_signal_fence(memory_order_seq_cst);
     if (!look_at_one(core, shard, calls)) look(core, shard, calls);
     begin_again(shard);
     atomic_signal_fence(memory_order_seq_cst);
     shard->is_looking = 0;
+}
+
+void mt_groups_look(struct mt_core *core, struct mt_shard *shard)
+{
+    if (!shard->is_followed || shard->is_looking) return;
+    uint64_t calls = LOAD(shard->allocation_count) + LOAD(shard->free_count);
+    if (!take_down(core, shard, calls)) look_now(core, shard, calls);
 }
 
 /* ---- others --------------------------------------------------------------------------------- */

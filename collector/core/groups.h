@@ -105,7 +105,7 @@ static inline struct mt_group_step mt_group_of_large(const struct mt_origin_coun
  * about as much as 10 calls; what is not handed over yet is part of the error
  * as soon as there are several threads.
  */
-enum { MT_GROUP_CALLS = 512, MT_GROUP_BATCHES = 4, MT_GROUP_BATCHES_ALONE = 16 };
+enum { MT_GROUP_CALLS = 512, MT_GROUP_BATCHES = 4, MT_GROUP_BATCHES_ALONE = 64 };
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard);
 /* So many calls have come since the last look. */
 static inline bool mt_groups_are_many(const struct mt_shard *shard)
