@@ -457,9 +457,11 @@ static struct mt_own_peak own_peak_of(const struct sorter *sorter, const struct 
     high += bracket->parts_high;
     if (high > highest(&process)) high = highest(&process);
     if (bracket->has_parts) {
-        peak.bytes += bracket->parts;
-        peak.bytes = larger(peak.bytes < high ? peak.bytes : high, larger(sum->live_bytes, sum->at_peak_bytes));
-        if (snapshot->stacks.mode == MT_STACKS_ALL) low = peak.bytes;
+        bool has_all = snapshot->stacks.mode == MT_STACKS_ALL;
+        peak.bytes = larger(peak.bytes + bracket->parts, sum->live_bytes);
+        if (has_all) peak.bytes = larger(peak.bytes, sum->at_peak_bytes);
+        if (peak.bytes > high) peak.bytes = larger(high, low);
+        if (has_all) low = peak.bytes;
         if (peak.bytes != low || bracket->is_strange) peak.when_ns = 0;
     }
     peak.error_bytes = larger(0, larger(peak.bytes - low, high - peak.bytes));
