@@ -461,12 +461,21 @@ json_t *mt_view_json(const json_t *report, enum mt_view view, const char *key, s
 
 /* ---- lines ------------------------------------------------------------------------------------------ */
 
-/* A peak that may be off by more than a hundredth of itself, or by nobody knows how much. */
-static bool is_rough(const struct column *column, const json_t *row, double value)
+/*
+ * What stands before a number: "~" where an own peak may be off by more than a
+ * hundredth; "<", before the highest that it may have been, where it may be
+ * off by all of it.
+ */
+static const char *mark_of(const struct column *column, const json_t *row, double *value)
 {
     const json_t *error = mt_json_get(row, "peak_error_bytes");
-    if (!error || !column->members[0] || strcmp(column->members[0], "peak_bytes")) return false;
-    return !isnan(value) && (!json_is_number(error) || json_number_value(error) * 100 > value);
+    if (!error || !column->members[0] || strcmp(column->members[0], "peak_bytes") || isnan(*value)) return "";
+    if (!json_is_number(error)) return "~";
+    double off = json_number_value(error);
+    if (off * 100 <= *value) return "";
+    if (off < *value) return "~";
+    *value += off;
+    return "<";
 }
 
 /* At most WIDTH - 1 bytes. */
@@ -525,8 +534,9 @@ static void make_line(const struct mt_view_table *table, const struct mt_view_ro
         const struct column *column = &views[table->view].columns[i];
         char text[MT_HUMAN_BYTES];
         if (!(chosen & (1u << i))) continue;
-        const char *shown = row ? number_text(column->form, row->numbers[i], text) : column->title;
-        const char *mark = row && is_rough(column, row->row, row->numbers[i]) ? "~" : "";
+        double value = row ? row->numbers[i] : 0;
+        const char *mark = row ? mark_of(column, row->row, &value) : "";
+        const char *shown = row ? number_text(column->form, value, text) : column->title;
         char cell[MT_HUMAN_BYTES + 1];
         snprintf(cell, sizeof cell, "%s%s", mark, shown);
         at += (size_t)snprintf(line + at, bytes - at, "%*s ", WIDTH, cell);
