@@ -87,7 +87,8 @@ json_t *mt_tags_json(const struct mt_snapshot *snapshot)
     size_t count = rules ? mt_tags_sum(rules, snapshot, &sums) : 0;
     struct mt_tag_sum rest = rest_of(snapshot);
     settle_inherited(&rest, snapshot, sums, count);
-    if (rest.total_count || rest.live_bytes) json_array_append_new(rows, tag_json(snapshot, &rest, percent));
+    if (rest.total_count || rest.live_bytes || rest.inherited_count)
+        json_array_append_new(rows, tag_json(snapshot, &rest, percent));
     for (size_t i = 0; i < count; i++) json_array_append_new(rows, tag_json(snapshot, &sums[i], percent));
     if (rules) free(sums);
     return rows;
