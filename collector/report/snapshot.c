@@ -308,6 +308,25 @@ static int leave_out_ending(struct mt_snapshot *snapshot, const struct mt_segmen
     return 0;
 }
 
+/*
+ * Nothing held more than the whole process: what a group's sum was above it,
+ * where a block that moves was in two places between two hand-overs, is part
+ * of the error.
+ */
+static void bound_own_peaks(struct mt_snapshot *snapshot)
+{
+    struct mt_own_peak process = mt_snapshot_peak(snapshot);
+    int64_t highest = process.bytes + process.error_bytes;
+    for (unsigned kind = 0; snapshot->own_peaks && kind < MT_GROUP_KINDS; kind++)
+        for (unsigned id = 0; id < MT_GROUP_MAX; id++) {
+            struct mt_own_peak *peak = &snapshot->own_peaks->of[kind][id];
+            int64_t above = peak->bytes - highest;
+            if (above <= 0) continue;
+            peak->bytes = highest;
+            if (peak->error_bytes < above) peak->error_bytes = above;
+        }
+}
+
 static int copy_own_peaks(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
 {
     struct mt_own_peaks_moment now = {snapshot->taken_ns, MT_GET(snapshot->segment->frames.count)};
@@ -364,6 +383,7 @@ int mt_snapshot_take(struct mt_snapshot *snapshot, const struct mt_segment_file 
     if (!error) error = copy_all(snapshot, file);
     if (!error) {
         mt_shards_sum(snapshot->segment, &snapshot->cpu);
+        bound_own_peaks(snapshot);
         return 0;
     }
     snprintf(why, why_bytes, "%s", reason_of(error));
