@@ -61,9 +61,11 @@ static void pop_tag(void)
 void mt_api_thread_end(void)
 {
     struct mt_thread *thread = &mt_thread;
-    if (!thread->tags) return;
-    mt_tag_stack_drop(&mt_core, thread->tags);
-    thread->tags = NULL;
+    struct mt_tag_stack *tags = thread->tags;
+    if (!tags) return;
+    thread->tags = NULL; /* first: a signal handler that pushes here must not find what goes */
+    atomic_signal_fence(memory_order_seq_cst);
+    mt_tag_stack_drop(&mt_core, tags);
     mt_thread_change_tag(0);
 }
 

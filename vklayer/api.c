@@ -28,8 +28,9 @@ static _Atomic bool has_key;
 
 static void thread_ends(void *stack)
 {
+    tags = NULL; /* first: a signal handler that pushes here must not find what goes */
+    atomic_signal_fence(memory_order_seq_cst);
     mt_tag_stack_drop(mt_process_core(), stack);
-    tags = NULL;
 }
 
 /* Without a word at the thread's end its page would be lost. */
