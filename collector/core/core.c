@@ -135,6 +135,7 @@ static bool make_segment(struct mt_core *core, enum mt_client client)
         make_fork_mark(core);
         fill_process(core, client);
         mt_tag_table_start(core);
+        mt_segment_rest(core, &core->segment->process, sizeof core->segment->process); /* long texts, for readers */
     }
     mt_seccomp_leave(&guard);
     return !error;

@@ -95,7 +95,7 @@ static uint64_t find_part(struct mt_core *core, struct mt_shard *shard, enum mt_
     uint64_t head = LOAD(shard->group_parts);
     for (struct mt_group_part *part = at(core, head); part; part = at(core, part->next))
         if (part->kind == kind && part->id == id) return (uint64_t)((char *)part - (char *)core->segment);
-    struct mt_group *group = &core->segment->groups[kind][id];
+    struct mt_group *group = &core->segment->groups[id][kind];
     if (!mt_segment_commit(core, group, sizeof *group)) return 0;
     uint64_t offset = mt_core_alloc(core, sizeof(struct mt_group_part));
     struct mt_group_part *made = at(core, offset);
@@ -164,7 +164,7 @@ static void add_to_parts(struct mt_core *core, struct mt_shard *shard, struct mt
 static void hand_over(struct mt_core *core, struct mt_group_part *part, int64_t change,
                       struct mt_group_bounds bounds)
 {
-    struct mt_group *group = &core->segment->groups[part->kind][part->id];
+    struct mt_group *group = &core->segment->groups[part->id][part->kind];
     int64_t before = mt_alone_add_signed(&group->current_bytes, change);
     if (before + bounds.most > LOAD(group->limit_bytes) || before + bounds.least > LOAD(group->peak_bytes))
         raise_peak(core, group, before + bounds.least, before + bounds.most);
@@ -311,7 +311,7 @@ static void add(struct mt_core *core, struct mt_group *group, int64_t bytes)
 void mt_groups_add(struct mt_core *core, struct mt_origin_counts *counts, int64_t bytes)
 {
     for (unsigned kind = 0; kind < MT_GROUP_KINDS; kind++) {
-        struct mt_group *group = &core->segment->groups[kind][id_of(core, kind, counts->origin)];
+        struct mt_group *group = &core->segment->groups[id_of(core, kind, counts->origin)][kind];
         if (!LOAD(counts->parts[kind])) {
             if (!mt_segment_commit(core, group, sizeof *group)) continue;
             STORE(counts->parts[kind], 1); /* shard 0 has no parts: that its group has memory */
@@ -323,7 +323,7 @@ void mt_groups_add(struct mt_core *core, struct mt_origin_counts *counts, int64_
 void mt_groups_inherit(struct mt_core *core, unsigned origin, int64_t bytes)
 {
     for (unsigned kind = 0; kind < MT_GROUP_KINDS && bytes; kind++) {
-        struct mt_group *group = &core->segment->groups[kind][id_of(core, kind, origin)];
+        struct mt_group *group = &core->segment->groups[id_of(core, kind, origin)][kind];
         if (mt_segment_commit(core, group, sizeof *group)) add(core, group, bytes);
     }
 }

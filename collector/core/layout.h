@@ -426,8 +426,7 @@ struct mt_objects {
     _Atomic uint64_t free_head;  /* id in the low 32 bits, a changing tag above */
     _Atomic uint32_t used_slots; /* ids 1 .. used_slots have been handed out at least once */
     _Atomic uint32_t live_count;
-    _Atomic uint32_t growing;                  /* taken by the thread that adds a chunk */
-    _Atomic uint64_t chunks[MT_OBJECT_CHUNKS]; /* offset of the chunk; 0 = none; release */
+    _Atomic uint32_t growing; /* taken by the thread that adds a chunk */
 };
 
 /* ---- call stacks and modules ------------------------------------------------ */
@@ -435,9 +434,9 @@ struct mt_objects {
 enum {
     MT_STACK_DEPTH_MAX = 256,
     MT_STACK_BUCKETS = 131072,       /* of mode all */
-    MT_STACK_BUCKETS_SAMPLED = 2048, /* the part of them that mode sampled uses */
-    MT_STACK_CHUNK = 64,             /* stacks in one chunk */
-    MT_STACK_CHUNKS = 32768,         /* chunks in one segment: 2 Mi stacks */
+    MT_STACK_BUCKETS_SAMPLED = 1024, /* the part of them that mode sampled uses: a page */
+    MT_STACK_CHUNK = 16,             /* stacks in one chunk */
+    MT_STACK_CHUNKS = 131072,        /* chunks in one segment: 2 Mi stacks */
     MT_MODULE_MAX = 1024,
     MT_LIFETIME_BUCKETS = 32,
     MT_THREAD_NAMES = 256,
@@ -592,10 +591,10 @@ struct mt_attribution {
     struct mt_leak leaks_reachable; /* what can be reached, in the direct_ fields */
     _Atomic uint32_t walker_count;  /* numbers given to walkers, from 1 on, where every block is recorded */
     _Atomic uint32_t
-        bucket_pages[MT_STACK_BUCKETS / 1024 / 32];      /* bits: pages of buckets that have memory behind them */
-    struct mt_thread_name thread_names[MT_THREAD_NAMES]; /* the last one is "(other)" */
-    _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
+        bucket_pages[MT_STACK_BUCKETS / 1024 / 32]; /* bits: pages of buckets that have memory behind them */
     _Atomic uint64_t chunks[MT_STACK_CHUNKS];
+    struct mt_thread_name thread_names[MT_THREAD_NAMES];       /* the last one is "(other)" */
+    _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
     struct mt_modules modules;
 };
 
@@ -658,7 +657,7 @@ struct mt_origins {
     _Atomic uint32_t count; /* ids below this have been handed out; 0 = the table was never used */
     uint32_t reserved;
     _Atomic uint32_t buckets[MT_ORIGIN_BUCKETS]; /* id of the newest origin; release */
-    _Alignas(4096) struct mt_origin rows[MT_ORIGIN_MAX];
+    _Alignas(64) struct mt_origin rows[MT_ORIGIN_MAX];
     _Alignas(4096) char scopes[MT_SCOPE_MAX][MT_SCOPE_BYTES]; /* names of scopes and tags; "" = never used */
     _Atomic uint64_t budgets[MT_SCOPE_MAX];                   /* that the program gave to tags; 0 = none */
 };
@@ -699,6 +698,11 @@ struct mt_origin_counts {
 
 /* ---- the whole ------------------------------------------------------------ */
 
+/*
+ * Most tables are long and hardly used, and memory comes by pages of 4 KiB as they are touched. So what every
+ * program touches lies side by side as far as can be: the heads of tables before the first long one.
+ */
+
 struct mt_segment {
     char magic[8];
     uint32_t layout_version;
@@ -718,19 +722,20 @@ struct mt_segment {
     _Atomic uint64_t laneless_call_ns;                    /* device_call_ns of threads without a lane */
     _Atomic uint64_t event_count;                         /* events ever written; row = (n - 1) % MT_EVENT_MAX */
     _Atomic uint64_t device_heaps[MT_HEAP_MAX / 64];      /* bits: rows of heaps that are MT_HEAP_DEVICE_HEAP */
-    struct mt_heap heaps[MT_HEAP_MAX];
     struct mt_pools pools;
     struct mt_objects objects;
+    struct mt_frames frames; /* its head, and what only programs with frames touch */
+    struct mt_heap heaps[MT_HEAP_MAX];
+    _Atomic uint64_t object_chunks[MT_OBJECT_CHUNKS]; /* offset of the chunk; 0 = none; release */
+    struct mt_attribution attribution;
     /* the large tables, taken from the system as they are touched */
     _Alignas(4096) struct mt_event events[MT_EVENT_MAX];
     _Alignas(4096) struct mt_ended_threads ended_threads[MT_THREAD_MAX];
-    _Alignas(4096) struct mt_frames frames;
     _Alignas(4096) struct mt_histogram histograms[MT_HISTOGRAM_MAX];
     _Alignas(4096) struct mt_shard shards[MT_SHARD_MAX];
     _Alignas(4096) struct mt_lane lanes[MT_LANE_MAX];
-    _Alignas(4096) struct mt_attribution attribution;
     _Alignas(4096) struct mt_origins origins;
-    _Alignas(4096) struct mt_group groups[MT_GROUP_KINDS][MT_GROUP_MAX];
+    _Alignas(4096) struct mt_group groups[MT_GROUP_MAX][MT_GROUP_KINDS]; /* by id, then by kind */
 };
 
 /* A histogram's bucket: exact to 16, then 16 buckets per doubling. */

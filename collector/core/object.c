@@ -20,7 +20,7 @@ enum { ENDING_LINES = (offsetof(struct mt_object, name) + 63) / 64 };
 static struct mt_object *slot(struct mt_core *core, uint32_t id)
 {
     /* Acquire: pairs with the release that published the chunk. */
-    uint64_t chunk = atomic_load_explicit(&core->segment->objects.chunks[(id - 1) / MT_OBJECT_CHUNK],
+    uint64_t chunk = atomic_load_explicit(&core->segment->object_chunks[(id - 1) / MT_OBJECT_CHUNK],
                                           memory_order_acquire);
     if (!chunk) return NULL;
     return (struct mt_object *)((char *)core->segment + chunk) + (id - 1) % MT_OBJECT_CHUNK;
@@ -68,7 +68,7 @@ static void push_free(struct mt_core *core, uint32_t first, struct mt_object *la
 static bool ensure_chunk(struct mt_core *core, uint32_t id)
 {
     struct mt_objects *objects = &core->segment->objects;
-    _Atomic uint64_t *chunk = &objects->chunks[(id - 1) / MT_OBJECT_CHUNK];
+    _Atomic uint64_t *chunk = &core->segment->object_chunks[(id - 1) / MT_OBJECT_CHUNK];
     if (!mt_segment_commit_table(core, MT_TABLE_OBJECTS)) return false;
     while (!atomic_load_explicit(chunk, memory_order_acquire)) {
         uint32_t idle = 0;

@@ -83,7 +83,7 @@ static void add_lag(const struct mt_core *core, const struct mt_shard *shard, ui
 static void set_peak(struct mt_core *core, uint32_t tag, const struct tag_sum *sum,
                      struct memtrack_statistics *found)
 {
-    struct mt_group *group = &core->segment->groups[MT_GROUP_TAG][tag];
+    struct mt_group *group = &core->segment->groups[tag][MT_GROUP_TAG];
     if (!mt_segment_commit(core, group, sizeof *group)) return;
     uint64_t least = not_below_zero(LOAD(group->peak_bytes)), most = not_below_zero(LOAD(group->limit_bytes));
     uint64_t now = not_below_zero(LOAD(group->current_bytes)) + sum->not_handed_bytes;

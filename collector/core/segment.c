@@ -170,6 +170,16 @@ static bool commit_through_file(struct mt_core *core, uint64_t offset, uint64_t 
     return !failed || unsupported;
 }
 
+/* The whole pages of a part stay in the file and leave the process, until they are touched. */
+void mt_segment_rest(struct mt_core *core, const void *from, size_t bytes)
+{
+    int saved = errno;
+    uint64_t start = (uint64_t)((const char *)from - (const char *)core->segment);
+    uint64_t low = (start + PAGE - 1) & ~(uint64_t)(PAGE - 1), high = (start + bytes) & ~(uint64_t)(PAGE - 1);
+    if (core->is_file && low < high) madvise((char *)core->segment + low, high - low, MADV_DONTNEED);
+    errno = saved;
+}
+
 bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes)
 {
     int saved = errno;
@@ -181,6 +191,7 @@ bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes)
         done = errno == EINVAL || errno == ENOSYS || errno == EPERM ? commit_through_file(core, low, high - low)
                                                                     : false;
     if (!done && low) mt_core_drop(core, MT_DROPPED_MEMORY); /* the counter itself lies in the first part */
+    if (done && high - low > PAGE) mt_segment_rest(core, (char *)core->segment + low, high - low);
     errno = saved;
     return done;
 }
@@ -195,7 +206,7 @@ bool mt_segment_commit_table(struct mt_core *core, enum mt_table table)
     } tables[] = {
         [MT_TABLE_EVENTS] = {segment->events, sizeof segment->events},
         [MT_TABLE_ENDED_THREADS] = {segment->ended_threads, sizeof segment->ended_threads},
-        [MT_TABLE_OBJECTS] = {&segment->objects, sizeof segment->objects},
+        [MT_TABLE_OBJECTS] = {segment->object_chunks, sizeof segment->object_chunks},
         [MT_TABLE_ENDED_FEW] = {segment->ended_threads, MT_ENDED_FEW * sizeof segment->ended_threads[0]},
         [MT_TABLE_FRAMES] = {&segment->frames, sizeof segment->frames},
         [MT_TABLE_ORIGINS] = {&segment->origins, offsetof(struct mt_origins, rows[1])},
@@ -209,14 +220,15 @@ bool mt_segment_commit_table(struct mt_core *core, enum mt_table table)
 static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
 {
     struct mt_segment *segment = core->segment;
-    /* Programs without Vulkan need neither heaps nor objects; the first heap and the first object bring the rest.
+    /*
+     * Programs without Vulkan need neither heaps nor objects; the first heap and the first object bring the rest.
+     * The frame number and the heads of both are read everywhere: a page that is only read can raise SIGBUS too.
      */
-    if (!mt_segment_commit(core, segment, offsetof(struct mt_segment, heaps))) return false;
-    if (!mt_segment_commit(core, &segment->pools, sizeof segment->pools + offsetof(struct mt_objects, chunks)))
+    if (!mt_segment_commit(core, segment, offsetof(struct mt_segment, frames) + offsetof(struct mt_frames, ring)))
         return false;
-    /* The frame number is read everywhere; a page that is only read can raise SIGBUS too. */
-    if (!mt_segment_commit(core, &segment->frames, offsetof(struct mt_frames, ring))) return false;
-    if (core->options.number[MT_OPT_STACKS] && !mt_segment_commit(core, &segment->attribution, PAGE)) return false;
+    if (core->options.number[MT_OPT_STACKS] &&
+        !mt_segment_commit(core, &segment->attribution, offsetof(struct mt_attribution, chunks)))
+        return false;
     if (!mt_segment_commit(core, &segment->shards[0], 2 * sizeof(struct mt_shard))) return false;
     memcpy(segment->magic, MT_SEGMENT_MAGIC, sizeof segment->magic);
     segment->layout_version = MT_LAYOUT_VERSION;

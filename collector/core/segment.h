@@ -28,6 +28,8 @@ int mt_segment_create(struct mt_core *core);
  * there cannot end in SIGBUS on a full file system. False (counted) when it has not.
  */
 bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes);
+/* Takes what will not be looked at for long out of the process's resident memory. The file keeps it. */
+void mt_segment_rest(struct mt_core *core, const void *from, size_t bytes);
 
 /* The same for a whole table that is not part of the start; cheap once done. */
 enum mt_table {
@@ -39,7 +41,7 @@ enum mt_table {
     MT_TABLE_OBJECTS,
     MT_TABLE_ENDED_FEW, /* the first MT_ENDED_FEW rows of the ended threads, one page */
 };
-enum { MT_ENDED_FEW = 32 };
+enum { MT_ENDED_FEW = 30 };
 bool mt_segment_commit_table(struct mt_core *core, enum mt_table table);
 
 /* Starts a collector for core->directory where none holds its lock. Never fails the caller; one line on stderr when

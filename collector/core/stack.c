@@ -17,7 +17,7 @@
 #define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
-enum { FRAME_ARENA_BYTES = 8192, SPINS = 64, BUCKETS_PER_PAGE = 4096 / sizeof(uint32_t) };
+enum { FRAME_ARENA_BYTES = 4096, SPINS = 64, BUCKETS_PER_PAGE = 4096 / sizeof(uint32_t) };
 _Static_assert(MT_STACK_BUCKETS / BUCKETS_PER_PAGE <= 32 * sizeof((struct mt_attribution *)0)->bucket_pages / 4,
                "one bit for each page of buckets");
 
@@ -42,7 +42,7 @@ static bool start(struct mt_core *core, uint32_t mode)
 {
     struct mt_attribution *table = &core->segment->attribution;
     bool has_names = core->options.number[MT_OPT_STACK_THREADS] != 0;
-    if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, thread_names)) ||
+    if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, chunks)) ||
         (has_names && !mt_segment_commit(core, table->thread_names, sizeof table->thread_names)) ||
         !mt_module_ready(core))
         return false;
@@ -59,7 +59,7 @@ bool mt_stack_ready_slow(struct mt_core *core)
     struct mt_attribution *table = &core->segment->attribution;
     uint32_t mode = (uint32_t)core->options.number[MT_OPT_STACKS];
     if (mode == MT_STACKS_OFF) return false;
-    if (!mt_segment_commit(core, table, 4096)) return false;
+    if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, chunks))) return false;
     lock(&table->growing);
     bool is_on = atomic_load_explicit(&table->mode, memory_order_acquire) || start(core, mode);
     unlock(&table->growing);

@@ -159,12 +159,12 @@ static struct mt_own_peak put_together(const struct mt_group *group, const struc
 static int take(struct mt_own_peaks *peaks, struct work *work, uint32_t shard_limit,
                 struct mt_own_peaks_moment moment)
 {
-    static struct mt_group groups[MT_GROUP_KINDS][MT_GROUP_MAX];
+    static struct mt_group groups[MT_GROUP_MAX][MT_GROUP_KINDS];
     int error = mt_segment_file_read(work->file, offsetof(struct mt_segment, groups), groups, sizeof groups);
     if (!error) error = read_shards(work, shard_limit);
     for (unsigned kind = 0; kind < MT_GROUP_KINDS && !error; kind++)
         for (unsigned id = 0; id < MT_GROUP_MAX; id++)
-            peaks->of[kind][id] = put_together(&groups[kind][id], &work->found[kind][id], moment);
+            peaks->of[kind][id] = put_together(&groups[id][kind], &work->found[kind][id], moment);
     return error;
 }
 

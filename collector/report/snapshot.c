@@ -261,7 +261,7 @@ static int copy_objects(struct mt_snapshot *snapshot, const struct mt_segment_fi
     int error = 0;
     size_t room = 0;
     for (uint32_t base = 0; base < used && !error; base += MT_OBJECT_CHUNK) {
-        uint64_t offset = MT_GET(table->chunks[base / MT_OBJECT_CHUNK]);
+        uint64_t offset = MT_GET(snapshot->segment->object_chunks[base / MT_OBJECT_CHUNK]);
         uint32_t count = used - base < MT_OBJECT_CHUNK ? used - base : MT_OBJECT_CHUNK;
         if (!offset) continue; /* handed out, but its chunk is not there yet */
         if (offset < sizeof(struct mt_segment) || offset % 64 ||
@@ -336,7 +336,9 @@ static int copy_own_peaks(struct mt_snapshot *snapshot, const struct mt_segment_
 
 static int copy_all(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
 {
-    int error = copy_part(snapshot, file, 0, offsetof(struct mt_segment, events));
+    uint64_t heaps = offsetof(struct mt_segment, heaps);
+    int error = copy_part(snapshot, file, 0, offsetof(struct mt_segment, frames));
+    if (!error) error = copy_part(snapshot, file, heaps, offsetof(struct mt_segment, attribution));
     if (!error) error = copy_shards(snapshot, file);
     if (!error) error = copy_lanes(snapshot, file);
     if (!error) error = copy_frames(snapshot, file);
@@ -394,11 +396,11 @@ int mt_snapshot_take(struct mt_snapshot *snapshot, const struct mt_segment_file 
 int mt_snapshot_take_counters(struct mt_snapshot *snapshot, const struct mt_segment_file *file)
 {
     int error = begin(snapshot, file);
-    if (!error) error = copy_part(snapshot, file, 0, offsetof(struct mt_segment, objects));
+    uint64_t frames = offsetof(struct mt_segment, frames), heaps = offsetof(struct mt_segment, heaps);
+    if (!error) error = copy_part(snapshot, file, 0, frames + offsetof(struct mt_frames, ring));
+    if (!error) error = copy_part(snapshot, file, heaps, offsetof(struct mt_segment, object_chunks));
     if (!error) error = copy_shards(snapshot, file);
     if (!error) error = copy_lanes(snapshot, file);
-    uint64_t frames = offsetof(struct mt_segment, frames);
-    if (!error) error = copy_part(snapshot, file, frames, frames + offsetof(struct mt_frames, ring));
     if (error) {
         mt_snapshot_free(snapshot);
         return error;

@@ -24,8 +24,11 @@ static int read_range(const struct mt_segment_file *file, uint64_t offset, void 
 
 static int read_head(struct mt_stacks *stacks, const struct mt_segment_file *file, struct mt_attribution *head)
 {
-    size_t bytes = offsetof(struct mt_attribution, buckets);
-    int error = mt_segment_file_read(file, offsetof(struct mt_segment, attribution), head, bytes);
+    uint64_t at = offsetof(struct mt_segment, attribution);
+    int error = mt_segment_file_read(file, at, head, offsetof(struct mt_attribution, chunks));
+    if (!error)
+        error = mt_segment_file_read(file, at + offsetof(struct mt_attribution, thread_names), head->thread_names,
+                                     sizeof head->thread_names);
     if (error) return error;
     stacks->mode = GET(head->mode);
     stacks->rate_bytes = head->rate_bytes;

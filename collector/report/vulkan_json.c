@@ -648,7 +648,7 @@ static json_t *overhead_json(const struct mt_snapshot *snapshot)
     const struct mt_segment *segment = snapshot->segment;
     uint64_t private_bytes = MT_GET(segment->globals.layer_bytes), chunks = 0, parts = 0;
     uint32_t lanes = MT_GET(segment->lane_limit);
-    for (unsigned i = 0; i < MT_OBJECT_CHUNKS; i++) chunks += MT_GET(segment->objects.chunks[i]) != 0;
+    for (unsigned i = 0; i < MT_OBJECT_CHUNKS; i++) chunks += MT_GET(segment->object_chunks[i]) != 0;
     for (uint32_t i = 0; i < lanes; i++)
         for (unsigned h = 0; h < MT_HISTOGRAM_MAX; h++) parts += MT_GET(segment->lanes[i].histograms[h]) != 0;
     uint64_t record_bytes = chunks * MT_OBJECT_CHUNK * sizeof(struct mt_object) + lanes * sizeof(struct mt_lane) +

@@ -37,7 +37,7 @@ const struct mt_segment *view_open(const char *directory, int pid)
 const struct mt_object *view_at(const struct mt_segment *segment, uint32_t id)
 {
     if (!id || id > segment->objects.used_slots) return NULL;
-    uint64_t chunk = segment->objects.chunks[(id - 1) / MT_OBJECT_CHUNK];
+    uint64_t chunk = segment->object_chunks[(id - 1) / MT_OBJECT_CHUNK];
     return (const struct mt_object *)((const char *)segment + chunk) + (id - 1) % MT_OBJECT_CHUNK;
 }
 

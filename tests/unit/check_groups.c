@@ -63,7 +63,7 @@ static void hand_over_all(struct mt_shard *shard)
 
 static const struct mt_group *group_of(enum mt_group_kind kind, unsigned id)
 {
-    return &core.segment->groups[kind][id];
+    return &core.segment->groups[id][kind];
 }
 
 /* What is true of an origin or of a module. */

@@ -248,7 +248,7 @@ END_TEST
 static struct mt_object *chunk(void)
 {
     uint64_t offset = (sizeof *segment + 4095u) & ~(uint64_t)4095;
-    SET(segment->objects.chunks[0], offset);
+    SET(segment->object_chunks[0], offset);
     return (struct mt_object *)(void *)((char *)segment + offset);
 }
 
@@ -395,7 +395,8 @@ START_TEST(any_damaged_word_of_the_header_is_survived)
         {offsetof(struct mt_segment, globals), offsetof(struct mt_segment, device_heaps)},
         {offsetof(struct mt_segment, heaps), offsetof(struct mt_segment, heaps) + 2 * sizeof(struct mt_heap)},
         {offsetof(struct mt_segment, pools), offsetof(struct mt_segment, pools) + 256},
-        {offsetof(struct mt_segment, objects), offsetof(struct mt_segment, objects) + 64},
+        {offsetof(struct mt_segment, objects), offsetof(struct mt_segment, objects) + sizeof segment->objects},
+        {offsetof(struct mt_segment, object_chunks), offsetof(struct mt_segment, object_chunks) + 64},
         {offsetof(struct mt_segment, frames), offsetof(struct mt_segment, frames) + 64},
         {(sizeof *segment + 4095u) & ~(size_t)4095,
          ((sizeof *segment + 4095u) & ~(size_t)4095) + 2 * sizeof(struct mt_object)},
@@ -426,10 +427,10 @@ START_TEST(fields_that_say_how_much_are_survived_with_any_value)
         SET(segment->objects.used_slots, (uint32_t)value);
         survive();
         SET(segment->objects.used_slots, 1);
-        uint64_t kept = MT_GET(segment->objects.chunks[0]);
-        SET(segment->objects.chunks[0], value);
+        uint64_t kept = MT_GET(segment->object_chunks[0]);
+        SET(segment->object_chunks[0], value);
         survive();
-        SET(segment->objects.chunks[0], kept);
+        SET(segment->object_chunks[0], kept);
         segment->process.command_line_bytes = (uint32_t)value;
         segment->process.options_bytes = (uint32_t)value;
         survive();
@@ -451,12 +452,14 @@ START_TEST(random_damage_is_survived)
     put_device();
     SET(segment->shard_limit, 3);
     srand(7);
-    size_t head = offsetof(struct mt_segment, events);
+    size_t head = offsetof(struct mt_segment, attribution), front = offsetof(struct mt_segment, frames.ring);
+    size_t back = head - offsetof(struct mt_segment, heaps);
     unsigned char *bytes = (unsigned char *)segment, *kept = malloc(head);
     memcpy(kept, bytes, head);
     for (unsigned round = 0; round < 300; round++) {
         for (unsigned i = 0; i < 200; i++) {
-            size_t offset = 24 + (size_t)rand() % (head - 24);
+            size_t offset = 24 + (size_t)rand() % (front + back - 24); /* in all but what frames leave unused */
+            if (offset >= front) offset += head - back - front;
             bytes[offset] = (unsigned char)rand();
         }
         survive();

@@ -347,7 +347,7 @@ START_TEST(advice_stays_after_its_reason_is_gone)
     put_textures(300, 256 * KIB, TYPE_LOCAL, 0);
     json_decref(kept_report(kept));
     for (uint32_t i = 1; i < next_id; i++) /* all is freed */
-        ((struct mt_object *)(void *)((char *)segment + MT_GET(segment->objects.chunks[0])))[i].kind = 0;
+        ((struct mt_object *)(void *)((char *)segment + MT_GET(segment->object_chunks[0])))[i].kind = 0;
     for (int again = 0; again < 3; again++) {
         json_t *report = kept_report(kept);
         ck_assert_uint_eq(json_array_size(at(report, "vulkan.devices.0.advice")), 1);

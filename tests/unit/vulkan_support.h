@@ -19,7 +19,7 @@ static uint32_t next_id;
 static inline struct mt_object *put_object(uint16_t kind, uint64_t size)
 {
     uint64_t offset = (sizeof *segment + 4095u) & ~(uint64_t)4095;
-    SET(segment->objects.chunks[0], offset);
+    SET(segment->object_chunks[0], offset);
     struct mt_object *record = (struct mt_object *)(void *)((char *)segment + offset) + next_id++;
     ck_assert_uint_lt(next_id, MT_OBJECT_CHUNK);
     record->kind = kind;
