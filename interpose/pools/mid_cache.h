@@ -23,7 +23,7 @@ enum {
 
 static inline bool mt_mid_cache_fits(size_t size, size_t bytes)
 {
-    return size - bytes <= bytes / 8; /* a smaller one is a very large number here */
+    return size - bytes <= size / 8;
 }
 
 /* ---- near: only the heap's thread ------------------------------------------------------- */
