@@ -62,6 +62,7 @@ struct mt_core {
     struct mt_walk_shared *_Atomic walk; /* what all stack walkers share; see walk.c */
     /* taken by fork's parent just before the fork, used by the child */
     uint64_t fork_live_bytes, fork_live_count;
+    uint32_t fork_origin_count;
     void *fork_origins;
     _Atomic(uint32_t (*)(uint32_t)) change_scope; /* set by the preloaded library; see scope.h */
     _Atomic(void (*)(void)) left_parent;      /* told to a thread that finds itself in a child made by raw clone */

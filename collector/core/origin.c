@@ -175,12 +175,14 @@ void mt_origin_before_fork(struct mt_core *core)
 {
     struct mt_origins *origins = &core->segment->origins;
     struct fork_live *left = core->fork_origins;
+    core->fork_origin_count = 0;
     if (!(atomic_load_explicit(&core->segment->committed_tables, memory_order_acquire) & 1u << MT_TABLE_ORIGINS))
         return;
+    core->fork_origin_count = LOAD(origins->count);
     if (!left) left = core->fork_origins = mt_private_map(core, sizeof *left);
     if (!left) return;
     memset(left->live, 0, sizeof left->live);
-    left->count = LOAD(origins->count);
+    left->count = core->fork_origin_count;
     mt_origins_sum(core->segment, core->mapped_bytes, left->live);
     for (uint32_t i = 0; i < left->count; i++) {
         left->live[i].live_bytes += origins->rows[i].inherited_bytes;
@@ -258,13 +260,33 @@ static bool restore(struct mt_core *core, const struct mt_origin_kept *kept, con
     return true;
 }
 
+/* Without memory for what they were, the parent's origins are others, whose ids no new one gets: inherited blocks
+ * carry them. */
+static void restore_unknown(struct mt_core *core)
+{
+    struct mt_origins *origins = &core->segment->origins;
+    uint32_t count = core->fork_origin_count < MT_ORIGIN_MAX ? core->fork_origin_count : MT_ORIGIN_MAX;
+    if (!count || !mt_segment_commit_table(core, MT_TABLE_ORIGINS) ||
+        !mt_segment_commit(core, origins->rows, count * sizeof origins->rows[0]))
+        return;
+    memset(origins->rows, 0, count * sizeof origins->rows[0]);
+    for (uint32_t i = 0; i < count; i++) {
+        mt_format(origins->rows[i].thread, sizeof origins->rows[i].thread, "(other)");
+        mt_groups_join(core, &origins->rows[i]);
+        STORE(origins->rows[i].state, 1);
+    }
+    origins->rows[0].inherited_bytes = (int64_t)core->fork_live_bytes;
+    origins->rows[0].inherited_count = (int64_t)core->fork_live_count;
+    mt_groups_inherit(core, 0, (int64_t)core->fork_live_bytes);
+    atomic_store_explicit(&origins->count, count, memory_order_release);
+}
+
 void mt_origin_restore(struct mt_core *core, struct mt_origin_kept *kept)
 {
     struct fork_live *left = core->fork_origins;
-    if (!kept) return;
-    restore(core, kept, left);
-    left->is_filled = 0;
-    mt_private_unmap(core, kept, sizeof *kept);
+    if (!kept || !restore(core, kept, left)) restore_unknown(core);
+    if (left) left->is_filled = 0;
+    if (kept) mt_private_unmap(core, kept, sizeof *kept);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */

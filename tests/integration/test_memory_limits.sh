@@ -150,6 +150,25 @@ if command -v strace >/dev/null && strace -qq -o /dev/null -e inject=mmap:error=
         check_counts "mmap fails from $when on"
         expect "failures where the break can be moved" "$(cut -d' ' -f2 "$TEST_TMP/limited.out")" 0
     done
+    # Each request fails once, also where a shell forks: its child's report is right without what the parent knew.
+    for command in "'$TEST_TMP/limited' 300 21" "bash -c 'x=({1..500}); echo \$(unset x)'"; do
+        failing=20
+        while true; do
+            eval "with_library strace -f -qq -o '$TEST_TMP/injected' -E 'LD_PRELOAD=$PRELOAD' -e trace=mmap,mremap \
+                -e inject=mmap,mremap:error=ENOMEM:when=$failing $command"
+            grep -q INJECTED "$TEST_TMP/injected" || break
+            # An object that the loader cannot map is no matter of memtrack's.
+            grep -qE 'loading shared libraries|cannot be preloaded|TLS data' "$TEST_TMP/limited.err" && limited_status=0
+            expect "exit status of $command, request $failing fails" "$limited_status" 0
+            for segment in "$TEST_TMP"/session/*.seg; do
+                [ -e "$segment" ] || continue
+                "$MEMTRACK" report --json "$segment" >"$TEST_TMP/limited.json" || problem "no report of $command at $failing"
+                check_report "$TEST_TMP/limited.json" 'cpu.current_bytes < 1 << 20'
+            done
+            failing=$((failing + 1))
+        done
+        echo "$command: each of $((failing - 1)) requests failed once"
+    done
 else
     echo "note: no strace that injects errors: failing mmap is left out"
 fi
