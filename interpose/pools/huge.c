@@ -18,10 +18,10 @@ static size_t whole_pages(size_t bytes)
 static char *map(size_t *bytes, size_t alignment)
 {
     char *base = alignment <= MT_OS_PAGE ? mt_huge_take(bytes) : NULL;
-    if (!base) base = mt_os_map_aligned(*bytes, alignment);
+    if (!base) base = mt_os_map_block(*bytes, alignment);
     if (base) return base;
     mt_huge_drop_all();
-    return mt_os_map_aligned(*bytes, alignment);
+    return mt_os_map_block(*bytes, alignment);
 }
 
 static void set_entry(struct mt_huge *huge)
@@ -64,7 +64,7 @@ void mt_huge_release(struct mt_huge *huge, size_t bytes)
 /* Moves the pages to a range whose page map entry is certain to be had. */
 static char *move(struct mt_huge *huge, size_t old_bytes, size_t bytes)
 {
-    char *to = mt_os_map(bytes);
+    char *to = mt_os_map_block(bytes, 1);
     if (!to) return NULL;
     if (!mt_pagemap_reserve(to, 1)) {
         mt_os_unmap(to, bytes);

@@ -83,11 +83,11 @@ static void *map_spare(size_t bytes)
 
 /* ---- mappings ------------------------------------------------------------------------------ */
 
-void *mt_os_map(size_t bytes)
+static void *map(size_t bytes, int flags)
 {
     if (is_to_fail()) return NULL;
     int saved = errno;
-    void *at = mt_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    void *at = mt_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
     if (at == MAP_FAILED) {
         atomic_store_explicit(&tightness, 0, memory_order_relaxed); /* a limit may have been set meanwhile */
         at = map_spare(bytes);
@@ -96,16 +96,31 @@ void *mt_os_map(size_t bytes)
     return at;
 }
 
-void *mt_os_map_aligned(size_t bytes, size_t alignment)
+static void *map_aligned(size_t bytes, size_t alignment, int flags)
 {
-    if (alignment <= MT_OS_PAGE) return mt_os_map(bytes);
+    if (alignment <= MT_OS_PAGE) return map(bytes, flags);
     if (bytes > SIZE_MAX - alignment) return NULL;
-    char *at = mt_os_map(bytes + alignment);
+    char *at = map(bytes + alignment, flags);
     if (!at) return NULL;
     size_t pad = (0 - (uintptr_t)at) & (alignment - 1);
     if (pad) mt_os_unmap(at, pad);
     if (alignment - pad) mt_os_unmap(at + pad + bytes, alignment - pad);
     return at + pad;
+}
+
+void *mt_os_map(size_t bytes)
+{
+    return map(bytes, MAP_NORESERVE);
+}
+
+void *mt_os_map_aligned(size_t bytes, size_t alignment)
+{
+    return map_aligned(bytes, alignment, MAP_NORESERVE);
+}
+
+void *mt_os_map_block(size_t bytes, size_t alignment)
+{
+    return map_aligned(bytes, alignment, 0);
 }
 
 void mt_os_unmap(void *at, size_t bytes)

@@ -17,6 +17,8 @@ enum { MT_OS_PAGE = 4096 };
  * alignments above a page. */
 void *mt_os_map(size_t bytes);
 void *mt_os_map_aligned(size_t bytes, size_t alignment);
+/* The same for what a program asked for in one piece: more than the machine can ever give is refused, as by libc. */
+void *mt_os_map_block(size_t bytes, size_t alignment);
 void mt_os_unmap(void *at, size_t bytes);
 /* Changes the size in place. False, with nothing changed, when it cannot. */
 bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes);
