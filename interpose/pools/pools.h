@@ -48,17 +48,17 @@ struct mt_arena_heap;
 struct mt_bin {
     _Alignas(64) void *head;     /* blocks to hand out, linked through their first word */
     struct mt_origin_cell *cell; /* where its blocks are counted; all zero for the mixed sub-heap */
-    uint32_t bytes;              /* of a block */
-    uint32_t max_count;          /* blocks that may wait in the list when somebody looks at its length */
+    uint64_t bytes;              /* of a block; 64 bits, as the counters are that it is added to */
     int64_t adjust;              /* list length = adjust + frees - allocations of the cell */
     struct mt_slab *fresh;       /* slabs with room that was never handed out; the first is being cut */
     struct mt_slab *partial;     /* slabs to which blocks have come back */
+    uint32_t max_count;          /* blocks that may wait in the list when somebody looks at its length */
     uint32_t slab_count;
     uint16_t index; /* in the heap's bins; in a slab's page map entry */
     uint8_t class, sub;
     uint32_t seen; /* the head when idle bins were last looked for, cut */
 };
-_Static_assert(sizeof(struct mt_bin) == 64, "one line of the cache");
+_Static_assert(sizeof(struct mt_bin) == 1 << MT_ENTRY_BIN_SHIFT, "one line of the cache");
 _Static_assert((int)MT_ENTRY_MID / MT_SLAB_CLASSES >= MT_SUBS, "the page map has a number for each bin");
 
 /* What a heap has for an origin that allocates much. */
@@ -348,8 +348,10 @@ mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, uintptr_t key, void 
         return site->arena ? MT_POOLS_ARENA : MT_POOLS_MISS;
     }
     struct mt_origin_cell *cell = bin->cell;
-    uint32_t usable = bin->bytes; /* read before the stores that follow, which the compiler knows nothing of */
-    bin->head = *(void **)*block;
+    uint64_t usable = bin->bytes; /* read before the stores that follow, which the compiler knows nothing of */
+    void *next = *(void **)*block;
+    bin->head = next;
+    __builtin_prefetch(next, 1); /* the next request of the class reads and writes it; NULL is none */
     MT_ADD(cell->allocation_count, 1);
     MT_ADD(cell->requested_bytes, bytes);
     return mt_pools_count_allocated(heap, bytes, usable) ? MT_POOLS_DUE : MT_POOLS_DONE;
@@ -380,7 +382,7 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin, u
         if (mt_entry_bin(entry) < MT_ENTRY_MID) return MT_POOLS_MISS;
         return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_LARGE;
     }
-    struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
+    struct mt_bin *bin = (struct mt_bin *)(void *)((char *)heap->bins + mt_entry_bin_way(entry));
     __asm__("" : "+r"(bin)); /* one address, not one for each use */
     *in_bin = bin;
     return mt_pools_free_into(heap, bin, block);
