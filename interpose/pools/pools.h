@@ -56,7 +56,8 @@ struct mt_bin {
     uint32_t slab_count;
     uint16_t index; /* in the heap's bins; in a slab's page map entry */
     uint8_t class, sub;
-    uint32_t seen; /* the head when idle bins were last looked for, cut */
+    uint32_t seen;  /* the head when idle bins were last looked for, cut */
+    bool has_begun; /* it had a slab before */
 };
 _Static_assert(sizeof(struct mt_bin) == 1 << MT_ENTRY_BIN_SHIFT, "one line of the cache");
 _Static_assert((int)MT_ENTRY_MID / MT_SLAB_CLASSES >= MT_SUBS, "the page map has a number for each bin");

@@ -12,7 +12,7 @@ enum {
     SHORTEN_MOST = 1024,     /* blocks that go home at once, so that no call takes long */
     SHORTEN_STEPS = 16,      /* bins in which one is looked for whose list may be too long */
     WAIT_BYTES = 256,        /* blocks that wait where larger ones go home at once */
-    FIRST_BYTES = 8 << 10,   /* what a bin's first slab keeps of the memory that others left in it */
+    FIRST_BYTES = 4 << 10,   /* what a bin's first slab keeps of the memory that others left in it */
     GROWTH_LEAST = 8,        /* new slabs after which a heap looks for what it does not use */
     GROWTH_SHARE = 8,        /* and this part of those that it has */
     SMALL_SLAB_BLOCK = 8192, /* larger blocks come from slabs of four slices */
@@ -186,7 +186,8 @@ static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
     slab->capacity = slices * (uint32_t)MT_SLICE_BYTES / bin->bytes;
     heap->grown_slabs += span.is_zero;
     slab->touched_bytes = span.touched_bytes;
-    if (!bin->slab_count && !heap->keeps_nothing) purge_tail(slab);
+    if (heap->keeps_nothing ? !bin->has_begun : !bin->slab_count) purge_tail(slab);
+    bin->has_begun = true;
     heap_push(heap, slab);
     fresh_push(bin, slab);
     MT_POOL_STAT_ADD(classes[slab->class].slab_count, 1);
