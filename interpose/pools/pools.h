@@ -56,8 +56,7 @@ struct mt_bin {
     uint32_t slab_count;
     uint16_t index; /* in the heap's bins; in a slab's page map entry */
     uint8_t class, sub;
-    uint32_t seen;  /* the head when idle bins were last looked for, cut */
-    bool has_begun; /* it had a slab before */
+    uint32_t seen; /* the head when idle bins were last looked for, cut */
 };
 _Static_assert(sizeof(struct mt_bin) == 1 << MT_ENTRY_BIN_SHIFT, "one line of the cache");
 _Static_assert((int)MT_ENTRY_MID / MT_SLAB_CLASSES >= MT_SUBS, "the page map has a number for each bin");
@@ -132,6 +131,7 @@ struct mt_theap {
     uint32_t looked_at;    /* the bin whose list's length was looked at last, by the way */
     uint32_t grown_slabs;  /* slabs of fresh memory since it was last looked for what it does not use */
     bool keeps_nothing;    /* free blocks go home at once: few are asked for, of all classes */
+    uint64_t begun[2];     /* bits, of a heap that keeps nothing: classes that had a slab */
     struct mt_theap *next_dead;
     uint64_t dead_since_ns;
     uint64_t tidied_ns; /* when its idle bins were last looked for */

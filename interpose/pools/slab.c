@@ -162,6 +162,15 @@ static void look_if_grown(struct mt_theap *heap)
     mt_slab_trim_idle(heap);
 }
 
+/* The bin has no slab; where slabs come and go with a block, it never had one. */
+static bool is_first(struct mt_theap *heap, const struct mt_bin *bin)
+{
+    if (!heap->keeps_nothing) return !bin->slab_count;
+    uint64_t bit = UINT64_C(1) << bin->class % 64, seen = heap->begun[bin->class / 64];
+    heap->begun[bin->class / 64] |= bit;
+    return !(seen & bit);
+}
+
 static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
 {
     look_if_grown(heap);
@@ -186,8 +195,7 @@ static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
     slab->capacity = slices * (uint32_t)MT_SLICE_BYTES / bin->bytes;
     heap->grown_slabs += span.is_zero;
     slab->touched_bytes = span.touched_bytes;
-    if (heap->keeps_nothing ? !bin->has_begun : !bin->slab_count) purge_tail(slab);
-    bin->has_begun = true;
+    if (is_first(heap, bin)) purge_tail(slab);
     heap_push(heap, slab);
     fresh_push(bin, slab);
     MT_POOL_STAT_ADD(classes[slab->class].slab_count, 1);
