@@ -14,9 +14,12 @@
 #include "pooled.h"
 #include "record.h"
 #include "scope.h"
+#include "sys.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -413,6 +416,24 @@ MT_EXPORT int pthread_setname_np(pthread_t thread, const char *name)
     return 0;
 }
 
+static _Thread_local bool is_confined __attribute__((tls_model("initial-exec")));
+
+static bool self_is_confined(void)
+{
+    return is_confined;
+}
+
+/*
+ * The calling thread has but read, write and exit from now on: it takes no call stacks, and no memory from the
+ * system, where the pools have none left it gets NULL. Who calls seccomp(2) without libc is not seen here.
+ */
+static void confine_self(void)
+{
+    is_confined = true;
+    atomic_store_explicit(&mt_sys_is_confined, self_is_confined, memory_order_relaxed);
+    mt_trace_thread_end();
+}
+
 MT_EXPORT int prctl(int operation, ...)
 {
     va_list list;
@@ -421,7 +442,10 @@ MT_EXPORT int prctl(int operation, ...)
     unsigned long c = va_arg(list, unsigned long), d = va_arg(list, unsigned long);
     va_end(list);
     int (*real)(int, ...) = (int (*)(int, ...))(uintptr_t)mt_next_find_once(&next.prctl, "prctl");
+    bool confines = operation == PR_SET_SECCOMP && a == SECCOMP_MODE_STRICT;
+    if (confines) mt_thread_enter(); /* what a thread's beginning asks the system for */
     int result = real ? real(operation, a, b, c, d) : (int)syscall(SYS_prctl, operation, a, b, c, d);
+    if (confines && !result) confine_self();
     if (operation == PR_SET_NAME && !result) rename_self((const char *)a);
     return result;
 }

@@ -3,6 +3,7 @@
  * Callable from any thread at any time, also inside a signal handler; keeps errno.
  */
 #include "segment.h"
+#include "sys.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -147,7 +148,8 @@ static inline uint64_t read_clock(clockid_t clock)
 
 uint64_t mt_now_ns(void)
 {
-    return read_clock(CLOCK_MONOTONIC);
+    /* A confined thread may not read the processor's counter either; the coarse clock is in memory. */
+    return read_clock(mt_sys_may_call() ? CLOCK_MONOTONIC : CLOCK_MONOTONIC_COARSE);
 }
 
 uint64_t mt_now_coarse_ns(void)

@@ -9,6 +9,7 @@
 enum { RANGES = 8192 };
 
 _Atomic bool mt_own_memory_is_kept;
+_Atomic(bool (*)(void)) mt_sys_is_confined;
 
 static struct range {
     uintptr_t low, high; /* high 0: unused */

@@ -176,7 +176,8 @@ void mt_segment_rest(struct mt_core *core, const void *from, size_t bytes)
     int saved = errno;
     uint64_t start = (uint64_t)((const char *)from - (const char *)core->segment);
     uint64_t low = (start + PAGE - 1) & ~(uint64_t)(PAGE - 1), high = (start + bytes) & ~(uint64_t)(PAGE - 1);
-    if (core->is_file && low < high) madvise((char *)core->segment + low, high - low, MADV_DONTNEED);
+    if (core->is_file && low < high && mt_sys_may_call())
+        madvise((char *)core->segment + low, high - low, MADV_DONTNEED);
     errno = saved;
 }
 
@@ -186,7 +187,7 @@ bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes)
     uint64_t low = (uint64_t)((const char *)from - (const char *)core->segment) & ~(uint64_t)(PAGE - 1);
     uint64_t high = ((uint64_t)((const char *)from - (const char *)core->segment) + bytes + PAGE - 1) &
                     ~(uint64_t)(PAGE - 1);
-    bool done = high <= core->mapped_bytes;
+    bool done = high <= core->mapped_bytes && mt_sys_may_call();
     if (done && core->is_file && madvise((char *)core->segment + low, high - low, MADV_POPULATE_WRITE))
         done = errno == EINVAL || errno == ENOSYS || errno == EPERM ? commit_through_file(core, low, high - low)
                                                                     : false;

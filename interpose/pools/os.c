@@ -75,7 +75,7 @@ static void *move_break(size_t bytes)
 
 static void *map_spare(size_t bytes)
 {
-    if (bytes > PTRDIFF_MAX / 2 || !mt_lock_try(&spare.lock)) return NULL;
+    if (bytes > PTRDIFF_MAX / 2 || !mt_sys_may_call() || !mt_lock_try(&spare.lock)) return NULL;
     void *at = move_break(bytes);
     mt_lock_give(&spare.lock);
     return at;
@@ -126,6 +126,7 @@ void *mt_os_map_block(size_t bytes, size_t alignment)
 void mt_os_unmap(void *at, size_t bytes)
 {
     int saved = errno;
+    if (!mt_sys_may_call()) return;
     if (is_spare(at))
         syscall(SYS_madvise, at, bytes, MADV_DONTNEED); /* lost but for that: it happens seldom */
     else
@@ -135,7 +136,7 @@ void mt_os_unmap(void *at, size_t bytes)
 
 bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes)
 {
-    if (is_spare(at) || (new_bytes > old_bytes && is_to_fail())) return false;
+    if (is_spare(at) || !mt_sys_may_call() || (new_bytes > old_bytes && is_to_fail())) return false;
     int saved = errno;
     bool is_done = syscall(SYS_mremap, at, old_bytes, new_bytes, 0L, NULL) == (long)at;
     errno = saved;
@@ -148,7 +149,7 @@ bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes)
 
 bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 {
-    if (is_spare(from) || is_spare(to)) return false;
+    if (is_spare(from) || is_spare(to) || !mt_sys_may_call()) return false;
     int saved = errno;
     bool is_done = syscall(SYS_mremap, from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)to;
     errno = saved;
@@ -158,7 +159,7 @@ bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 
 bool mt_os_move_content(void *from, void *to, size_t bytes)
 {
-    if (is_spare(from) || is_spare(to)) return false;
+    if (is_spare(from) || is_spare(to) || !mt_sys_may_call()) return false;
     int saved = errno;
     bool is_done = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) ==
                    (long)to;
@@ -169,6 +170,7 @@ bool mt_os_move_content(void *from, void *to, size_t bytes)
 bool mt_os_purge(void *at, size_t bytes)
 {
     int saved = errno;
+    if (!mt_sys_may_call()) return false;
     bool is_done = syscall(SYS_madvise, at, bytes, MADV_DONTNEED) == 0;
     errno = saved;
     return is_done;
