@@ -8,6 +8,7 @@
 #include "frames.h"
 
 #include "count.h"
+#include "elf.h"
 #include "export.h"
 #include "next.h"
 
@@ -131,7 +132,8 @@ static void *next_of(int call, const void *caller)
     void *found = next_for_all(call);
     if (!found) found = route_from(call, caller);
     if (found) return found;
-    found = mt_next_find(names[call]);
+    struct mt_elf_symbol exists; /* a look-up that fails changes what dlerror tells the program */
+    found = mt_elf_find(names[call], MT_ELF_AFTER_US, &exists) ? mt_next_find(names[call]) : NULL;
     if (found) {
         atomic_store_explicit(&exported_next[call], found, memory_order_relaxed);
         return found;

@@ -6,6 +6,7 @@
  */
 #include "boot.h"
 #include "count.h"
+#include "elf.h"
 #include "export.h"
 #include "next.h"
 #include "pooled.h"
@@ -446,10 +447,15 @@ MT_EXPORT size_t malloc_usable_size(void *block)
 
 /* ---- questions to the next allocator -------------------------------------------------------- */
 
+/* Not by dlsym, which ends what dlerror would tell the program and frees the text. */
 static void *find(void *_Atomic *slot, const char *name)
 {
+    struct mt_elf_symbol symbol;
     mt_count_enter();
-    return mt_next_find_once(slot, name);
+    void *found = atomic_load_explicit(slot, memory_order_relaxed);
+    if (found || !mt_elf_find(name, MT_ELF_AFTER_US, &symbol)) return found;
+    atomic_store_explicit(slot, symbol.address, memory_order_relaxed);
+    return symbol.address;
 }
 
 MT_EXPORT int malloc_trim(size_t pad)
