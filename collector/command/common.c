@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -106,11 +107,21 @@ int mt_make_directories(const char *path, unsigned mode)
                                                                            : error;
 }
 
-static bool own_directory(char *buffer, size_t bytes)
+/* Without /proc by the name that the kernel was given. */
+static bool own_path(char buffer[PATH_MAX])
 {
-    ssize_t length = readlink("/proc/self/exe", buffer, bytes - 1);
-    if (length <= 0) return false;
-    buffer[length] = 0;
+    ssize_t length = readlink("/proc/self/exe", buffer, PATH_MAX - 1);
+    if (length > 0) {
+        buffer[length] = 0;
+        return true;
+    }
+    const char *given = (const char *)(uintptr_t)getauxval(AT_EXECFN);
+    return given && realpath(given, buffer);
+}
+
+static bool own_directory(char buffer[PATH_MAX])
+{
+    if (!own_path(buffer)) return false;
     char *slash = strrchr(buffer, '/');
     if (!slash) return false;
     *slash = 0;
@@ -141,7 +152,7 @@ void mt_find_places(struct mt_places *places)
     static const char *const data[] = {"manifests", "../share", NULL};
     char own[PATH_MAX] = "";
     places->preload[0] = places->data_directory[0] = 0;
-    if (!own_directory(own, sizeof own)) return;
+    if (!own_directory(own)) return;
     find_place(places->preload, sizeof places->preload, own, libraries, "");
     find_place(places->data_directory, sizeof places->data_directory, own, data,
                "/vulkan/implicit_layer.d/VkLayer_memtrack.json");

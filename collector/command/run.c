@@ -214,19 +214,34 @@ static struct mt_collector *open_session(char *directory, size_t bytes)
     return NULL;
 }
 
+/* What the collector holds open itself, and one for the process it looks at. */
+enum { FEW_FILES = 8 };
+
+static bool may_open_few(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_max >= FEW_FILES) return false;
+    mt_tell("no more than %llu files may be open at once (ulimit -n): the program runs untracked",
+            (unsigned long long)limit.rlim_max);
+    return true;
+}
+
+/* NULL where nothing can be collected. */
 static struct mt_collector *prepare(const struct run_arguments *arguments, char *session, size_t session_bytes)
 {
     struct mt_places places;
     struct mt_option_values values;
     mt_run_prepare_tags();
     mt_options_read(&values, environ, complain);
+    if (may_open_few()) return NULL;
     mt_find_places(&places);
     set_output_directory();
     struct mt_collector *collector = open_session(session, session_bytes);
     if (places.preload[0])
         set_preload(places.preload, session);
     else
-        mt_tell("libmemtrack.so is not beside this command: the CPU heap is not tracked");
+        mt_tell("libmemtrack.so is not beside this command%s: the CPU heap is not tracked",
+                access("/proc/self/exe", F_OK) ? ", as far as can be told without /proc" : "");
     set_vulkan(arguments, &places);
     return collector;
 }

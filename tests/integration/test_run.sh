@@ -77,6 +77,15 @@ assert os.waitstatus_to_exitcode(status) in (-2, 130), (status, seen)
 states = {json.load(open(p))["process"]["exit"]["state"] for p in glob.glob(out + "/memtrack.sleep.*.json")}
 assert "killed" in states, states
 P
+# Few files may be open, or there is no /proc: the program runs, and what is missing is named.
+said=$( (ulimit -n 6; run sh -c 'echo runs; exit 3') 2>&1)
+[[ $said == *"may be open at once"*runs* ]] || problem "with 6 files: $said"
+if unshare -m umount -l /proc 2>/dev/null; then
+    rm -rf "$OUT" && mkdir "$OUT"
+    said=$(unshare -m sh -c "umount -l /proc; '$MEMTRACK' run --output '$OUT' -- sh -c 'echo runs; exit 3'; echo \$?" 2>/dev/null)
+    expect "without /proc" "$said" $'runs\n3'
+    [ -n "$(find "$OUT" -name 'memtrack.*.json')" ] || problem "no report without /proc"
+fi
 # A program that is left behind by its parent is still collected.
 rm -rf "$OUT" && mkdir "$OUT"
 run sh -c 'sleep 1.5 & echo started' >/dev/null 2>&1
