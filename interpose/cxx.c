@@ -260,7 +260,7 @@ delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t
 
 #define NEW_1(function, index)                                                                                     \
     MT_EXPORT void *function(size_t bytes);                                                                        \
-    MT_EXPORT void *function(size_t bytes)                                                                         \
+    MT_EXPORT MT_HOT void *function(size_t bytes)                                                                  \
     {                                                                                                              \
         return new_block(index, bytes, 0, MT_CALLER);                                                              \
     }
@@ -284,13 +284,13 @@ delete_block(enum operator_index index, void *block, uintptr_t second, uintptr_t
     }
 #define DELETE_1(function, index)                                                                                  \
     MT_EXPORT void function(void *block);                                                                          \
-    MT_EXPORT void function(void *block)                                                                           \
+    MT_EXPORT MT_HOT void function(void *block)                                                                    \
     {                                                                                                              \
         delete_block(index, block, 0, 0, MT_CALLER);                                                               \
     }
 #define DELETE_2(function, index)                                                                                  \
     MT_EXPORT void function(void *block, uintptr_t second);                                                        \
-    MT_EXPORT void function(void *block, uintptr_t second)                                                         \
+    MT_EXPORT MT_HOT void function(void *block, uintptr_t second)                                                  \
     {                                                                                                              \
         delete_block(index, block, second, 0, MT_CALLER);                                                          \
     }

@@ -7,6 +7,8 @@
 
 #define MT_EXPORT __attribute__((visibility("default")))
 #define MT_COLD   __attribute__((cold, noinline))
+/* For what a program calls most: begun in the middle of a line of the cache it took up to a tenth longer. */
+#define MT_HOT __attribute__((aligned(64)))
 
 /* The return address in the code that called a hook. */
 #define MT_CALLER __builtin_return_address(0)

@@ -132,7 +132,7 @@ static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, cons
     }
 }
 
-MT_EXPORT void *malloc(size_t bytes)
+MT_EXPORT MT_HOT void *malloc(size_t bytes)
 {
     uintptr_t self = mt_thread.self;
     if (mt_thread_is_through(self)) return malloc_counted(bytes, self);
@@ -196,7 +196,7 @@ static __attribute__((noinline)) void free_large(struct mt_theap *heap, void *bl
 }
 
 /* Every call in it is a tail call, so that it needs no stack frame. */
-MT_EXPORT void free(void *block)
+MT_EXPORT MT_HOT void free(void *block)
 {
     uintptr_t self = mt_thread.self;
     if (mt_thread_is_through(self)) {
@@ -343,7 +343,7 @@ static inline __attribute__((always_inline)) void *realloc_for(void *block, size
     }
 }
 
-MT_EXPORT void *realloc(void *block, size_t bytes)
+MT_EXPORT MT_HOT void *realloc(void *block, size_t bytes)
 {
     return realloc_for(block, bytes, MT_CALLER);
 }
