@@ -32,8 +32,10 @@ BASE_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARNINGS) $(OPTIMISE) -fno-strict-aliasi
 BASE_CFLAGS += $(if $(filter 0,$(TRACKING)),-DMT_TRACKING=0)
 # What is loaded into a game: no PLT for its own calls, unwind tables so that C++ exceptions pass.
 INJECT_CFLAGS := -fPIC -fexceptions -fno-omit-frame-pointer -fno-builtin-malloc -fno-builtin-calloc \
-                 -fno-builtin-realloc -fno-builtin-free
-INJECT_LDFLAGS := -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,--no-undefined -Wl,--as-needed
+                 -fno-builtin-realloc -fno-builtin-free -ffunction-sections -fdata-sections
+# One segment for code and constants, in the order of collector/injected.ld, without what nothing uses.
+INJECT_LDFLAGS := -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,--no-undefined -Wl,--as-needed \
+                  -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-T,collector/injected.ld
 
 CORE_SRC    := $(wildcard collector/core/*.c)
 PRELOAD_SRC := $(wildcard interpose/*.c interpose/pools/*.c)
@@ -54,11 +56,11 @@ command_obj  := $(COMMAND_SRC:%.c=$(BUILD)/obj/%.o)
 .PHONY: all help check check-unit check-asan check-tsan check-gpu bench format lint docs install uninstall clean
 all: $(BUILD)/libmemtrack.so $(BUILD)/libVkLayer_memtrack.so $(BUILD)/memtrack $(BUILD)/manifests ## build the two libraries, the command and the layer's manifests
 
-$(BUILD)/libmemtrack.so: $(core_pic_obj) $(preload_obj) interpose/libmemtrack.map
+$(BUILD)/libmemtrack.so: $(core_pic_obj) $(preload_obj) interpose/libmemtrack.map collector/injected.ld
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(INJECT_LDFLAGS) $(LDFLAGS) -Wl,--version-script=interpose/libmemtrack.map -Wl,-soname,libmemtrack.so -o $@ $(core_pic_obj) $(preload_obj)
 
-$(BUILD)/libVkLayer_memtrack.so: $(core_pic_obj) $(layer_obj) vklayer/libVkLayer_memtrack.map
+$(BUILD)/libVkLayer_memtrack.so: $(core_pic_obj) $(layer_obj) vklayer/libVkLayer_memtrack.map collector/injected.ld
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(INJECT_LDFLAGS) $(LDFLAGS) -Wl,--version-script=vklayer/libVkLayer_memtrack.map -Wl,-soname,libVkLayer_memtrack.so -o $@ $(core_pic_obj) $(layer_obj)
 

@@ -8,6 +8,8 @@
  * memory runs out the runtime's own operator decides: it calls the new
  * handler and throws bad_alloc, so that memtrack needs no C++ runtime.
  */
+#include "cxx.h"
+
 #include "boot.h"
 #include "count.h"
 #include "elf.h"
@@ -104,6 +106,18 @@ static MT_COLD enum mode find_mode(void)
     return (enum mode)now;
 }
 
+static enum mode current_mode(void)
+{
+    int now = atomic_load_explicit(&mode, memory_order_relaxed);
+    return now == UNKNOWN ? find_mode() : (enum mode)now;
+}
+
+void mt_cxx_start(void)
+{
+    struct mt_elf_symbol runtime;
+    if (mt_elf_find(symbols[NEW], MT_ELF_AFTER_US, &runtime)) find_mode();
+}
+
 static inline bool is_direct(void)
 {
     return MT_LIKELY(atomic_load_explicit(&mode, memory_order_relaxed) == DIRECT);
@@ -139,7 +153,7 @@ static void *allocate(size_t bytes, size_t alignment, const void *caller)
 static MT_COLD void *new_slow(enum operator_index index, size_t bytes, size_t alignment, uintptr_t second,
                               uintptr_t third, const void *caller)
 {
-    bool forwards = mt_count_enter() && find_mode() == FORWARD;
+    bool forwards = mt_count_enter() && current_mode() == FORWARD;
     void *block = forwards ? NULL : allocate(bytes, alignment, caller);
     if (block) return block;
     operator_function *next = next_operator(index, caller);
@@ -153,7 +167,7 @@ static MT_COLD void delete_slow(enum operator_index index, void *block, uintptr_
                                 const void *caller)
 {
     if (!block || mt_boot_owns(block)) return;
-    operator_function *next = mt_count_enter() && find_mode() == FORWARD ? next_operator(index, caller) : NULL;
+    operator_function *next = mt_count_enter() && current_mode() == FORWARD ? next_operator(index, caller) : NULL;
     if (next)
         next((uintptr_t)block, second, third);
     else

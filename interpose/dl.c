@@ -51,6 +51,12 @@ static void *next_or_none(void *_Atomic *slot, const char *name)
     return found ? found : (void *)(uintptr_t)no_symbol;
 }
 
+void mt_dl_start(void)
+{
+    next_or_none(&next_sym, "dlsym");
+    next_or_none(&next_open, "dlopen");
+}
+
 struct mt_dl_answer mt_dl_ask_sym(void *handle, const char *name, const void *caller)
 {
     void *next = next_or_none(&next_sym, "dlsym");

@@ -15,6 +15,9 @@ typedef void *mt_dlvsym_function(void *handle, const char *name, const char *ver
 mt_dlsym_function *mt_dl_libc_sym(void);
 mt_dlvsym_function *mt_dl_libc_vsym(void);
 
+/* Finds the functions that programs ask most, from the constructor. */
+void mt_dl_start(void);
+
 /* What the entry code does after the hook has looked at a question. */
 struct mt_dl_answer {
     void *value;       /* answered: the result; otherwise the function to jump to */

@@ -6,11 +6,14 @@
 #include "init.h"
 
 #include "count.h"
+#include "cxx.h"
+#include "dl.h"
 #include "export.h"
 #include "mappings.h"
 #include "next.h"
 #include "pooled.h"
 #include "process.h"
+#include "resident.h"
 #include "through.h"
 
 #include <unistd.h>
@@ -82,6 +85,9 @@ __attribute__((constructor)) static void construct(void)
     atomic_store_explicit(&is_constructed, true, memory_order_relaxed);
     mt_process_start();
     mt_count_enter();
+    mt_cxx_start();
+    mt_dl_start();
+    mt_resident_settle();
 }
 
 MT_EXPORT struct mt_core *memtrack_core_v1(void);

@@ -7,6 +7,7 @@
 
 #include "eh_frame.h"
 #include "module.h"
+#include "resident.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -32,6 +33,7 @@ enum {
     MAIN_STACK_BYTES = 8 << 20,
     HOME_BITS = 7,
     LASTING = 4,
+    LASTING_SELF = 1,
     LASTING_LIBC = 2,
     RELEASES = 16,
     CLOSING_YIELDS = 1000, /* an unloading waits no longer for a thread that was stopped while it read */
@@ -153,7 +155,7 @@ void mt_walk_begin(struct mt_core *core)
     struct mt_walk_shared *shared = shared_of(core);
     if (!shared) return;
     keep_object_of(shared, 0, (const void *)getauxval(AT_PHDR));
-    keep_object_of(shared, 1, (const void *)(uintptr_t)mt_walk_begin);
+    keep_object_of(shared, LASTING_SELF, (const void *)(uintptr_t)mt_walk_begin);
     keep_object_of(shared, LASTING_LIBC, (const void *)(uintptr_t)&syscall);
     keep_object_of(shared, 3, (const void *)(uintptr_t)_dl_find_object);
     if (LOAD(core->epoch)) { /* in a fork's child, which has one thread */
@@ -368,14 +370,16 @@ static const ElfW(Phdr) * read_only_part(const char *base, const char *address)
 }
 
 /*
- * The few rules that every program needs of libc's tables would keep a tenth of
- * a small program's memory resident: the pages that were read, and those that
- * the kernel maps around them. They are the file's own and stay in its cache.
+ * The few rules that every program needs of libc's tables and this library's
+ * would keep a tenth of a small program's memory resident: the pages that were
+ * read, and those that the kernel maps around them. They are the file's own
+ * and stay in its cache.
  */
 static void release_tables(struct mt_walk_shared *shared, const struct dl_find_object *object)
 {
     enum { AROUND = 1 << 16 };
     const char *base = object->dlfo_map_start, *tables = object->dlfo_eh_frame;
+    if ((uintptr_t)base == LOAD(shared->lasting[LASTING_SELF].start)) mt_resident_release_tables();
     if ((uintptr_t)base != LOAD(shared->lasting[LASTING_LIBC].start) || !tables ||
         LOAD(shared->release_count) >= RELEASES)
         return;
