@@ -103,9 +103,11 @@ static void draw_head(struct view *view, const json_t *report)
              mt_human_count(a, mt_json_get_i64(cpu, "allocation_count")), rate_text(view, rate, b),
              mt_human_count(c, mt_json_get_i64(cpu, "free_count")), size_of(cpu, "total_bytes", d));
     put_line(view, line);
-    snprintf(line, sizeof line, "RSS    %s = heap + mappings %s + memtrack %s + rest %s",
+    bool has_untouched = mt_json_get_i64(memory, "untouched_bytes") > 0;
+    snprintf(line, sizeof line, "RSS    %s = heap + mappings %s + memtrack %s %s %s",
              size_of(memory, "rss_bytes", a), size_of(memory, "mappings_bytes", b),
-             size_of(memory, "memtrack_bytes", c), size_of(memory, "rest_bytes", d));
+             size_of(memory, "memtrack_bytes", c), has_untouched ? "- untouched" : "+ rest",
+             size_of(memory, has_untouched ? "untouched_bytes" : "rest_bytes", d));
     put_line(view, line);
 }
 

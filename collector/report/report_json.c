@@ -311,7 +311,8 @@ struct mt_memory_split mt_memory_split_of(const struct mt_snapshot *snapshot)
     };
 }
 
-/* rss = heap + mappings + memtrack + rest; rest is negative where counted memory was never touched. */
+/* rss = heap + mappings + memtrack + rest - untouched. What is counted was set aside, so that all that is known of
+ * what was never touched is that it is no less than what the sum is above the RSS. */
 static json_t *memory_json(const struct mt_snapshot *snapshot, const struct mt_report_context *context)
 {
     struct mt_memory_split split = context->split.known ? context->split : mt_memory_split_of(snapshot);
@@ -322,7 +323,9 @@ static json_t *memory_json(const struct mt_snapshot *snapshot, const struct mt_r
     mt_json_set_i64(part, "heap_bytes", split.heap_bytes);
     mt_json_set_i64(part, "mappings_bytes", split.mappings_bytes);
     mt_json_set_i64(part, "memtrack_bytes", split.memtrack_bytes);
-    mt_json_set(part, "rest_bytes", known ? json_integer((int64_t)context->memory->rss_bytes - counted) : NULL);
+    int64_t beside = known ? (int64_t)context->memory->rss_bytes - counted : 0;
+    mt_json_set(part, "rest_bytes", known ? json_integer(beside > 0 ? beside : 0) : NULL);
+    mt_json_set(part, "untouched_bytes", known ? json_integer(beside < 0 ? -beside : 0) : NULL);
     set_kernel_numbers(part, snapshot, context->memory);
     mt_json_set(part, "categories_sampled_s",
                 context->mappings && context->mappings->known

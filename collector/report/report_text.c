@@ -172,11 +172,14 @@ static void print_device_row(const struct text *text, const json_t *device)
 static void print_resident(const struct text *text, const json_t *memory)
 {
     if (!json_is_integer(mt_json_get(memory, "rss_bytes"))) return;
-    bool negative = mt_json_get_i64(memory, "rest_bytes") < 0;
-    fprintf(text->out, "\n  At %.1f s: RSS %s = CPU heap %s + mappings %s + memtrack %s + rest %s (%s)\n",
+    bool has_untouched = mt_json_get_i64(memory, "untouched_bytes") > 0;
+    fprintf(text->out, "\n  At %.1f s: RSS %s = CPU heap %s + mappings %s + memtrack %s %s %s (%s)\n",
             mt_json_get_real(memory, "sampled_s"), bytes_of(memory, "rss_bytes"), bytes_of(memory, "heap_bytes"),
-            bytes_of(memory, "mappings_bytes"), bytes_of(memory, "memtrack_bytes"), bytes_of(memory, "rest_bytes"),
-            negative ? "set aside, but never touched" : "code, files, stacks, free memory of the allocator");
+            bytes_of(memory, "mappings_bytes"), bytes_of(memory, "memtrack_bytes"),
+            has_untouched ? "- untouched" : "+ rest",
+            bytes_of(memory, has_untouched ? "untouched_bytes" : "rest_bytes"),
+            has_untouched ? "set aside without memory behind it"
+                          : "code, files, stacks, free memory of the allocator");
 }
 
 /* The kernel forgets a process's RSS when the process ends: what is known is what it last said. */

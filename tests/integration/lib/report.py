@@ -179,7 +179,7 @@ def sum_problems(report):
             must(abs(total - cpu[field]) <= slack, f"{table}' {field} {total} is not {cpu[field]}")
     memory = cpu.memory
     if memory.rss_bytes is not None:
-        parts = memory.heap_bytes + memory.mappings_bytes + memory.memtrack_bytes + memory.rest_bytes
+        parts = memory.heap_bytes + memory.mappings_bytes + memory.memtrack_bytes + memory.rest_bytes - memory.untouched_bytes
         must(parts == memory.rss_bytes, f"resident memory: {parts} is not {memory.rss_bytes}")
     must(cpu.mapped_bytes == cpu.mappings.current_bytes <= cpu.mappings.peak_bytes, "mappings")
     found += course_problems(report, ended) + device_problems(report.vulkan, ended)
