@@ -10,8 +10,9 @@ while read -r object patterns; do
     for pattern in $patterns; do
         case $pattern in .text | '.text.*') continue ;; esac
         names=$((names + 1))
-        name=${pattern#'.text*.'}
-        grep -qE "(^|[^a-zA-Z0-9_])${name//\*/[a-zA-Z0-9_]*}\(" "$source" || problem "$source has no function $name"
+        name=${pattern#'.text*.'} after='\('
+        case $pattern in .bss.*) name=${pattern#.bss.} after='[];[ ]' ;; esac
+        grep -qE "(^|[^a-zA-Z0-9_])${name//\*/[a-zA-Z0-9_]*}$after" "$source" || problem "$source has no $name"
     done
 done < <(tr '\n' ' ' <collector/injected.ld | sed 's|/\*[^*]*\*/||g' | grep -oE '\*/[a-z_/]+\.o\([^)]*\)' |
     sed -e 's|^\*/||' -e 's|\.o(| |' -e 's|)$||')
