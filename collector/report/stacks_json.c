@@ -479,11 +479,13 @@ static void set_module_peak(json_t *part, const struct mt_snapshot *snapshot, co
 {
     const struct mt_stacks *stacks = &snapshot->stacks;
     struct mt_own_peak peak = peak_from_stacks(snapshot, sum);
-    bool is_known = stacks->mode != MT_STACKS_OFF;
+    bool is_known = stacks->mode != MT_STACKS_OFF, knows_all = stacks->mode == MT_STACKS_ALL;
     uint32_t group = index == stacks->module_count ? 0 : stacks->modules[index].first;
     if (snapshot->own_peaks && group < MT_GROUP_MAX && (!group || group == index + 1) &&
         is_of_one_row(stacks, index, known)) {
-        peak = snapshot->own_peaks->of[MT_GROUP_MODULE][group];
+        /* Where a fork's child had no memory for origins, every stack knows more. */
+        const struct mt_own_peak *of_group = &snapshot->own_peaks->of[MT_GROUP_MODULE][group];
+        if (!knows_all || of_group->bytes >= peak.bytes) peak = *of_group;
         is_known = true;
     }
     mt_report_set_own_peak(part, snapshot, is_known ? &peak : NULL);

@@ -464,6 +464,11 @@ static struct mt_own_peak own_peak_of(const struct sorter *sorter, const struct 
         if (has_all) low = peak.bytes;
         if (peak.bytes != low || bracket->is_strange) peak.when_ns = 0;
     }
+    if (snapshot->stacks.mode == MT_STACKS_ALL && peak.bytes < sum->live_bytes) { /* as in set_module_peak() */
+        low = peak.bytes = sum->live_bytes;
+        high = highest(&process);
+        peak.when_ns = 0;
+    }
     peak.error_bytes = larger(0, larger(peak.bytes - low, high - peak.bytes));
     return peak;
 }
