@@ -109,10 +109,10 @@ static __attribute__((noinline)) void *malloc_large_slow(struct mt_theap *heap, 
 /* Where every block is recorded nobody comes here. */
 static __attribute__((noinline)) void *malloc_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
 {
-    struct mt_large_taken taken;
-    switch (mt_large_take(heap, site->origin, bytes, &taken)) {
-    case MT_POOLS_DONE: return taken.block;
-    case MT_POOLS_DUE: return mt_pools_large_due(heap, taken.block, bytes, taken.usable, taken.is_counted_off);
+    char *block;
+    switch (mt_large_take(heap, site->origin, bytes, &block)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_pools_large_due(heap, block, bytes);
     default: return malloc_large_slow(heap, site, bytes);
     }
 }
@@ -185,10 +185,20 @@ static __attribute__((noinline)) void free_large_slow(struct mt_theap *heap, voi
     if (!mt_pools_free_large_slow(heap, block)) free_slow(block);
 }
 
-static __attribute__((noinline)) void free_large(struct mt_theap *heap, void *block, uint64_t entry)
+static __attribute__((noinline)) void free_mid(struct mt_theap *heap, void *block, uint64_t entry)
 {
     bool is_flush_due;
-    switch (mt_large_give(heap, block, entry, &is_flush_due)) {
+    switch (mt_large_give_mid(heap, block, entry, &is_flush_due)) {
+    case MT_POOLS_DONE: return;
+    case MT_POOLS_DUE: mt_pools_large_freed(heap, is_flush_due); return;
+    default: free_large_slow(heap, block);
+    }
+}
+
+static __attribute__((noinline)) void free_huge(struct mt_theap *heap, void *block, uint64_t entry)
+{
+    bool is_flush_due;
+    switch (mt_large_give_huge(heap, block, entry, &is_flush_due)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_large_freed(heap, is_flush_due); return;
     default: free_large_slow(heap, block);
@@ -210,7 +220,12 @@ MT_EXPORT MT_HOT void free(void *block)
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
     case MT_POOLS_ARENA: mt_arena_free(heap, block); return;
-    case MT_POOLS_LARGE: free_large(heap, block, entry); return;
+    case MT_POOLS_LARGE:
+        if (mt_entry_bin(entry) == MT_ENTRY_MID)
+            free_mid(heap, block, entry);
+        else
+            free_huge(heap, block, entry);
+        return;
     default: free_sampled(block);
     }
 }

@@ -7,6 +7,7 @@
 #include "arena_serve.h"
 #include "groups.h"
 #include "heaps.h"
+#include "large.h"
 #include "origin.h"
 #include "slab.h"
 
@@ -155,6 +156,30 @@ static void add_large_shared(unsigned origin, bool is_free, size_t requested, si
     mt_groups_add(the_core, counts, is_free ? -(int64_t)usable : (int64_t)usable);
 }
 
+bool mt_account_large_allocated_own(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
+{
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
+    MT_ADD(mt_account_class(heap, usable)->allocation_count, 1);
+    if (counts) {
+        MT_ADD(counts->large_allocation_count, 1);
+        MT_ADD(counts->large_requested_bytes, requested);
+        MT_ADD(counts->large_allocated_bytes, usable);
+    }
+    return mt_pools_count_allocated(heap, requested, usable);
+}
+
+bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
+{
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
+    MT_ADD(mt_account_class(heap, usable)->free_count, 1);
+    if (counts) {
+        MT_ADD(counts->large_free_count, 1);
+        MT_ADD(counts->large_requested_freed_bytes, requested);
+        MT_ADD(counts->large_freed_bytes, usable);
+    }
+    return mt_pools_count_freed(heap, usable);
+}
+
 bool mt_account_large_allocated(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
 {
     if (!heap) {
@@ -236,6 +261,7 @@ void mt_subs_change_shard(struct mt_theap *heap, struct mt_shard *shard)
     heap->shard = shard;
     heap->epoch = LOAD(the_core->epoch);
     memset(heap->counts, 0, sizeof heap->counts);
+    mt_large_forget(heap);
     mt_arena_forget_counts(heap);
     for (unsigned sub = 1; sub < MT_SUBS; sub++) {
         struct mt_sub *at = &heap->subs[sub];
@@ -254,6 +280,7 @@ void mt_subs_forget_shard(struct mt_theap *heap)
     for (unsigned sub = 1; sub < MT_SUBS; sub++)
         if (heap->subs[sub].counts) set_cells(heap, sub, NULL, false);
     memset(heap->counts, 0, sizeof heap->counts);
+    mt_large_forget(heap);
     mt_arena_forget_counts(heap);
 }
 

@@ -35,52 +35,16 @@ static inline struct mt_origin_counts *mt_account_counts(struct mt_theap *heap, 
     return __builtin_expect(cached && cached->origin == origin, 1) ? cached : mt_account_find_counts(heap, origin);
 }
 
-/* Where a shard counts the size class of so many usable bytes, from its beginning on. */
-static inline uint64_t mt_account_class_at(size_t usable)
+/* Where the heap's shard counts the size class of so many usable bytes. */
+static inline struct mt_class_counter *mt_account_class(struct mt_theap *heap, size_t usable)
 {
-    return offsetof(struct mt_shard, classes) + mt_class_of_block(usable) * sizeof(struct mt_class_counter);
-}
-static inline struct mt_class_counter *mt_account_class(struct mt_theap *heap, uint64_t class_at)
-{
-    return (struct mt_class_counter *)(void *)((char *)heap->shard + class_at);
+    return &heap->shard->classes[mt_class_of_block(usable)];
 }
 
-/* The same two by the heap's own thread, in its counters of the origin (NULL: there are none). True when
- * mt_account_flush_if_due() and a call stack may be due; when mt_account_flush() is. */
-static inline bool mt_account_large_allocated_in(struct mt_theap *heap, struct mt_origin_counts *counts,
-                                                 uint64_t class_at, size_t requested, size_t usable)
-{
-    MT_ADD(mt_account_class(heap, class_at)->allocation_count, 1);
-    if (counts) {
-        MT_ADD(counts->large_allocation_count, 1);
-        MT_ADD(counts->large_requested_bytes, requested);
-        MT_ADD(counts->large_allocated_bytes, usable);
-    }
-    return mt_pools_count_allocated(heap, requested, usable);
-}
-static inline bool mt_account_large_freed_in(struct mt_theap *heap, struct mt_origin_counts *counts,
-                                             uint64_t class_at, size_t requested, size_t usable)
-{
-    MT_ADD(mt_account_class(heap, class_at)->free_count, 1);
-    if (counts) {
-        MT_ADD(counts->large_free_count, 1);
-        MT_ADD(counts->large_requested_freed_bytes, requested);
-        MT_ADD(counts->large_freed_bytes, usable);
-    }
-    return mt_pools_count_freed(heap, usable);
-}
-static inline bool mt_account_large_allocated_own(struct mt_theap *heap, unsigned origin, size_t requested,
-                                                  size_t usable)
-{
-    return mt_account_large_allocated_in(heap, mt_account_counts(heap, origin), mt_account_class_at(usable),
-                                         requested, usable);
-}
-static inline bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t requested,
-                                              size_t usable)
-{
-    return mt_account_large_freed_in(heap, mt_account_counts(heap, origin), mt_account_class_at(usable), requested,
-                                     usable);
-}
+/* The same two by the heap's own thread. True when mt_account_flush_if_due() and a call stack may be due; when
+ * mt_account_flush() is. */
+bool mt_account_large_allocated_own(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable);
+bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable);
 
 /* What is counted of such a block. */
 struct mt_large {

@@ -42,6 +42,7 @@ void *mt_huge_allocate(size_t bytes, size_t alignment, size_t *usable)
     }
     huge->base = base;
     atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
+    mt_note_store(&huge->note, mt_note_make(0, 0));
     set_entry(huge);
     MT_POOL_STAT_ADD(huge_bytes, bytes);
     MT_POOL_STAT_ADD(huge_count, 1);
@@ -97,10 +98,11 @@ void *mt_huge_resize(struct mt_huge *huge, size_t bytes, size_t *usable)
 
 void mt_huge_clear(struct mt_huge *huge, size_t bytes)
 {
-    if (!huge->is_used_again) return;
+    uint64_t note = mt_note_load(&huge->note);
+    if (!(note & MT_NOTE_AGAIN)) return;
     /* The system clears what is touched, when it is touched; that may be little. */
-    if (mt_os_purge(huge->base, whole_pages(bytes)))
-        huge->is_used_again = bytes < atomic_load_explicit(&huge->bytes, memory_order_relaxed);
-    else
+    if (!mt_os_purge(huge->base, whole_pages(bytes)))
         memset(huge->base, 0, bytes);
+    else if (bytes >= atomic_load_explicit(&huge->bytes, memory_order_relaxed))
+        mt_note_store(&huge->note, note & ~MT_NOTE_AGAIN);
 }

@@ -6,27 +6,21 @@
 #ifndef MT_POOLS_HUGE_H
 #define MT_POOLS_HUGE_H
 
+#include "note.h"
 #include "pagemap.h"
 
 /* The record of such a block. The page map has it for the block's first slice. */
 struct mt_huge {
     _Alignas(MT_RECORD_ALIGN) char *base;
-    _Atomic size_t bytes; /* 0 while it waits in a cache */
-    size_t requested;
-    uint32_t origin;
-    bool is_used_again; /* it has waited: its content is old */
-    bool is_sampled;    /* it may have a call stack */
+    _Atomic size_t bytes;
+    _Atomic uint64_t note;
 };
 _Static_assert(sizeof(struct mt_huge) == MT_RECORD_ALIGN, "a huge block's record has the size of all records");
 
 /* One that has waited is handed out. */
-static inline void mt_huge_begin_again(struct mt_huge *huge, size_t bytes, size_t requested, unsigned origin)
+static inline void mt_huge_begin_again(struct mt_huge *huge, size_t requested, unsigned origin)
 {
-    huge->is_used_again = true;
-    huge->is_sampled = false;
-    huge->requested = requested;
-    huge->origin = origin;
-    atomic_store_explicit(&huge->bytes, bytes, memory_order_relaxed);
+    mt_note_store(&huge->note, mt_note_make(requested, origin) | MT_NOTE_AGAIN);
 }
 
 /* All zero. NULL when there is no memory. */

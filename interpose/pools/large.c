@@ -5,12 +5,14 @@
 #include "large.h"
 #include "mid.h"
 
+enum { MANY_LOOKS = 8, FREES_PER_LOOK = 64 }; /* where the clock stands still */
+
 void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
 {
-    struct mt_large_taken taken;
-    switch (mt_large_take(heap, site->origin, bytes, &taken)) {
-    case MT_POOLS_DONE: return taken.block;
-    case MT_POOLS_DUE: return mt_pools_large_due(heap, taken.block, bytes, taken.usable, taken.is_counted_off);
+    char *block;
+    switch (mt_large_take(heap, site->origin, bytes, &block)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_pools_large_due(heap, block, bytes);
     default: return mt_pools_allocate_large_slow(heap, site->origin, bytes);
     }
 }
@@ -18,7 +20,8 @@ void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site,
 bool mt_pools_free_large(struct mt_theap *heap, void *block, uint64_t entry)
 {
     bool is_flush_due;
-    switch (mt_large_give(heap, block, entry, &is_flush_due)) {
+    switch (mt_entry_bin(entry) == MT_ENTRY_MID ? mt_large_give_mid(heap, block, entry, &is_flush_due)
+                                                : mt_large_give_huge(heap, block, entry, &is_flush_due)) {
     case MT_POOLS_DONE: return true;
     case MT_POOLS_DUE: mt_pools_large_freed(heap, is_flush_due); return true;
     default: return mt_pools_free_large_slow(heap, block);
@@ -28,7 +31,51 @@ bool mt_pools_free_large(struct mt_theap *heap, void *block, uint64_t entry)
 void mt_pools_large_freed(struct mt_theap *heap, bool is_flush_due)
 {
     if (is_flush_due) mt_large_flush(heap);
-    if (heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look(heap);
+    struct mt_mid_near *near = &heap->near;
+    if (near->looks_in && (!is_flush_due || --near->looks_in)) return;
+    near->looks_in = ++near->looks < MANY_LOOKS ? MT_MID_FREES_PER_LOOK : FREES_PER_LOOK;
+    mt_mid_look(heap);
+}
+
+void mt_large_clear(struct mt_theap *heap, struct mt_large_slot *slot)
+{
+    struct mt_mid_cached other = {slot->block, slot->usable};
+    slot->block = NULL;
+    slot->note = slot->requested = slot->usable = 0;
+    if (other.block) mt_mid_wait(heap, other);
+}
+
+static bool is_small(size_t usable)
+{
+    return usable <= MT_MID_NEAR_BYTES;
+}
+
+/* Large ones do not take the room of others. */
+static bool has_room(const struct mt_theap *heap, size_t usable)
+{
+    const struct mt_large_slot *slots = heap->near.slots;
+    size_t bytes = usable, most = is_small(usable) ? (size_t)MT_MID_NEAR_BYTES : mt_mid_cache_most(usable);
+    for (unsigned i = 0; i < MT_LARGE_SLOTS; i++)
+        if (is_small(slots[i].usable) == is_small(usable)) bytes += slots[i].usable;
+    return bytes <= most;
+}
+
+void mt_large_prepare(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
+{
+    struct mt_large_slot *slot = mt_large_slot_of(heap, requested);
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
+    mt_large_clear(heap, slot);
+    if (!counts || !heap->batch_bytes || (!is_small(usable) && !mt_is_alone())) return;
+    for (unsigned i = 0; i < MT_LARGE_SLOTS && !has_room(heap, usable); i++)
+        if (is_small(heap->near.slots[i].usable) == is_small(usable)) mt_large_clear(heap, &heap->near.slots[i]);
+    if (!has_room(heap, usable)) return;
+    if (!heap->near.looks_in) heap->near.looks_in = MT_MID_FREES_PER_LOOK;
+    *slot = (struct mt_large_slot){.note = mt_note_make(requested, origin) | MT_NOTE_AGAIN,
+                                   .requested = requested,
+                                   .usable = usable,
+                                   .counts = counts,
+                                   .class = mt_account_class(heap, usable),
+                                   .owed = mt_large_owed(origin, usable)};
 }
 
 void mt_large_pay(struct mt_theap *heap, unsigned origin)

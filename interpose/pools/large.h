@@ -1,8 +1,12 @@
 /*
- * Blocks above 32 KiB that come from what waits near their thread, or go
- * there, in few instructions: no lock, no atomic operation. The inline
- * functions are for the hooks, which end in a tail call; everything else is
- * the slow paths'. The heap is the calling thread's.
+ * Blocks above 32 KiB that wait in a slot of their thread's heap, or come from
+ * there, in few instructions: no lock, no atomic operation. A slot is for
+ * blocks of one requested size and origin, and knows where those are counted:
+ * a block that was allocated so often that one of its size was waiting gets
+ * the slot of its size (mt_large_prepare()), and from then on a free compares
+ * its note with the slot's, and an allocation its size and origin. Everything
+ * else is the slow paths'. The inline functions are for the hooks, which end
+ * in a tail call. The heap is the calling thread's.
  *
  * A large block alone is as much as a thread holds back of its change before
  * it hands it to the process's total (see shard.h), so that the free of one
@@ -26,10 +30,9 @@ extern struct mt_pools_client mt_pools_clients __attribute__((visibility("hidden
 /* NULL when there is no memory; false when the block is not the pools'. */
 void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_t bytes) __attribute__((noinline));
 bool mt_pools_free_large_slow(struct mt_theap *heap, void *block) __attribute__((noinline));
-/* What is seldom due after an allocation, a call stack for one (is_counted_off: its sampler has come to it);
- * returns the block. And after a free. */
-void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable, bool is_counted_off)
-    __attribute__((noinline));
+/* What is seldom due after an allocation; returns the block. And after a free: is_flush_due, or it is time to look
+ * at the clock. */
+void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline));
 void mt_pools_large_freed(struct mt_theap *heap, bool is_flush_due) __attribute__((noinline));
 
 /* ---- call stacks ---------------------------------------------------------------------- */
@@ -41,15 +44,27 @@ static inline void mt_large_sampler_begin(struct mt_large_sampler *sampler, uint
 }
 
 /*
- * Before a block is counted: true when it gets a call stack by the sampler. Any redraw of the blocks that are left
- * is without bias, because whether a block gets one depends on no other.
+ * Before a block is counted: it is one of those that are counted off; and this one is passed over, or gets a call
+ * stack by the sampler (mt_large_counts_off()). Any redraw of the blocks that are left is without bias, because
+ * whether a block gets one depends on no other.
  */
+static inline bool mt_large_is_counted(const struct mt_theap *heap, size_t bytes)
+{
+    return bytes >= heap->near.sampler.from_bytes;
+}
+static inline bool mt_large_pass_over(struct mt_theap *heap, size_t bytes)
+{
+    if (__builtin_expect(!heap->near.sampler.left, 0)) return false;
+    heap->near.sampler.left--;
+    MT_ADD(heap->shard->sample_countdown_bytes, bytes);
+    return true;
+}
 static inline bool mt_large_counts_off(struct mt_theap *heap, size_t bytes)
 {
-    struct mt_large_sampler *sampler = &heap->near.sampler;
-    if (bytes < sampler->from_bytes) return false;
+    if (!mt_large_is_counted(heap, bytes) || mt_large_pass_over(heap, bytes)) return false;
+    heap->near.sampler.left--;
     MT_ADD(heap->shard->sample_countdown_bytes, bytes);
-    return sampler->left-- == 0;
+    return true;
 }
 
 /* ---- flushes that are owed ------------------------------------------------------------------ */
@@ -61,19 +76,20 @@ static inline uint64_t mt_large_owed(unsigned origin, size_t usable)
     return usable + origin;
 }
 
-/* A flush is due after the free of a large block. True when it can be owed. */
-static inline bool mt_large_owe(struct mt_theap *heap, unsigned origin, size_t usable)
+/* A flush is due after the free of a large block, and batches are not 0. True when it can be owed: mt_large_owed()
+ * of the block. */
+static inline bool mt_large_owe(struct mt_theap *heap, uint64_t own)
 {
-    if (heap->near.owed || !mt_is_alone() || !heap->batch_bytes) return false;
-    heap->near.owed = mt_large_owed(origin, usable);
+    if (heap->near.owed || !mt_is_alone()) return false;
+    heap->near.owed = own;
     return true;
 }
 
 /* A large block was allocated and counted. False when what is owed has to be flushed. */
-static inline bool mt_large_settle(struct mt_theap *heap, unsigned origin, size_t usable)
+static inline bool mt_large_settle(struct mt_theap *heap, uint64_t own)
 {
     uint64_t owed = heap->near.owed;
-    if (__builtin_expect(owed != mt_large_owed(origin, usable), 0)) return !owed;
+    if (__builtin_expect(owed != own, 0)) return !owed;
     heap->near.owed = 0;
     return true;
 }
@@ -87,92 +103,100 @@ static inline void mt_large_flush(struct mt_theap *heap)
     mt_account_flush(heap);
 }
 
-/* ---- the short ways --------------------------------------------------------------------------- */
+/* ---- slots ------------------------------------------------------------------------------------ */
 
-/* The counters of an origin, where they are at hand. */
-static inline struct mt_origin_counts *mt_large_counts(const struct mt_theap *heap, unsigned origin)
+static inline struct mt_large_slot *mt_large_slot_of(struct mt_theap *heap, size_t requested)
 {
-    struct mt_origin_counts *counts = heap->counts[origin % MT_ORIGIN_CACHED];
-    return __builtin_expect(counts && counts->origin == origin, 1) ? counts : NULL;
+    enum { BITS = 2, BYTES = sizeof(struct mt_large_slot) };
+    _Static_assert(MT_LARGE_SLOTS == 1 << BITS && BYTES == 64, "the hash's upper bits are a slot's way in bytes");
+    uint32_t way = (uint32_t)requested * UINT32_C(0x9e3779b1) >> 24 & 0xc0; /* 2^32 / golden ratio */
+    char *slot = (char *)heap->near.slots + way;
+    __asm__("" : "+r"(slot)); /* one address, not one for each use */
+    return (struct mt_large_slot *)(void *)slot;
 }
 
-struct mt_large_taken {
-    void *block;
-    size_t usable;
-    bool is_counted_off;
-};
+/* Blocks like this one, which had waited and was handed out again, have the slot of their size from now on. */
+void mt_large_prepare(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable);
+/* The place of a slot is given up: what waits there goes elsewhere. */
+void mt_large_clear(struct mt_theap *heap, struct mt_large_slot *slot);
+/* The heap counts elsewhere from now on; what waits in slots goes on waiting. */
+static inline void mt_large_forget(struct mt_theap *heap)
+{
+    for (unsigned i = 0; i < MT_LARGE_SLOTS; i++) heap->near.slots[i].note = heap->near.slots[i].requested = 0;
+}
 
-/* MISS: nothing was done, mt_pools_allocate_large_slow() does it; DUE: mt_pools_large_due() is to be called. */
+/*
+ * DONE: *block is it. MISS: nothing was done, mt_pools_allocate_large_slow() does it, as it does for a block that
+ * gets a call stack by the sampler. DUE: mt_pools_large_due() is to be called.
+ */
+static inline __attribute__((always_inline)) enum mt_pools_end mt_large_take(struct mt_theap *heap, unsigned origin,
+                                                                             size_t bytes, char **block)
+{
+    struct mt_large_slot *slot = mt_large_slot_of(heap, bytes);
+    if (__builtin_expect(slot->requested != bytes, 0)) return MT_POOLS_MISS;
+    if (__builtin_expect(mt_note_origin(slot->note) != origin, 0)) return MT_POOLS_MISS;
+    *block = slot->block;
+    if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
+    if (mt_large_is_counted(heap, bytes) && !mt_large_pass_over(heap, bytes)) return MT_POOLS_MISS;
+    struct mt_origin_counts *counts = slot->counts; /* before the stores, which the compiler knows nothing of */
+    struct mt_class_counter *class = slot->class;
+    size_t usable = slot->usable;
+    slot->block = NULL;
+    mt_note_store(slot->note_at, slot->note);
+    MT_ADD(class->allocation_count, 1);
+    MT_ADD(counts->large_allocation_count, 1);
+    MT_ADD(counts->large_requested_bytes, bytes);
+    MT_ADD(counts->large_allocated_bytes, usable);
+    if (__builtin_expect(mt_pools_count_allocated(heap, bytes, usable), 0)) return MT_POOLS_DUE;
+    return __builtin_expect(mt_large_settle(heap, slot->owed), 1) ? MT_POOLS_DONE : MT_POOLS_DUE;
+}
+
+/*
+ * MISS: nothing was done, mt_pools_free_large_slow() does it. DUE: it is done, and mt_pools_large_freed() is to be
+ * called. note_at: of the block, which begins there and has so many usable bytes.
+ */
 static inline __attribute__((always_inline)) enum mt_pools_end
-mt_large_take(struct mt_theap *heap, unsigned origin, size_t bytes, struct mt_large_taken *taken)
+mt_large_give(struct mt_theap *heap, void *block, _Atomic uint64_t *note_at, size_t usable, bool *is_flush_due)
 {
-    struct mt_mid_near *near = &heap->near;
-    if (near->count <= near->idle_count) return MT_POOLS_MISS;
-    const struct mt_mid_cached *newest = &near->blocks[near->count - 1];
-    struct mt_origin_counts *counts = mt_large_counts(heap, origin);
-    if (!mt_mid_cache_fits(newest->bytes, bytes) || !counts) return MT_POOLS_MISS;
-    size_t usable = newest->bytes;
-    taken->block = newest->block;
-    taken->usable = usable;
-    if (__builtin_expect(newest->mark != NULL, 1))
-        mt_mid_begin_again(newest->mark, usable, bytes, origin);
-    else
-        mt_huge_begin_again(newest->huge, usable, bytes, origin);
-    uint64_t class_at = newest->class_at;
-    near->count--;
-    near->bytes -= usable;
-    taken->is_counted_off = mt_large_counts_off(heap, bytes);
-    bool is_due = mt_account_large_allocated_in(heap, counts, class_at, bytes, usable);
-    bool is_settled = mt_large_settle(heap, origin, usable);
-    return __builtin_expect(is_due || !is_settled || taken->is_counted_off, 0) ? MT_POOLS_DUE : MT_POOLS_DONE;
+    uint64_t note = mt_note_load(note_at);
+    struct mt_large_slot *slot = mt_large_slot_of(heap, (uint32_t)note);
+    if (__builtin_expect(slot->note != note, 0)) return MT_POOLS_MISS;
+    if (__builtin_expect(slot->usable != usable, 0)) return MT_POOLS_MISS;
+    if (__builtin_expect(slot->block != NULL, 0)) return MT_POOLS_MISS;
+    struct mt_origin_counts *counts = slot->counts;
+    struct mt_class_counter *class = slot->class;
+    size_t requested = slot->requested;
+    slot->block = block;
+    slot->note_at = note_at;
+    mt_note_store(note_at, 0);
+    MT_ADD(class->free_count, 1);
+    MT_ADD(counts->large_free_count, 1);
+    MT_ADD(counts->large_requested_freed_bytes, requested);
+    MT_ADD(counts->large_freed_bytes, usable);
+    *is_flush_due = mt_pools_count_freed(heap, usable) && !mt_large_owe(heap, slot->owed);
+    if (__builtin_expect(*is_flush_due, 0)) return MT_POOLS_DUE;
+    return __builtin_expect(--heap->near.looks_in == 0, 0) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
-/* What stands beside a block that is being freed; false where that is the slow path's. */
-struct mt_large_note {
-    size_t usable, requested;
-    unsigned origin;
-};
-static inline bool mt_large_read_mid(const struct mt_mid_mark *mark, const void *block, struct mt_large_note *note)
+static inline __attribute__((always_inline)) enum mt_pools_end mt_large_give_mid(struct mt_theap *heap, void *block,
+                                                                                 uint64_t entry, bool *is_flush_due)
 {
-    size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
-    note->usable = granules << MT_MID_GRANULE_SHIFT;
-    note->requested = mark->requested;
-    note->origin = mark->origin;
-    return (uintptr_t)block % MT_MID_GRANULE == 0 && granules && !mark->is_sampled && !mark->room;
-}
-static inline bool mt_large_read_huge(const struct mt_huge *huge, const void *block, struct mt_large_note *note)
-{
-    note->usable = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
-    note->requested = huge->requested;
-    note->origin = huge->origin;
-    return huge->base == block && note->usable && !huge->is_sampled;
+    struct mt_mid_chunk *chunk = mt_entry_record(entry);
+    size_t way = (size_t)((const char *)block - chunk->base);
+    if (__builtin_expect(way % MT_MID_GRANULE != 0, 0)) return MT_POOLS_MISS;
+    struct mt_mid_mark *mark = mt_mid_mark_behind(chunk, way);
+    /* With room behind it, it is larger here than any slot is for. */
+    size_t usable = (size_t)mt_mid_shape_of(mark) << MT_MID_GRANULE_SHIFT;
+    return mt_large_give(heap, block, &mark->note, usable, is_flush_due);
 }
 
-/* MISS: nothing was done, mt_pools_free_large_slow() does it; DUE: mt_pools_large_freed() is to be called. */
-static inline __attribute__((always_inline)) enum mt_pools_end mt_large_give(struct mt_theap *heap, void *block,
-                                                                             uint64_t entry, bool *is_flush_due)
+static inline __attribute__((always_inline)) enum mt_pools_end
+mt_large_give_huge(struct mt_theap *heap, void *block, uint64_t entry, bool *is_flush_due)
 {
-    struct mt_large_note note;
-    struct mt_mid_mark *mark = NULL;
-    struct mt_huge *huge = NULL;
-    if (mt_entry_bin(entry) == MT_ENTRY_MID) {
-        mark = mt_mid_mark_of(mt_entry_record(entry), block);
-        if (!mt_large_read_mid(mark, block, &note)) return MT_POOLS_MISS;
-    } else {
-        huge = mt_entry_record(entry);
-        if (!mt_large_read_huge(huge, block, &note)) return MT_POOLS_MISS;
-    }
-    struct mt_origin_counts *counts = mt_large_counts(heap, note.origin);
-    struct mt_mid_cached freed = {block, note.usable, mark, huge, mt_account_class_at(note.usable)};
-    if (!counts || !mt_mid_near_put(&heap->near, freed)) return MT_POOLS_MISS;
-    if (mark)
-        atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
-    else
-        atomic_store_explicit(&huge->bytes, 0, memory_order_relaxed);
-    bool is_low = mt_account_large_freed_in(heap, counts, freed.class_at, note.requested, note.usable);
-    *is_flush_due = is_low && !mt_large_owe(heap, note.origin, note.usable);
-    bool is_look_due = ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0;
-    return *is_flush_due || is_look_due ? MT_POOLS_DUE : MT_POOLS_DONE;
+    struct mt_huge *huge = mt_entry_record(entry);
+    if (__builtin_expect(huge->base != block, 0)) return MT_POOLS_MISS;
+    size_t usable = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
+    return mt_large_give(heap, block, &huge->note, usable, is_flush_due);
 }
 
 #endif

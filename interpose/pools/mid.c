@@ -65,8 +65,8 @@ static size_t granule_of(const struct mt_mid_chunk *chunk, const void *address)
 static bool chunk_fill(struct mt_mid_chunk *chunk, size_t bytes)
 {
     size_t granules = bytes >> MT_MID_GRANULE_SHIFT, words = (granules + 63) / 64;
-    size_t mark_bytes = (granules + MT_MID_MARK_GROUP - 1) / MT_MID_MARK_GROUP * MT_MID_MARK_GROUP *
-                        sizeof(struct mt_mid_mark);
+    size_t groups = (granules + MT_MID_MARK_GROUP - 1) / MT_MID_MARK_GROUP;
+    size_t mark_bytes = groups * MT_MID_MARK_GROUP * sizeof(struct mt_mid_mark);
     chunk->side_bytes = (mark_bytes + 2 * words * sizeof(uint64_t) + MT_MID_GRANULE - 1) &
                         ~(size_t)(MT_MID_GRANULE - 1);
     char *side = mt_os_map(chunk->side_bytes);
@@ -349,9 +349,8 @@ static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, un
     arena->dirty_granules -= dirty;
     struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
     mark->id = id;
-    mark->room = (uint16_t)(all - granules);
-    mark->is_sampled = false;
-    atomic_store_explicit(&mark->granules, (uint16_t)granules, memory_order_relaxed);
+    mt_mid_set_shape(mark, granules, all - granules);
+    mt_note_store(&mark->note, mt_note_make(0, 0));
     *usable = granules * MT_MID_GRANULE;
     *is_zero = !dirty;
     return at;
@@ -389,7 +388,7 @@ static void arena_free(void *block, size_t granules, bool is_clean)
     struct arena *arena = chunk->arena;
     size_t first = granule_of(chunk, block);
     mt_lock_take(&arena->lock);
-    uint32_t id = mt_mid_mark_at(chunk, first)->id & ~MT_MID_USED_AGAIN;
+    uint32_t id = mt_mid_mark_at(chunk, first)->id;
     mt_mid_bits_put(chunk->touched, first, granules, !is_clean);
     if (!is_clean) arena->dirty_granules += granules;
     mt_tlsf_free(&arena->tlsf, id);
@@ -429,7 +428,7 @@ static size_t let_go(const struct mt_mid_cached *others, unsigned count, bool is
 
 static void empty_near(struct mt_theap *heap, bool is_idle_only)
 {
-    struct mt_mid_cached others[MT_MID_NEAR];
+    struct mt_mid_cached others[MT_MID_NEAR_ALL];
     let_go(others, mt_mid_near_empty(&heap->near, is_idle_only, others), is_idle_only);
 }
 
@@ -447,7 +446,7 @@ static size_t empty_caches(bool is_idle_only)
 void mt_mid_leave_heap(struct mt_theap *heap)
 {
     empty_near(heap, false);
-    heap->near.extra_bytes = 0;
+    heap->near.most_bytes = MT_MID_NEAR_BYTES;
 }
 
 void mt_mid_tidy_heap(struct mt_theap *heap)
@@ -469,6 +468,8 @@ void mt_mid_look(struct mt_theap *heap)
 {
     static _Atomic uint64_t next_look_ns;
     uint64_t now = mt_now_coarse_ns(), next = atomic_load_explicit(&next_look_ns, memory_order_relaxed);
+    if (heap && now != heap->near.looked_ns) heap->near.looks = 0;
+    if (heap) heap->near.looked_ns = now;
     if (heap) look_at_sampler(&heap->near.sampler, now);
     if (now < next) return;
     atomic_store_explicit(&next_look_ns, now + purge_delay_ns, memory_order_relaxed);
@@ -497,44 +498,62 @@ void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, unsigned orig
     uint64_t entry = mt_pagemap_entry(found.block);
     *usable = found.bytes;
     if (mt_entry_bin(entry) == MT_ENTRY_HUGE)
-        mt_huge_begin_again(mt_entry_record(entry), found.bytes, bytes, origin);
+        mt_huge_begin_again(mt_entry_record(entry), bytes, origin);
     else
         mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.bytes, bytes, origin);
     return found.block;
 }
 
-static bool end_huge(const void *block, struct mt_huge *huge, struct mt_mid_block *what)
+/* Where the note of a block lies; NULL where no live block can start. */
+static _Atomic uint64_t *note_of(const void *block, uint64_t entry)
 {
-    size_t bytes = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
-    *what = (struct mt_mid_block){bytes, bytes, huge->requested, huge->origin, huge->is_sampled};
-    if (huge->base != block || !what->usable) return false;
-    atomic_store_explicit(&huge->bytes, 0, memory_order_relaxed);
+    struct mt_huge *huge = mt_entry_record(entry);
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) return huge->base == block ? &huge->note : NULL;
+    if ((uintptr_t)block & (MT_MID_GRANULE - 1)) return NULL;
+    return &mt_mid_mark_of(mt_entry_record(entry), block)->note;
+}
+
+/* Its usable size, and with its room. */
+static void read_sizes(const void *block, uint64_t entry, struct mt_mid_block *what)
+{
+    struct mt_huge *huge = mt_entry_record(entry);
+    if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
+        what->usable = what->all = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
+        return;
+    }
+    const struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
+    what->usable = mt_mid_granules(mark) * MT_MID_GRANULE;
+    what->all = what->usable + mt_mid_room(mark) * MT_MID_GRANULE;
+}
+
+static bool read_block(const void *block, uint64_t entry, struct mt_mid_block *what)
+{
+    const _Atomic uint64_t *at = note_of(block, entry);
+    uint64_t note = at ? mt_note_load(at) : 0;
+    if (!(note & MT_NOTE_LIVES)) return false;
+    read_sizes(block, entry, what);
+    what->requested = mt_note_requested(note);
+    what->origin = mt_note_origin(note);
+    what->is_sampled = note & MT_NOTE_SAMPLED;
     return true;
 }
 
 bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what)
 {
-    if (__builtin_expect(mt_entry_class(entry) == MT_ENTRY_HUGE, 0))
-        return end_huge(block, mt_entry_record(entry), what);
-    struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    struct mt_mid_mark *mark = mt_mid_mark_of(chunk, block);
-    size_t granules = atomic_load_explicit(&mark->granules, memory_order_relaxed);
-    if (((uintptr_t)block & (MT_MID_GRANULE - 1)) || !granules) return false;
-    atomic_store_explicit(&mark->granules, 0, memory_order_relaxed);
-    size_t all = granules + mark->room;
-    *what = (struct mt_mid_block){granules * MT_MID_GRANULE, all * MT_MID_GRANULE, mark->requested, mark->origin,
-                                  mark->is_sampled};
+    if (!read_block(block, entry, what)) return false;
+    mt_note_store(note_of(block, entry), 0);
     return true;
 }
 
-/* Others have to go first, or the block is a large one. */
-static __attribute__((noinline)) void give_slow(struct mt_theap *heap, struct mt_mid_cached block)
+void mt_mid_wait(struct mt_theap *heap, struct mt_mid_cached block)
 {
-    struct mt_mid_cached others[MT_MID_NEAR + 1];
-    _Static_assert(MT_MID_NEAR + 1 >= MT_MID_CACHE_ENTRIES + 2, "what leaves a slot fits too");
-    if (heap && block.bytes <= MT_MID_NEAR_BYTES) {
+    struct mt_mid_cached others[MT_MID_NEAR_ALL + 1];
+    _Static_assert(MT_MID_NEAR_ALL + 1 >= MT_MID_CACHE_ENTRIES + 2, "what leaves a slot fits too");
+    bool is_small = block.bytes <= MT_MID_NEAR_BYTES;
+    if (heap && (is_small || mt_is_alone()) && mt_mid_near_put(&heap->near, block)) return;
+    if (heap && is_small) {
         do {
-            others[0] = mt_mid_near_remove(&heap->near, 0);
+            others[0] = mt_mid_near_oldest(&heap->near);
             let_go(others, 1, false);
         } while (!mt_mid_near_put(&heap->near, block));
         return;
@@ -544,18 +563,19 @@ static __attribute__((noinline)) void give_slow(struct mt_theap *heap, struct mt
     if (count) let_go(others, count, false);
 }
 
-void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
+static bool is_look_due(struct mt_mid_near *near)
 {
-    bool is_huge = mt_entry_bin(entry) == MT_ENTRY_HUGE,
-         is_near = heap && (bytes <= MT_MID_NEAR_BYTES || mt_is_alone());
-    struct mt_mid_cached freed = {.block = block, .bytes = bytes, .class_at = mt_account_class_at(bytes)};
-    if (is_huge)
-        freed.huge = mt_entry_record(entry);
-    else
-        freed.mark = mt_mid_mark_of(mt_entry_record(entry), block);
-    if (__builtin_expect(!is_near || !mt_mid_near_put(&heap->near, freed), 0)) give_slow(heap, freed);
+    if (near->looks_in > MT_MID_FREES_PER_LOOK) near->looks_in = MT_MID_FREES_PER_LOOK;
+    if (near->looks_in && --near->looks_in) return false;
+    near->looks_in = MT_MID_FREES_PER_LOOK;
+    return true;
+}
+
+void mt_mid_give(struct mt_theap *heap, void *block, size_t bytes)
+{
+    mt_mid_wait(heap, (struct mt_mid_cached){block, bytes});
     /* What idles goes back also while all requests are served by the caches. */
-    if (!heap || ++heap->near.free_count % MT_MID_FREES_PER_LOOK == 0) mt_mid_look(heap);
+    if (!heap || is_look_due(&heap->near)) mt_mid_look(heap);
 }
 
 /* ---- changing a block's size ----------------------------------------------------------------- */
@@ -581,15 +601,14 @@ static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, 
     size_t first = granule_of(chunk, block), wanted = whole_granules(bytes), fresh = 0;
     struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
     mt_lock_take(&arena->lock);
-    uint32_t id = mark->id & ~MT_MID_USED_AGAIN;
-    size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
+    uint32_t id = mark->id;
+    size_t used = mt_mid_granules(mark), all = used + mt_mid_room(mark);
     bool is_done = (creeps && mt_tlsf_resize(&arena->tlsf, id, bytes + room_for(bytes))) ||
                    mt_tlsf_resize(&arena->tlsf, id, bytes);
     if (is_done) {
         size_t now = mt_tlsf_block(&arena->tlsf, id)->bytes >> MT_MID_GRANULE_SHIFT;
         fresh = range_changed(chunk, first, used, all, now);
-        mark->room = (uint16_t)(now - wanted);
-        atomic_store_explicit(&mark->granules, (uint16_t)wanted, memory_order_relaxed);
+        mt_mid_set_shape(mark, wanted, now - wanted);
     }
     publish(arena);
     mt_lock_give(&arena->lock);
@@ -601,19 +620,13 @@ static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, 
 
 bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_block *what, size_t *usable)
 {
-    if (mt_entry_class(entry) != MT_ENTRY_MID) return false;
-    struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    struct mt_mid_mark *mark = mt_mid_mark_of(chunk, block);
-    size_t used = atomic_load_explicit(&mark->granules, memory_order_relaxed), all = used + mark->room;
-    size_t wanted = whole_granules(bytes);
+    if (mt_entry_class(entry) != MT_ENTRY_MID || !read_block(block, entry, what)) return false;
+    struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
+    size_t used = what->usable / MT_MID_GRANULE, all = what->all / MT_MID_GRANULE, wanted = whole_granules(bytes);
     if (wanted > all || wanted * 2 < used) return false;
-    *what = (struct mt_mid_block){used * MT_MID_GRANULE, all * MT_MID_GRANULE, mark->requested, mark->origin,
-                                  mark->is_sampled};
-    mark->requested = (uint32_t)bytes;
-    mark->is_sampled = false;
+    mt_note_store(&mark->note, mt_note_make(bytes, what->origin) | (mt_note_load(&mark->note) & MT_NOTE_AGAIN));
     if (wanted > used) {
-        mark->room = (uint16_t)(all - wanted);
-        atomic_store_explicit(&mark->granules, (uint16_t)wanted, memory_order_relaxed);
+        mt_mid_set_shape(mark, wanted, all - wanted);
         used = wanted;
     }
     *usable = used * MT_MID_GRANULE;
@@ -629,7 +642,7 @@ void mt_mid_clear(void *block, size_t bytes)
     }
     struct mt_mid_chunk *chunk = mt_entry_record(entry);
     size_t first = granule_of(chunk, block), count = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
-    if (mt_mid_mark_at(chunk, first)->id & MT_MID_USED_AGAIN) {
+    if (mt_note_load(&mt_mid_mark_at(chunk, first)->note) & MT_NOTE_AGAIN) {
         memset(block, 0, bytes);
         return;
     }
@@ -664,58 +677,35 @@ void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, uns
 
 void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested)
 {
-    struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    struct mt_huge *huge = mt_entry_record(entry);
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
-        huge->origin = origin;
-        huge->requested = requested;
-        return;
-    }
-    struct mt_mid_mark *mark = mt_mid_mark_of(chunk, block);
-    mark->origin = (uint16_t)origin;
-    mark->requested = (uint32_t)requested;
-}
-
-/* Where it stands that the block may have a call stack. */
-static bool *sampled_of(const void *block, uint64_t entry)
-{
-    struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    struct mt_huge *huge = mt_entry_record(entry);
-    return mt_entry_class(entry) == MT_ENTRY_HUGE ? &huge->is_sampled : &mt_mid_mark_of(chunk, block)->is_sampled;
+    _Atomic uint64_t *at = note_of(block, entry);
+    mt_note_store(at, mt_note_make(requested, origin) | (mt_note_load(at) & (MT_NOTE_AGAIN | MT_NOTE_SAMPLED)));
 }
 
 void mt_mid_note_sampled(const void *block, uint64_t entry)
 {
-    *sampled_of(block, entry) = true;
+    _Atomic uint64_t *at = note_of(block, entry);
+    mt_note_store(at, mt_note_load(at) | MT_NOTE_SAMPLED);
 }
 
 bool mt_mid_take_sampled(const void *block, uint64_t entry)
 {
-    bool *is_sampled = sampled_of(block, entry), was = *is_sampled;
-    *is_sampled = false;
-    return was;
+    _Atomic uint64_t *at = note_of(block, entry);
+    uint64_t note = mt_note_load(at);
+    mt_note_store(at, note & ~MT_NOTE_SAMPLED);
+    return note & MT_NOTE_SAMPLED;
 }
 
 unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested)
 {
-    const struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    const struct mt_huge *huge = mt_entry_record(entry);
-    bool is_huge = mt_entry_class(entry) == MT_ENTRY_HUGE;
-    const struct mt_mid_mark *mark = is_huge ? NULL : mt_mid_mark_of(chunk, block);
-    *requested = is_huge ? huge->requested : mark->requested;
-    return is_huge ? huge->origin : mark->origin;
+    uint64_t note = mt_note_load(note_of(block, entry));
+    *requested = mt_note_requested(note);
+    return mt_note_origin(note);
 }
 
 size_t mt_mid_usable(const void *block, uint64_t entry)
 {
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
-        struct mt_huge *huge = mt_entry_record(entry);
-        return huge->base == block ? atomic_load_explicit(&huge->bytes, memory_order_relaxed) : 0;
-    }
-    struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    if ((uintptr_t)block & (MT_MID_GRANULE - 1)) return 0;
-    return (size_t)atomic_load_explicit(&mt_mid_mark_of(chunk, block)->granules, memory_order_relaxed) *
-           MT_MID_GRANULE;
+    struct mt_mid_block what;
+    return read_block(block, entry, &what) ? what.usable : 0;
 }
 
 bool mt_mid_is_freed(const void *block, uint64_t entry)
@@ -735,7 +725,7 @@ void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to)
         return;
     }
     memcpy(to, from, what.usable);
-    mt_mid_give(heap, from, entry, what.all);
+    mt_mid_give(heap, from, what.all);
 }
 
 static void *huge_resize(struct mt_huge *huge, size_t bytes, bool creeps, size_t *usable)

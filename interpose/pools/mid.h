@@ -48,7 +48,9 @@ struct mt_mid_block {
 };
 bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what);
 /* bytes: with its room. */
-void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes);
+void mt_mid_give(struct mt_theap *heap, void *block, size_t bytes);
+/* The part of it that is nobody's but the caches': lets a block wait, maybe in place of others. */
+void mt_mid_wait(struct mt_theap *heap, struct mt_mid_cached block);
 
 /*
  * A new size for a live block without a lock: within its usable size if more

@@ -6,22 +6,47 @@
 #ifndef MT_POOLS_MID_BLOCK_H
 #define MT_POOLS_MID_BLOCK_H
 
+#include "note.h"
 #include "pools.h"
 
 enum { MT_MID_GRANULE_SHIFT = 12, MT_MID_GRANULE = 1 << MT_MID_GRANULE_SHIFT };
 
-/* Where a block starts: how large it is, its id in the engine, and what was noted of it. 0 elsewhere. */
+/* Where a block starts: how large it is, its id in the engine, and what was noted of it. The note is 0 elsewhere.
+ */
 struct mt_mid_mark {
-    _Atomic uint16_t granules; /* 0 also while the block waits in a cache */
-    uint16_t room;             /* granules behind them that are the block's too, for it to grow into */
-    uint32_t id;               /* with MT_MID_USED_AGAIN where it has waited in a cache: its content is old */
-    uint32_t requested;
-    uint16_t origin;
-    bool is_sampled; /* it may have a call stack */
+    _Atomic uint32_t shape; /* mt_mid_shape() */
+    uint32_t id;
+    _Atomic uint64_t note;
 };
+
+/* A block's granules, and those behind them that are its too, for it to grow into. */
+enum { MT_MID_ROOM_SHIFT = 16 };
 _Static_assert(MT_MID_MAX >> MT_MID_GRANULE_SHIFT < UINT16_MAX / 2, "a block and its room fit into their fields");
 
-#define MT_MID_USED_AGAIN (UINT32_C(1) << 31)
+static inline uint32_t mt_mid_shape(size_t granules, size_t room)
+{
+    return (uint32_t)(granules | room << MT_MID_ROOM_SHIFT);
+}
+
+static inline void mt_mid_set_shape(struct mt_mid_mark *mark, size_t granules, size_t room)
+{
+    atomic_store_explicit(&mark->shape, mt_mid_shape(granules, room), memory_order_relaxed);
+}
+
+static inline uint32_t mt_mid_shape_of(const struct mt_mid_mark *mark)
+{
+    return atomic_load_explicit(&mark->shape, memory_order_relaxed);
+}
+
+static inline size_t mt_mid_granules(const struct mt_mid_mark *mark)
+{
+    return mt_mid_shape_of(mark) & ((1u << MT_MID_ROOM_SHIFT) - 1);
+}
+
+static inline size_t mt_mid_room(const struct mt_mid_mark *mark)
+{
+    return mt_mid_shape_of(mark) >> MT_MID_ROOM_SHIFT;
+}
 
 struct mt_mid_chunk {
     _Alignas(MT_RECORD_ALIGN) char *base;
@@ -37,28 +62,35 @@ _Static_assert(sizeof(struct mt_mid_chunk) == MT_RECORD_ALIGN, "a chunk's record
 
 /*
  * Blocks of one size begin at even distances, often powers of two, so that their marks would share a few sets of
- * the processor's caches: they are spread within groups.
+ * the processor's caches: they are spread within groups, which are pages.
  */
-enum { MT_MID_MARK_GROUP = 64 };
+enum { MT_MID_MARK_GROUP_BITS = 8, MT_MID_MARK_GROUP = 1 << MT_MID_MARK_GROUP_BITS };
+
+/* In bytes, which saves the fast path an instruction or two; way: of the granule's first byte behind the base. */
+static inline struct mt_mid_mark *mt_mid_mark_behind(const struct mt_mid_chunk *chunk, size_t way)
+{
+    enum { SHIFT = MT_MID_GRANULE_SHIFT - 4, MASK = (MT_MID_MARK_GROUP - 1) * sizeof(struct mt_mid_mark) };
+    _Static_assert(sizeof(struct mt_mid_mark) == 1 << 4, "a mark's size is what the shift says");
+    size_t at = way >> SHIFT, spread = at >> MT_MID_MARK_GROUP_BITS & MASK;
+    return (struct mt_mid_mark *)(void *)((char *)chunk->marks + (at ^ spread));
+}
+
 static inline struct mt_mid_mark *mt_mid_mark_at(const struct mt_mid_chunk *chunk, size_t granule)
 {
-    return &chunk->marks[granule ^ (granule / MT_MID_MARK_GROUP % MT_MID_MARK_GROUP)];
+    return mt_mid_mark_behind(chunk, granule << MT_MID_GRANULE_SHIFT);
 }
 
 static inline struct mt_mid_mark *mt_mid_mark_of(const struct mt_mid_chunk *chunk, const void *block)
 {
-    return mt_mid_mark_at(chunk, (size_t)((const char *)block - chunk->base) >> MT_MID_GRANULE_SHIFT);
+    size_t way = (size_t)((const char *)block - chunk->base);
+    return mt_mid_mark_behind(chunk, way & ~(size_t)(MT_MID_GRANULE - 1));
 }
 
 /* A block that has waited, all of whose bytes are usable now, is handed out. */
 static inline void mt_mid_begin_again(struct mt_mid_mark *mark, size_t bytes, size_t requested, unsigned origin)
 {
-    mark->id |= MT_MID_USED_AGAIN;
-    mark->room = 0;
-    mark->requested = (uint32_t)requested;
-    mark->origin = (uint16_t)origin;
-    mark->is_sampled = false;
-    atomic_store_explicit(&mark->granules, (uint16_t)(bytes >> MT_MID_GRANULE_SHIFT), memory_order_relaxed);
+    mt_mid_set_shape(mark, bytes >> MT_MID_GRANULE_SHIFT, 0);
+    mt_note_store(&mark->note, mt_note_make(requested, origin) | MT_NOTE_AGAIN);
 }
 
 #endif

@@ -34,7 +34,7 @@ static struct slot slots[MT_MID_CACHE_SLOTS];
 
 /* ---- near ------------------------------------------------------------------------------- */
 
-struct mt_mid_cached mt_mid_near_remove(struct mt_mid_near *near, unsigned at)
+static struct mt_mid_cached remove_at(struct mt_mid_near *near, unsigned at)
 {
     struct mt_mid_cached found = near->blocks[at];
     near->count--;
@@ -44,10 +44,61 @@ struct mt_mid_cached mt_mid_near_remove(struct mt_mid_near *near, unsigned at)
     return found;
 }
 
-unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only, struct mt_mid_cached others[MT_MID_NEAR])
+static bool empty_slot(struct mt_large_slot *slot, struct mt_mid_cached *found)
+{
+    *found = (struct mt_mid_cached){slot->block, slot->usable};
+    slot->block = NULL;
+    return found->block;
+}
+
+static bool take_from_slots(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
+{
+    for (unsigned i = 0; i < MT_LARGE_SLOTS; i++)
+        if (mt_mid_cache_fits(near->slots[i].usable, bytes) && empty_slot(&near->slots[i], found)) return true;
+    return false;
+}
+
+bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
+{
+    for (unsigned i = near->count; i-- > 0;) {
+        if (!mt_mid_cache_fits(near->blocks[i].bytes, bytes)) continue;
+        *found = remove_at(near, i);
+        return true;
+    }
+    return take_from_slots(near, bytes, found);
+}
+
+struct mt_mid_cached mt_mid_near_oldest(struct mt_mid_near *near)
+{
+    return remove_at(near, 0);
+}
+
+bool mt_mid_near_put(struct mt_mid_near *near, struct mt_mid_cached block)
+{
+    if (near->most_bytes < MT_MID_NEAR_BYTES) near->most_bytes = MT_MID_NEAR_BYTES; /* a new heap's is 0 */
+    if (near->count == MT_MID_NEAR || near->bytes + block.bytes > near->most_bytes) return false;
+    near->blocks[near->count++] = block;
+    near->bytes += block.bytes;
+    return true;
+}
+
+/* What waits in slots begins to idle; where there is no room for that, it goes. */
+static unsigned age_slots(struct mt_mid_near *near, bool is_idle_only, struct mt_mid_cached *others)
+{
+    struct mt_mid_cached found;
+    unsigned count = 0;
+    for (unsigned i = 0; i < MT_LARGE_SLOTS; i++)
+        if (empty_slot(&near->slots[i], &found) && !(is_idle_only && mt_mid_near_put(near, found)))
+            others[count++] = found;
+    return count;
+}
+
+unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only,
+                           struct mt_mid_cached others[MT_MID_NEAR_ALL])
 {
     unsigned count = 0, most = is_idle_only ? near->idle_count : near->count;
-    while (count < most) others[count++] = mt_mid_near_remove(near, 0);
+    while (count < most) others[count++] = remove_at(near, 0);
+    count += age_slots(near, is_idle_only, &others[count]);
     near->idle_count = near->count;
     return count;
 }
@@ -59,18 +110,24 @@ static size_t most_huge_bytes(void)
     return half > 2 * (size_t)MT_MID_SLOT_BYTES ? half : 2 * (size_t)MT_MID_SLOT_BYTES;
 }
 
+size_t mt_mid_cache_most(size_t bytes)
+{
+    return bytes > MT_MID_MAX ? most_huge_bytes() : MT_MID_SLOT_BYTES;
+}
+
 unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached block,
-                               struct mt_mid_cached others[MT_MID_NEAR + 1])
+                               struct mt_mid_cached others[MT_MID_NEAR_ALL + 1])
 {
     unsigned count = 0;
-    size_t most = block.bytes > MT_MID_MAX ? most_huge_bytes() : MT_MID_SLOT_BYTES;
-    near->extra_bytes = near->trust ? most : 0;
-    while (near->trust && block.bytes <= near->extra_bytes) {
+    size_t most = mt_mid_cache_most(block.bytes);
+    near->most_bytes = MT_MID_NEAR_BYTES + (near->trust ? most : 0);
+    while (near->trust && block.bytes <= most) {
         if (mt_mid_near_put(near, block)) return count;
-        others[count] = mt_mid_near_remove(near, 0);
+        others[count] = mt_mid_near_oldest(near);
         if (others[count++].bytes > MT_MID_NEAR_BYTES) near->trust--;
     }
-    near->extra_bytes = 0; /* or the block is larger than all that may wait */
+    near->most_bytes = MT_MID_NEAR_BYTES; /* or the block is larger than all that may wait */
+    while (near->bytes > near->most_bytes) others[count++] = mt_mid_near_oldest(near);
     near->missed_bytes[near->missed_count++ % MT_MID_MISSED] = block.bytes;
     others[count++] = block;
     return count;
@@ -148,7 +205,10 @@ size_t mt_mid_cache_bytes(void)
 {
     size_t bytes = 0;
     for (unsigned i = 0; i < MT_MID_CACHE_SLOTS; i++) bytes += slot_bytes(&slots[i]);
-    return bytes + (mt_theap_self ? mt_theap_self->near.bytes : 0);
+    const struct mt_mid_near *near = mt_theap_self ? &mt_theap_self->near : NULL;
+    for (unsigned i = 0; i < MT_LARGE_SLOTS && near; i++)
+        if (near->slots[i].block) bytes += near->slots[i].usable;
+    return bytes + (near ? near->bytes : 0);
 }
 
 static size_t most_bytes(const struct slot *slot)

@@ -14,13 +14,15 @@
 #include "pools.h"
 
 enum {
-    MT_MID_NEAR_BYTES = 1 << 20, /* near one thread, about; blocks above are the large ones */
+    MT_MID_NEAR_BYTES = 1 << 20, /* near one thread, and in its slots; blocks above are the large ones */
     MT_MID_CACHE_SLOTS = 17,     /* the last one is for blocks with a mapping of their own */
     MT_MID_CACHE_ENTRIES = 4,
     MT_MID_SLOT_BYTES = 32 << 20,
     MT_MID_FREES_PER_LOOK = 8, /* see mt_mid_look() */
 };
 
+/* At least bytes, of which at most an eighth of the block stays unused. A smaller block gives a difference above
+ * 2^64 - size, whatever bytes is. */
 static inline bool mt_mid_cache_fits(size_t size, size_t bytes)
 {
     return size - bytes <= size / 8;
@@ -28,43 +30,24 @@ static inline bool mt_mid_cache_fits(size_t size, size_t bytes)
 
 /* ---- near: only the heap's thread ------------------------------------------------------- */
 
-struct mt_mid_cached mt_mid_near_remove(struct mt_mid_near *near, unsigned at);
+enum { MT_MID_NEAR_ALL = MT_MID_NEAR + MT_LARGE_SLOTS };
 
 /* A block of at least bytes and at most an eighth more, the newest of several. False when none waits. */
-static inline bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
-{
-    for (unsigned i = near->count; i-- > 0;) {
-        if (!mt_mid_cache_fits(near->blocks[i].bytes, bytes)) continue;
-        *found = near->blocks[i];
-        if (__builtin_expect(i + 1 < near->count || i < near->idle_count, 0)) {
-            mt_mid_near_remove(near, i);
-        } else {
-            near->count = i;
-            near->bytes -= found->bytes;
-        }
-        return true;
-    }
-    return false;
-}
-
+bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found);
+/* The one that has waited longest; there is one. */
+struct mt_mid_cached mt_mid_near_oldest(struct mt_mid_near *near);
 /* Lets a block wait. False, with nothing done, where others would have to go first. */
-static inline bool mt_mid_near_put(struct mt_mid_near *near, struct mt_mid_cached block)
-{
-    if (near->count == MT_MID_NEAR || near->bytes + block.bytes > MT_MID_NEAR_BYTES + near->extra_bytes)
-        return false;
-    near->blocks[near->count++] = block;
-    near->bytes += block.bytes;
-    return true;
-}
+bool mt_mid_near_put(struct mt_mid_near *near, struct mt_mid_cached block);
 
 /* The same for a large block, and a request of its size, which tell what to do with the next one: where large ones
  * were asked for again, others go first. Those come back with their number, which may include the block itself. */
 unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached block,
-                               struct mt_mid_cached others[MT_MID_NEAR + 1]);
+                               struct mt_mid_cached others[MT_MID_NEAR_ALL + 1]);
 bool mt_mid_near_take_large(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found);
 
 /* Takes out what waits; with is_idle_only what has waited since this was last asked. Returns the number. */
-unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only, struct mt_mid_cached others[MT_MID_NEAR]);
+unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only,
+                           struct mt_mid_cached others[MT_MID_NEAR_ALL]);
 
 /* ---- slots: any thread, whose heap may be NULL --------------------------------------------- */
 
@@ -77,6 +60,8 @@ unsigned mt_mid_cache_put(const struct mt_theap *heap, struct mt_mid_cached bloc
                           struct mt_mid_cached others[MT_MID_CACHE_ENTRIES + 2]);
 /* Empties a slot; with is_idle_only only one that was not used since this was last asked. */
 unsigned mt_mid_cache_empty(unsigned slot, bool is_idle_only, struct mt_mid_cached others[MT_MID_CACHE_ENTRIES]);
+/* So many bytes of blocks that are as large as this one may wait in one place. */
+size_t mt_mid_cache_most(size_t bytes);
 /* What waits in the slots and near the calling thread, about. */
 size_t mt_mid_cache_bytes(void);
 

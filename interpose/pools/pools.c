@@ -279,7 +279,9 @@ static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes,
     return block;
 }
 
-void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable, bool is_counted_off)
+/* is_counted_off: the thread's sampler has come to it. */
+static MT_POOLS_COLD void large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable,
+                                    bool is_counted_off)
 {
     uint64_t entry = mt_pagemap_entry(block);
     size_t requested;
@@ -293,6 +295,11 @@ void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes, size_
     } else if (mt_shard_is_sample_due(heap->shard)) {
         tell_sampled_large(heap, block, bytes, usable);
     }
+}
+
+void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes)
+{
+    large_due(heap, block, bytes, mt_pools_usable(block), false);
     return block;
 }
 
@@ -318,8 +325,10 @@ void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_
     if (!block) return allocate_mid(heap, bytes, 1, MT_MID_FRESH, origin, &is_zero);
     bool is_counted_off = mt_large_counts_off(heap, bytes);
     bool is_due = mt_account_large_allocated_own(heap, origin, bytes, usable);
-    is_due |= !mt_large_settle(heap, origin, usable);
-    return is_due || is_counted_off ? mt_pools_large_due(heap, block, bytes, usable, is_counted_off) : block;
+    is_due |= !mt_large_settle(heap, mt_large_owed(origin, usable));
+    mt_large_prepare(heap, origin, bytes, usable);
+    if (is_due || is_counted_off) large_due(heap, block, bytes, usable, is_counted_off);
+    return block;
 }
 
 void mt_pools_before_thread(void)
@@ -327,7 +336,9 @@ void mt_pools_before_thread(void)
     struct mt_theap *heap = mt_theap_self;
     if (!heap || !mt_is_alone()) return;
     if (heap->near.owed) mt_large_flush(heap);
-    if (heap->near.extra_bytes) mt_mid_leave_heap(heap);
+    for (unsigned i = 0; i < MT_LARGE_SLOTS; i++)
+        if (heap->near.slots[i].usable > MT_MID_NEAR_BYTES) mt_large_clear(heap, &heap->near.slots[i]);
+    if (heap->near.most_bytes > MT_MID_NEAR_BYTES) mt_mid_leave_heap(heap);
 }
 
 static unsigned origin_of(struct mt_theap *heap, const void *caller)
@@ -439,10 +450,10 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
     if (!heap)
         mt_account_large_freed(heap, what.origin, what.requested, what.usable);
     else if (mt_account_large_freed_own(heap, what.origin, what.requested, what.usable) &&
-             !mt_large_owe(heap, what.origin, what.usable))
+             (!heap->batch_bytes || !mt_large_owe(heap, mt_large_owed(what.origin, what.usable))))
         mt_large_flush(heap);
     if (what.is_sampled) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, what.usable);
-    mt_mid_give(heap, block, entry, what.all);
+    mt_mid_give(heap, block, what.all);
     return true;
 }
 

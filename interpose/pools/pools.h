@@ -35,6 +35,7 @@ enum {
     MT_ORIGIN_CACHED = 32, /* counters that a heap finds without looking through its shard's list */
     MT_MID_NEAR = 8,       /* freed larger blocks that may wait with the heap of their thread */
     MT_MID_MISSED = 4,
+    MT_LARGE_SLOTS = 4,
 };
 
 struct mt_slab;
@@ -75,15 +76,27 @@ struct mt_remote_slot {
     uint32_t owner, count;
 };
 
-/* A freed block above MT_SLAB_MAX that waits for the next request of its size, and those of one heap, the newest
- * last. */
+/* A freed block above MT_SLAB_MAX that waits for the next request of its size. */
 struct mt_mid_cached {
     char *block;
     size_t bytes;
-    struct mt_mid_mark *mark; /* of one near a heap; NULL: it has a mapping of its own, */
-    struct mt_huge *huge;     /* which this is the record of */
-    uint64_t class_at;        /* near too: where its size class is counted, from the shard's beginning on */
 };
+
+/*
+ * A place for one of them, beside all that counting a block of its size and origin takes: where blocks of one size
+ * come and go, each call compares what it has with what is here and is done. See large.h.
+ */
+struct mt_large_slot {
+    _Alignas(64) char *block;  /* the one that waits; NULL: none does */
+    uint64_t note;             /* of every block that is counted so; 0: none is */
+    size_t requested, usable;  /* of every such block; usable of the one that waits */
+    _Atomic uint64_t *note_at; /* of the one that waits */
+    struct mt_origin_counts *counts;
+    struct mt_class_counter *class;
+    uint64_t owed; /* what its free owes */
+};
+_Static_assert(sizeof(struct mt_large_slot) == 64, "one line of the cache");
+
 /*
  * Which larger blocks of a thread get a call stack: those from `from_bytes` on are counted off, one in
  * 2^doublings on average, and do not move the shard's mark, which serves the smaller ones.
@@ -95,17 +108,21 @@ struct mt_large_sampler {
     uint32_t count, doublings;
 };
 
+/* Those of one heap, the newest last. */
 struct mt_mid_near {
-    uint32_t count, idle_count; /* all; those that have waited since the last look */
-    uint32_t free_count;        /* blocks above MT_SLAB_MAX freed by the thread, modulo 2^32 */
-    uint64_t owed;              /* see large.h */
-    size_t bytes;
-    size_t extra_bytes;                 /* that may wait beyond the usual, of blocks that are large */
-    size_t missed_bytes[MT_MID_MISSED]; /* the sizes of the last such blocks that were not let in */
+    uint32_t count, idle_count;         /* in blocks: all; those that have waited since the last look */
+    uint32_t looks_in;                  /* frees, until the clock is looked at */
+    uint32_t looks;                     /* by frees into slots, since it stands where it stood: */
+    uint64_t looked_ns;                 /* there */
+    uint64_t owed;                      /* see large.h */
+    size_t bytes;                       /* in blocks */
+    size_t most_bytes;                  /* that may wait */
+    size_t missed_bytes[MT_MID_MISSED]; /* the sizes of the last large ones that were not let in */
     uint32_t missed_count;
     uint32_t trust; /* 0: large blocks were not asked for again of late */
     struct mt_large_sampler sampler;
     struct mt_mid_cached blocks[MT_MID_NEAR];
+    struct mt_large_slot slots[MT_LARGE_SLOTS];
 };
 
 /*
@@ -380,6 +397,7 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin, u
     uint64_t entry = mt_pagemap_entry(block);
     *at = entry;
     if (__builtin_expect((uint16_t)mt_entry_mark(entry) != heap->mark, 0)) {
+        if (mt_entry_bin(entry) == MT_ENTRY_MID) return MT_POOLS_LARGE;
         if (mt_entry_bin(entry) < MT_ENTRY_MID) return MT_POOLS_MISS;
         return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_LARGE;
     }

@@ -180,6 +180,7 @@ START_TEST(larger_blocks_are_counted_off_and_leave_the_mark_to_smaller_ones)
     attach();
     static const size_t sizes[] = {600000, LARGE, HUGE};
     for (unsigned i = 0; i < 12; i++) mt_pools_free(mt_pools_allocate(sizes[i % 3])); /* fresh ones: by the mark */
+    mt_mid_look(mt_theap_self);                                                       /* a second has begun */
     mt_theap_self->near.sampler.left = 0;
     large_sampled_count = sampled_count = sample_freed_count = 0;
     int64_t asked = (int64_t)atomic_load(&mt_theap_self->shard->requested_bytes);
