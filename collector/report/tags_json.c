@@ -64,18 +64,22 @@ static struct mt_tag_sum rest_of(const struct mt_snapshot *snapshot)
 /*
  * Inherited blocks that were freed here left no trace with their stack. With
  * all stacks, what is left of them is what the stacks do not hold; with sampled
- * ones that cannot be told from the error.
+ * ones that cannot be told from the error. Where stacks were lost they hold
+ * less, but what is left is no more than what there was.
  */
 static void settle_inherited(struct mt_tag_sum *rest, const struct mt_snapshot *snapshot,
                              const struct mt_tag_sum *sums, size_t count)
 {
     if (snapshot->stacks.mode != MT_STACKS_ALL || !rest->inherited_count) return;
+    int64_t inherited_bytes = rest->live_bytes;
     rest->live_bytes += snapshot->cpu.live_bytes;
     rest->live_count += (int64_t)(snapshot->cpu.allocation_count - snapshot->cpu.free_count) * MT_SCALE;
     for (size_t i = 0; i < count; i++) {
         rest->live_bytes -= sums[i].live_bytes;
         rest->live_count -= sums[i].live_count;
     }
+    if (rest->live_bytes > inherited_bytes) rest->live_bytes = inherited_bytes;
+    if (rest->live_count > rest->inherited_count) rest->live_count = rest->inherited_count;
 }
 
 json_t *mt_tags_json(const struct mt_snapshot *snapshot)
