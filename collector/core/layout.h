@@ -332,8 +332,9 @@ struct mt_frames {
 /* ---- pools: what serves the program's malloc when the pools are on ---------- */
 
 struct mt_pool_class {
-    _Atomic uint64_t slab_count;     /* slabs that exist now */
-    _Atomic uint64_t reserved_bytes; /* their size */
+    _Atomic uint64_t slab_count; /* slabs that exist now */
+    _Atomic uint64_t
+        reserved_bytes; /* their size; a place that a block of another class has in them is that one's */
 };
 
 /*

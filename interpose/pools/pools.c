@@ -22,8 +22,10 @@
 enum {
     REMOTE_COUNT = 32, /* blocks of one other heap that wait before they are sent */
     REMOTE_BYTES = 16 * 1024,
-    DELAY_FACTOR = 10,    /* of the strategies that are not the default */
-    CREEP_DOUBLES = 1024, /* a block that grows by little gets half its size in advance, or as much again */
+    DELAY_FACTOR = 10,      /* of the strategies that are not the default */
+    CREEP_DOUBLES = 1024,   /* a block that grows by little gets half its size in advance, or as much again */
+    SHARED_CLASS_LEAST = 3, /* of blocks with a call stack: 64 bytes; */
+    SHARED_CLASS_MAX = 47,  /* 4 KiB, above which a block fills pages of its own */
     CREEP_TO_MID =
         12 << 10, /* a block that grows by little goes to the arenas from here on: a third of the least there */
 };
@@ -145,19 +147,55 @@ static bool is_of_sampled(unsigned owner)
     return owner && owner == atomic_load_explicit(&sampled.id, memory_order_relaxed);
 }
 
-/* From a heap without a thread. *origin becomes what its free will find. */
-static void *take_locked(struct locked_heap *locked, unsigned class, unsigned *origin)
+/* From the heap of threads that have none. *origin becomes what its free will find. */
+static void *take_shared(unsigned class, unsigned *origin)
 {
     void *block = NULL;
-    mt_lock_take(&locked->lock);
-    struct mt_bin *bin = has_heap_locked(locked) ? &locked->heap->bins[class] : NULL;
-    if (bin && locked->heap->keeps_nothing) mt_slab_drain(locked->heap);
-    if (bin && (bin->head || mt_slab_refill(locked->heap, bin))) {
+    mt_lock_take(&shared.lock);
+    struct mt_bin *bin = has_heap_locked(&shared) ? &shared.heap->bins[class] : NULL;
+    if (bin && (bin->head || mt_slab_refill(shared.heap, bin))) {
         block = pop(bin);
         bin->adjust--;
         *origin = mt_slab_mark(block, *origin);
     }
-    mt_lock_give(&locked->lock);
+    mt_lock_give(&shared.lock);
+    return block;
+}
+
+/* Blocks with a call stack are few: those of several classes share slabs, or each class would keep a page. */
+static unsigned sampled_class(unsigned class)
+{
+    return class > SHARED_CLASS_MAX ? class : class <= SHARED_CLASS_LEAST ? SHARED_CLASS_LEAST : class | 7;
+}
+
+/* A block of a class has a place in a slab of another one, or (-1) has left it. */
+static void count_place(unsigned class, unsigned of_slab, int change)
+{
+    int64_t bytes = (int64_t)mt_class_bytes(of_slab) * change;
+    if (class == of_slab) return;
+    MT_POOL_STAT_ADD(classes[class].reserved_bytes, bytes);
+    MT_POOL_STAT_ADD(classes[of_slab].reserved_bytes, -bytes);
+}
+
+/* One for a call stack. NULL also where its slab has no memory for the mark: its free would count something else.
+ */
+static void *take_sampled(unsigned class, unsigned origin)
+{
+    unsigned of_slab = sampled_class(class), mark = mt_slab_mark_make(origin, of_slab - class);
+    void *block = NULL;
+    mt_lock_take(&sampled.lock);
+    struct mt_bin *bin = has_heap_locked(&sampled) ? &sampled.heap->bins[of_slab] : NULL;
+    if (bin) mt_slab_drain(sampled.heap);
+    if (bin && (bin->head || mt_slab_refill(sampled.heap, bin))) {
+        block = pop(bin);
+        bin->adjust--;
+    }
+    if (block && mt_slab_mark(block, mark) != mark) {
+        mt_slab_take_back(sampled.heap, block);
+        block = NULL;
+    }
+    if (block) count_place(class, of_slab, 1);
+    mt_lock_give(&sampled.lock);
     return block;
 }
 
@@ -182,7 +220,10 @@ static void tell_sampled_large(struct mt_theap *heap, const void *block, size_t 
 /* From the thread's own heap, or from a shared one. Not counted yet. */
 static void *take_small(struct mt_theap *heap, unsigned class, size_t bytes, unsigned *origin)
 {
-    if (!heap) return take_locked(is_sample_near(heap, bytes) ? &sampled : &shared, class, origin);
+    if (!heap) {
+        void *near = is_sample_near(heap, bytes) ? take_sampled(class, *origin) : NULL;
+        return near ? near : take_shared(class, origin);
+    }
     struct mt_bin *bin = mt_sub_bin_for(heap, *origin, class);
     if (!bin->head && !mt_slab_refill(heap, bin)) return NULL;
     void *block = pop(bin);
@@ -194,18 +235,13 @@ static void *take_small(struct mt_theap *heap, unsigned class, size_t bytes, uns
 void *mt_pools_take_twin(struct mt_theap *heap, const void *block, unsigned class, unsigned origin,
                          size_t requested)
 {
-    unsigned marked = origin;
     if (!mt_pools_clients.sampled) return NULL;
     if (!atomic_load_explicit(&heap->shard->sample_countdown_bytes, memory_order_relaxed)) {
         /* A new shard's mark is 0: its first block only sets the mark. */
         mt_pools_clients.sampled(heap->shard, block, requested, mt_class_bytes(class));
         return NULL;
     }
-    void *twin = take_locked(&sampled, class, &marked);
-    if (twin && marked != origin) { /* no memory for the mark: it would be counted for another one */
-        mt_slab_send(sampled.heap->id, twin, twin, 1);
-        return NULL;
-    }
+    void *twin = take_sampled(class, origin);
     if (twin) mt_pools_clients.sampled(heap->shard, twin, requested, mt_class_bytes(class));
     return twin;
 }
@@ -472,9 +508,10 @@ static void free_mixed(struct mt_theap *heap, void *block, unsigned class)
 }
 
 /* A block with a call stack goes home at once: the next one of its class lies where it lay. */
-static void free_twin(void *block)
+static void free_twin(void *block, unsigned class)
 {
     mt_lock_take(&sampled.lock);
+    count_place(class, sampled_class(class), -1);
     mt_slab_take_back(sampled.heap, block);
     mt_lock_give(&sampled.lock);
 }
@@ -488,12 +525,13 @@ bool mt_pools_free_slow(void *block)
     if (class == MT_ENTRY_ARENA) return mt_arena_free(heap, block);
     if (class >= MT_SLAB_CLASSES) return free_mid(heap, block, entry);
     if (heap && mt_entry_mark(entry) == heap->mark) return mt_pools_free(block); /* the heap came just now */
-    mt_account_freed(heap, mt_slab_origin(mt_entry_record(entry), block), class);
     bool is_twin = is_of_sampled(owner);
+    if (is_twin) class = mt_slab_class(mt_entry_record(entry), block);
+    mt_account_freed(heap, mt_slab_origin(mt_entry_record(entry), block), class);
     if (is_twin && mt_pools_clients.sample_freed)
         mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
     if (is_twin)
-        free_twin(block);
+        free_twin(block, class);
     else if (!heap)
         mt_slab_send(owner, block, block, 1);
     else if (owner == heap->id)
@@ -523,7 +561,9 @@ size_t mt_pools_usable(const void *block)
     if (heap && mt_entry_mark(entry) == heap->mark) return heap->bins[mt_entry_bin(entry)].bytes;
     unsigned class = mt_entry_class(entry);
     if (class == MT_ENTRY_ARENA) return mt_arena_usable(block);
-    return class < MT_SLAB_CLASSES ? mt_class_bytes(class) : mt_mid_usable(block, entry);
+    if (class >= MT_SLAB_CLASSES) return mt_mid_usable(block, entry);
+    return mt_class_bytes(is_of_sampled(mt_entry_owner(entry)) ? mt_slab_class(mt_entry_record(entry), block)
+                                                               : class);
 }
 
 static const void **grown_slot(struct mt_theap *heap, const void *block)

@@ -42,7 +42,7 @@ static size_t block_index(const struct mt_slab *slab, const void *block)
     return (size_t)(((uint64_t)((const char *)block - slab->start) * slab->inverse) >> 32);
 }
 
-unsigned mt_slab_origin(const struct mt_slab *slab, const void *block)
+unsigned mt_slab_mark_of(const struct mt_slab *slab, const void *block)
 {
     /* Acquire pairs with the release in origins_new(). */
     const _Atomic uint16_t *origins = atomic_load_explicit(&slab->origins, memory_order_acquire);
@@ -59,19 +59,19 @@ static _Atomic uint16_t *origins_new(struct mt_slab *slab)
     return origins;
 }
 
-unsigned mt_slab_mark(void *block, unsigned origin)
+unsigned mt_slab_mark(void *block, unsigned mark)
 {
     struct mt_slab *slab = mt_entry_record(mt_pagemap_entry(block));
     _Atomic uint16_t *origins = atomic_load_explicit(&slab->origins, memory_order_relaxed);
     if (!origins && !slab->is_marked) {
-        slab->origin = (uint16_t)origin;
+        slab->origin = (uint16_t)mark;
         slab->is_marked = true;
     }
-    if (!origins && slab->origin == origin) return origin;
+    if (!origins && slab->origin == mark) return mark;
     if (!origins) origins = origins_new(slab);
     if (!origins) return slab->origin;
-    atomic_store_explicit(&origins[block_index(slab, block)], (uint16_t)origin, memory_order_relaxed);
-    return origin;
+    atomic_store_explicit(&origins[block_index(slab, block)], (uint16_t)mark, memory_order_relaxed);
+    return mark;
 }
 
 /* ---- lists -------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@ struct mt_slab {
     struct mt_slab *fresh_next;
     struct mt_slab *heap_next, *heap_previous;
     struct mt_span_chunk *chunk;
-    _Atomic(_Atomic uint16_t *) origins; /* of each block; NULL = all have the one below; release */
+    _Atomic(_Atomic uint16_t *) origins; /* the mark of each block; NULL = all have the one below; release */
     uint32_t inverse;                    /* 2^32 / block_bytes, rounded up */
     uint32_t touched_bytes;              /* by whoever had its memory before, or before it was cut anew */
     uint16_t owner, bin, origin;
@@ -57,13 +57,29 @@ void mt_slab_drain(struct mt_theap *heap);
 void mt_slab_release_empty(struct mt_theap *heap);
 
 /*
- * Whose block it is. mt_slab_mark() says so for a block that is about to be
- * handed out, and returns what will be answered: a mixed slab without memory
- * for a table keeps the origin it has. The owner alone marks; any thread that
- * was handed the block may ask.
+ * Whose block it is: its mark is the number of its origin and, in slabs that
+ * serve several size classes, how many classes it is below the slab's.
+ * mt_slab_mark() sets the mark of a block that is about to be handed out, and
+ * returns what will be answered: a mixed slab without memory for a table keeps
+ * the mark it has. The owner alone marks; any thread that was handed the block
+ * may ask.
  */
-unsigned mt_slab_mark(void *block, unsigned origin);
-unsigned mt_slab_origin(const struct mt_slab *slab, const void *block);
+static inline unsigned mt_slab_mark_make(unsigned origin, unsigned classes_below)
+{
+    _Static_assert(MT_ORIGIN_MAX <= 1 << 10, "a mark has 10 bits for the origin, 6 for the class");
+    return origin | classes_below << 10;
+}
+unsigned mt_slab_mark(void *block, unsigned mark);
+unsigned mt_slab_mark_of(const struct mt_slab *slab, const void *block);
+static inline unsigned mt_slab_origin(const struct mt_slab *slab, const void *block)
+{
+    return mt_slab_mark_of(slab, block) & (MT_ORIGIN_MAX - 1);
+}
+/* The class that the block was asked for and is counted in. */
+static inline unsigned mt_slab_class(const struct mt_slab *slab, const void *block)
+{
+    return slab->class - (mt_slab_mark_of(slab, block) >> 10);
+}
 /* Gives a bin that was just opened the mixed slabs in which all blocks are of its origin. */
 void mt_slab_take_over(struct mt_theap *heap, struct mt_bin *own, unsigned origin);
 /* Makes the slabs of a sub-heap mixed ones. */

@@ -8,6 +8,7 @@
 #include "run_suite.h"
 #include "slab.h"
 #include "spans.h"
+#include "stats.h"
 
 #include <stdint.h>
 #include <sys/mman.h>
@@ -127,6 +128,38 @@ START_TEST(slabs_of_sampled_blocks_go_with_their_last_one)
 }
 END_TEST
 
+/* The sum says nothing: what one class has too much another one has too little. */
+static uint64_t reserved_of(unsigned class)
+{
+    return atomic_load(&mt_pools_stats.classes[class].reserved_bytes);
+}
+
+START_TEST(sampled_blocks_of_several_classes_share_slabs)
+{
+    enum { CLASSES = 48, SLABS_MOST = 10 };
+    static const struct mt_pools_client client = {.sampled = note_sampled};
+    mt_pools_start(&core, &client);
+    mt_theap_self->shard->sample_countdown_bytes = 1;
+    mt_pools_free(mt_pools_allocate(300));
+    void *blocks[CLASSES];
+    const void *slabs[CLASSES];
+    unsigned count = 0;
+    for (unsigned class = 0; class < CLASSES; class ++) {
+        blocks[class] = mt_pools_allocate(mt_class_bytes(class));
+        ck_assert_uint_eq(mt_pools_usable(blocks[class]), mt_class_bytes(class));
+        ck_assert_uint_ge(reserved_of(class), mt_class_bytes(class));
+        const void *slab = mt_entry_record(mt_pagemap_entry(blocks[class]));
+        unsigned i = 0;
+        while (i < count && slabs[i] != slab) i++;
+        if (i == count) slabs[count++] = slab;
+    }
+    ck_assert_uint_le(count, SLABS_MOST);
+    for (unsigned class = 0; class < CLASSES; class ++) ck_assert(mt_pools_free(blocks[class]));
+    ck_assert_int_eq(sum().live_bytes, 0);
+    for (unsigned class = 0; class < CLASSES; class ++) ck_assert_uint_eq(reserved_of(class) % MT_SLICE_BYTES, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pools_idle");
@@ -138,6 +171,7 @@ int main(void)
     tcase_add_test(tests, idle_classes_make_room_before_the_heap_grows);
     tcase_add_test(tests, a_class_that_begins_does_not_keep_what_another_one_touched);
     tcase_add_test(tests, slabs_of_sampled_blocks_go_with_their_last_one);
+    tcase_add_test(tests, sampled_blocks_of_several_classes_share_slabs);
     suite_add_tcase(suite, tests);
     return run_suite(suite, CK_FORK_GETENV);
 }
