@@ -19,6 +19,8 @@ enum {
     MT_ARENA_LEAST = 1 << MT_ARENA_CELL_SHIFT,
     MT_ARENA_HEAD = 4096, /* of a chunk: its record and its cells */
     MT_ARENA_MAX = 8192,  /* larger blocks are not the arenas' */
+    /* A site is not learned by larger ones: few of them fill a chunk, and slabs serve them faster. */
+    MT_ARENA_LEARN_MAX = 512,
 };
 
 /*

@@ -313,7 +313,7 @@ static struct mt_arena_now moment(void)
 
 uint16_t mt_arena_sample_born(uintptr_t address, uint64_t requested_bytes)
 {
-    if (sites.mode != ARENA_AUTO || requested_bytes > MT_ARENA_MAX || !lock_politely()) return 0;
+    if (sites.mode != ARENA_AUTO || requested_bytes > MT_ARENA_LEARN_MAX || !lock_politely()) return 0;
     struct mt_arena_now now = moment();
     struct place *place = place_make(address, now.ns);
     uint16_t serial = 0;
