@@ -49,11 +49,19 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* Of the bytes up to a space or the end. libc's strcspn() has tables of its own, far from what else is in use. */
+static size_t length_of_word(const char *text)
+{
+    size_t length = 0;
+    while (text[length] && text[length] != ' ') length++;
+    return length;
+}
+
 static bool fits_list(const char *patterns, const char *name)
 {
     char pattern[64];
     while (*patterns) {
-        size_t length = strcspn(patterns, " ");
+        size_t length = length_of_word(patterns);
         if (length < sizeof pattern) {
             memcpy(pattern, patterns, length);
             pattern[length] = 0;
