@@ -8,7 +8,7 @@ while read -r object patterns; do
     source=$(ls "$object".[cS] 2>/dev/null)
     [ -n "$source" ] || { problem "injected.ld names $object.o, which no source makes"; continue; }
     for pattern in $patterns; do
-        case $pattern in .text | '.text.*') continue ;; esac
+        case $pattern in .text | '.text.*' | '.rodata*') continue ;; esac
         names=$((names + 1))
         name=${pattern#'.text*.'} after='\('
         case $pattern in .bss.*) name=${pattern#.bss.} after='[];[ ]' ;; esac
