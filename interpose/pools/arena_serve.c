@@ -10,6 +10,7 @@
 #include "groups.h"
 #include "origin.h"
 #include "os.h"
+#include "slab.h"
 
 #include <string.h>
 
@@ -137,6 +138,7 @@ static __attribute__((noinline)) void *take_slowly(struct mt_theap *heap, unsign
     if (block) return block;
     mt_arena_sites_look_at_clock();
     if (!mt_arena_site_is_in(site)) return NULL;
+    if (!own->arena.counts[MT_ARENA_EMPTY]) mt_slab_make_room(heap);
     if (!mt_arena_turn(&own->arena, mt_frame_now(the_core))) return NULL;
     return mt_arena_take_aligned(&own->arena, alignment, class, class_bytes, site);
 }

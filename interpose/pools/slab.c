@@ -14,6 +14,7 @@ enum {
     WAIT_BYTES = 256,        /* blocks that wait where larger ones go home at once */
     FIRST_BYTES = 4 << 10,   /* what a bin's first slab keeps of the memory that others left in it */
     GROWTH_LEAST = 8,        /* new slabs after which a heap looks for what it does not use */
+    ARENA_GROWTH = 4,        /* a chunk of an arena counts as so many: what it is for lay in slabs before */
     GROWTH_SHARE = 8,        /* and this part of those that it has */
     SMALL_SLAB_BLOCK = 8192, /* larger blocks come from slabs of four slices */
 };
@@ -160,6 +161,12 @@ static void look_if_grown(struct mt_theap *heap)
     if (heap->grown_slabs < (limit > GROWTH_LEAST ? limit : GROWTH_LEAST)) return;
     heap->grown_slabs = 0;
     mt_slab_trim_idle(heap);
+}
+
+void mt_slab_make_room(struct mt_theap *heap)
+{
+    look_if_grown(heap);
+    heap->grown_slabs += ARENA_GROWTH;
 }
 
 /* The bin has no slab; where slabs come and go with a block, it never had one. */

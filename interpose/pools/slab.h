@@ -47,6 +47,8 @@ void mt_slab_shorten(struct mt_theap *heap, struct mt_bin *bin);
 void mt_slab_trim_all(struct mt_theap *heap);
 /* The same for bins that nothing came from or went to since this was last asked; their memory goes back. */
 void mt_slab_trim_idle(struct mt_theap *heap);
+/* Before the heap's arena takes another chunk: now and then what slabs do not use goes back first. */
+void mt_slab_make_room(struct mt_theap *heap);
 /* How many blocks wait in the bin's list. */
 int64_t mt_slab_bin_length(const struct mt_bin *bin);
 /* A free block of a heap that keeps nothing: the slab goes with its last one, unless its blocks are small. */
