@@ -620,11 +620,14 @@ static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, 
 
 bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_block *what, size_t *usable)
 {
-    if (mt_entry_class(entry) != MT_ENTRY_MID || !read_block(block, entry, what)) return false;
     struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
-    size_t used = what->usable / MT_MID_GRANULE, all = what->all / MT_MID_GRANULE, wanted = whole_granules(bytes);
+    uint64_t note = mt_note_load(&mark->note);
+    if (!(note & MT_NOTE_LIVES) || (uintptr_t)block % MT_MID_GRANULE) return false;
+    size_t used = mt_mid_granules(mark), all = used + mt_mid_room(mark), wanted = whole_granules(bytes);
     if (wanted > all || wanted * 2 < used) return false;
-    mt_note_store(&mark->note, mt_note_make(bytes, what->origin) | (mt_note_load(&mark->note) & MT_NOTE_AGAIN));
+    *what = (struct mt_mid_block){used * MT_MID_GRANULE, all * MT_MID_GRANULE, mt_note_requested(note),
+                                  mt_note_origin(note), note & MT_NOTE_SAMPLED};
+    mt_note_store(&mark->note, mt_note_make(bytes, what->origin) | (note & MT_NOTE_AGAIN));
     if (wanted > used) {
         mt_mid_set_shape(mark, wanted, all - wanted);
         used = wanted;

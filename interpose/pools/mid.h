@@ -53,7 +53,7 @@ void mt_mid_give(struct mt_theap *heap, void *block, size_t bytes);
 void mt_mid_wait(struct mt_theap *heap, struct mt_mid_cached block);
 
 /*
- * A new size for a live block without a lock: within its usable size if more
+ * A new size for a live block of an arena without a lock: within its usable size if more
  * than half of it stays in use, or its room. Says what the block was. False,
  * with nothing done, where that cannot be.
  */
