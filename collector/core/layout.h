@@ -350,6 +350,7 @@ struct mt_pools {
     _Atomic uint64_t slab_used_bytes;                     /* in slabs; the sum of the classes' reserved_bytes */
     _Atomic uint64_t slab_dirty_bytes;                    /* in no slab, but still with memory behind it */
     _Atomic uint64_t slab_purged_bytes, slab_purge_count; /* cumulative */
+    _Atomic uint64_t slab_huge_page_bytes;                /* for which the system was asked for huge pages */
     _Atomic uint64_t remote_free_count,
         remote_batch_count; /* cumulative: blocks freed by another thread, and in how many sends */
     _Atomic uint64_t heap_count,

@@ -155,6 +155,7 @@ static json_t *slab_json(const struct mt_snapshot *snapshot, const struct mt_poo
     mt_json_set_u64(part, "dirty_bytes", MT_GET(pools->slab_dirty_bytes));
     mt_json_set_u64(part, "purged_bytes", MT_GET(pools->slab_purged_bytes));
     mt_json_set_u64(part, "purge_count", MT_GET(pools->slab_purge_count));
+    mt_json_set_u64(part, "huge_page_bytes", MT_GET(pools->slab_huge_page_bytes));
     mt_json_set_u64(part, "remote_free_count", MT_GET(pools->remote_free_count));
     mt_json_set_u64(part, "remote_batch_count", MT_GET(pools->remote_batch_count));
     mt_json_set_u64(part, "heap_count", MT_GET(pools->heap_count));

@@ -241,6 +241,8 @@ static void print_pools(const struct text *text, const json_t *pools)
             "    slabs  %11s used of %11s reserved, %11s free with memory; %s blocks freed by other threads\n",
             bytes_of(slab, "used_bytes"), bytes_of(slab, "reserved_bytes"), bytes_of(slab, "dirty_bytes"),
             count_of(slab, "remote_free_count"));
+    if (json_integer_value(mt_json_get(slab, "huge_page_bytes")))
+        fprintf(text->out, "           %11s of it are for huge pages\n", bytes_of(slab, "huge_page_bytes"));
     fprintf(text->out, "    TLSF   %11s used of %11s reserved, %11s free with memory; largest free %s\n",
             bytes_of(tlsf, "used_bytes"), bytes_of(tlsf, "reserved_bytes"), bytes_of(tlsf, "dirty_bytes"),
             bytes_of(tlsf, "largest_free_bytes"));

@@ -27,11 +27,14 @@ enum {
     LIST_MIN = 4,
     TIDY_HEAPS = 4,      /* heaps without a thread that one look takes over */
     STRATEGY_FACTOR = 4, /* speed: so many times more; memory: less */
+    HUGE_FACTOR = 8,     /* speed: huge pages from so much less on */
 };
 
 /* A thread must have been gone this long before its slabs go to another one: threads are often replaced at once. */
 static const uint64_t ABSORB_AFTER_NS = UINT64_C(100000000);
 static const uint64_t LEAST_TIDY_NS = UINT64_C(100000000);
+/* What a huge page takes at once and may never need is one or two per cent of this. */
+static const uint64_t HUGE_FROM_BYTES = UINT64_C(64) << 20;
 
 _Thread_local struct mt_theap *mt_theap_self __attribute__((tls_model("initial-exec")));
 
@@ -318,6 +321,14 @@ void mt_heaps_set_tidy_delay(uint64_t nanoseconds)
     heaps.tidy_delay_ns = nanoseconds > LEAST_TIDY_NS ? nanoseconds : LEAST_TIDY_NS;
 }
 
+static uint64_t huge_from_bytes(enum mt_huge_pages wanted, enum mt_pools_strategy strategy)
+{
+    if (wanted == MT_HUGE_PAGES_OFF || mt_os_is_tight()) return UINT64_MAX;
+    if (wanted == MT_HUGE_PAGES_ON) return 0;
+    if (strategy == MT_POOLS_MEMORY) return UINT64_MAX;
+    return strategy == MT_POOLS_SPEED ? HUGE_FROM_BYTES / HUGE_FACTOR : HUGE_FROM_BYTES;
+}
+
 void mt_heaps_start(struct mt_core *core, bool has_sampler, bool has_large_sampler)
 {
     enum mt_pools_strategy strategy = (enum mt_pools_strategy)core->options.number[MT_OPT_STRATEGY];
@@ -330,6 +341,7 @@ void mt_heaps_start(struct mt_core *core, bool has_sampler, bool has_large_sampl
         heaps.list_bytes /= STRATEGY_FACTOR;
         heaps.list_max /= STRATEGY_FACTOR;
     }
+    mt_span_set_huge_from(huge_from_bytes((enum mt_huge_pages)core->options.number[MT_OPT_HUGE_PAGES], strategy));
     heaps.has_sampler = has_sampler;
     bool is_sampled = has_large_sampler && core->options.number[MT_OPT_STACKS] == MT_STACKS_SAMPLED;
     heaps.large_from_bytes = is_sampled ? core->options.number[MT_OPT_STACK_RATE] : UINT64_MAX;

@@ -8,6 +8,7 @@
 
 /* The choices of MEMTRACK_STRATEGY. */
 enum mt_pools_strategy { MT_POOLS_DEFAULT, MT_POOLS_SPEED, MT_POOLS_MEMORY };
+enum mt_huge_pages { MT_HUGE_PAGES_AUTO, MT_HUGE_PAGES_ON, MT_HUGE_PAGES_OFF };
 
 void mt_heaps_start(struct mt_core *core, bool has_sampler, bool has_large_sampler);
 /* How often threads look for what they do not use. */

@@ -175,3 +175,12 @@ bool mt_os_purge(void *at, size_t bytes)
     errno = saved;
     return is_done;
 }
+
+bool mt_os_advise_huge(void *at, size_t bytes, bool is_wanted)
+{
+    if (!mt_sys_may_call()) return false;
+    int saved = errno;
+    bool is_done = syscall(SYS_madvise, at, bytes, is_wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
+    errno = saved;
+    return is_done;
+}

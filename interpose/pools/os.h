@@ -17,7 +17,8 @@ enum { MT_OS_PAGE = 4096 };
  * alignments above a page. */
 void *mt_os_map(size_t bytes);
 void *mt_os_map_aligned(size_t bytes, size_t alignment);
-/* The same for what a program asked for in one piece: more than the machine can ever give is refused, as by libc. */
+/* The same for what a program asked for in one piece: more than the machine can ever give is refused, as by libc.
+ */
 void *mt_os_map_block(size_t bytes, size_t alignment);
 void mt_os_unmap(void *at, size_t bytes);
 /* Changes the size in place. False, with nothing changed, when it cannot. */
@@ -32,6 +33,10 @@ bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
 bool mt_os_move_content(void *from, void *to, size_t bytes);
 /* Gives the memory behind whole pages back; they read as zero afterwards. False when they keep their content. */
 bool mt_os_purge(void *at, size_t bytes);
+
+/* Asks for huge pages in a range, or to use none there (any more). False where it cannot be asked
+ * for them. */
+bool mt_os_advise_huge(void *at, size_t bytes, bool is_wanted);
 
 /* True where address space is limited, so that none should be taken in advance. */
 bool mt_os_is_tight(void);

@@ -16,6 +16,7 @@ enum {
     GROWTH_LEAST = 8,        /* new slabs after which a heap looks for what it does not use */
     ARENA_GROWTH = 4,        /* a chunk of an arena counts as so many: what it is for lay in slabs before */
     GROWTH_SHARE = 8,        /* and this part of those that it has */
+    DENSE_SLABS = 16,        /* a bin with so many goes on growing */
     SMALL_SLAB_BLOCK = 8192, /* larger blocks come from slabs of four slices */
 };
 
@@ -138,11 +139,11 @@ static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
 
 /* ---- slabs come and go --------------------------------------------------------------- */
 
-static bool take_span(struct mt_theap *heap, unsigned slices, struct mt_span *span)
+static bool take_span(struct mt_theap *heap, unsigned slices, unsigned wishes, struct mt_span *span)
 {
-    if (mt_span_take(slices, false, span)) return true;
-    if (mt_theap_absorb(heap) && mt_span_take(slices, false, span)) return true;
-    return mt_span_take(slices, true, span);
+    if (mt_span_take(slices, wishes, span)) return true;
+    if (mt_theap_absorb(heap) && mt_span_take(slices, wishes, span)) return true;
+    return mt_span_take(slices, wishes | MT_SPAN_GROW, span);
 }
 
 /* A bin that begins may stay small, and what another one touched before it would lie idle behind its blocks. */
@@ -185,7 +186,9 @@ static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
     unsigned slices = bin->bytes > SMALL_SLAB_BLOCK ? 4 : 1;
     struct mt_slab *slab = mt_record_new();
     if (!slab) return NULL;
-    if (!take_span(heap, slices, &span)) {
+    /* Programs touch small blocks all over, and a bin that has many slabs will fill this one too. */
+    bool is_dense = bin->slab_count >= DENSE_SLABS && bin->bytes <= MT_OS_PAGE;
+    if (!take_span(heap, slices, is_dense ? MT_SPAN_DENSE : 0, &span)) {
         mt_record_drop(slab);
         return NULL;
     }

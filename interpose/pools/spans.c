@@ -1,6 +1,8 @@
 /*
- * Chunks of slices with one bit for each: free, dirty (has memory behind it)
- * and aged (was free and dirty at the last look). One lock guards everything.
+ * Chunks of slices with one bit for each: free, dirty (has memory behind it),
+ * aged (was free and dirty at the last look) and huge (of a unit of 2 MiB for
+ * which huge pages were asked for, all at once, before anything in it was
+ * touched). One lock guards everything.
  */
 #include "spans.h"
 #include "core.h"
@@ -14,6 +16,7 @@
 enum {
     CHUNK_SLICES = 512, /* 32 MiB: one page table's worth of 16 huge pages */
     CHUNK_WORDS = CHUNK_SLICES / 64,
+    UNIT_SLICES = 32,        /* 2 MiB: a huge page */
     SMALL_CHUNK_SLICES = 64, /* tried where 32 MiB cannot be had */
     RECORD_BATCH_BYTES = 64 * 1024,
     SLICE_PAGES = MT_SLICE_BYTES / MT_OS_PAGE,
@@ -23,7 +26,7 @@ struct mt_span_chunk {
     char *base;
     unsigned slices, free_count;
     struct mt_span_chunk *next, *previous; /* in the list of chunks */
-    uint64_t free[CHUNK_WORDS], dirty[CHUNK_WORDS], aged[CHUNK_WORDS];
+    uint64_t free[CHUNK_WORDS], dirty[CHUNK_WORDS], aged[CHUNK_WORDS], huge[CHUNK_WORDS];
     uint8_t touched_pages[CHUNK_SLICES]; /* of slices that are free and dirty */
 };
 
@@ -35,10 +38,10 @@ static struct {
     struct mt_lock lock;
     struct mt_span_chunk *chunks; /* those with free slices come first */
     struct mt_span_counters counters;
-    uint64_t purge_delay_ns, last_look_ns;
+    uint64_t purge_delay_ns, last_look_ns, huge_from_bytes;
     struct record *records;
     char *record_area, *record_end;
-} spans = {.purge_delay_ns = UINT64_C(1000000000)};
+} spans = {.purge_delay_ns = UINT64_C(1000000000), .huge_from_bytes = UINT64_MAX};
 
 /* ---- records ------------------------------------------------------------------ */
 
@@ -137,6 +140,8 @@ static void chunk_drop(struct mt_span_chunk *chunk)
     list_remove(chunk);
     spans.counters.reserved_bytes -= (uint64_t)chunk->slices * MT_SLICE_BYTES;
     spans.counters.chunk_count--;
+    for (unsigned i = 0; i < CHUNK_WORDS; i++)
+        spans.counters.huge_page_bytes -= (uint64_t)__builtin_popcountll(chunk->huge[i]) * MT_SLICE_BYTES;
     mt_os_unmap(chunk->base, (size_t)chunk->slices * MT_SLICE_BYTES);
     mt_os_unmap(chunk, head);
 }
@@ -157,11 +162,33 @@ static uint64_t run_starts(uint64_t word, unsigned slices)
     return word & UINT64_C(0x1111111111111111);
 }
 
+/* Which free slices a search looks at. */
+enum choice { ANY, DIRTY, IN_HUGE, NOT_IN_HUGE, NEW_UNIT };
+
+/* Bits of the units of a word in which all slices are free and nothing was ever touched. */
+static uint64_t new_units(const struct mt_span_chunk *chunk, unsigned word)
+{
+    uint64_t fresh = chunk->free[word] & ~chunk->dirty[word] & ~chunk->huge[word], low = run_mask(UNIT_SLICES);
+    return ((fresh & low) == low ? low : 0) | (fresh >> UNIT_SLICES == low ? low << UNIT_SLICES : 0);
+}
+
+static uint64_t choose(const struct mt_span_chunk *chunk, unsigned word, enum choice choice)
+{
+    uint64_t free = chunk->free[word];
+    switch (choice) {
+    case DIRTY: return free & chunk->dirty[word];
+    case IN_HUGE: return free & chunk->huge[word];
+    case NOT_IN_HUGE: return free & ~chunk->huge[word];
+    case NEW_UNIT: return chunk->slices == CHUNK_SLICES ? new_units(chunk, word) : 0; /* aligned to huge pages */
+    default: return free;
+    }
+}
+
 /* The first run in a chunk, -1 when there is none. */
-static int find_run(const struct mt_span_chunk *chunk, unsigned slices, bool is_dirty)
+static int find_run(const struct mt_span_chunk *chunk, unsigned slices, enum choice choice)
 {
     for (unsigned i = 0; i < CHUNK_WORDS; i++) {
-        uint64_t starts = run_starts(is_dirty ? chunk->free[i] & chunk->dirty[i] : chunk->free[i], slices);
+        uint64_t starts = run_starts(choose(chunk, i, choice), slices);
         if (starts) return (int)(i * 64 + (unsigned)__builtin_ctzll(starts));
     }
     return -1;
@@ -192,11 +219,43 @@ static void take_run(struct mt_span_chunk *chunk, unsigned first, unsigned slice
     span->is_zero = !dirty;
 }
 
-static bool take_locked(unsigned slices, bool is_dirty, struct mt_span *span)
+/* ---- huge pages -------------------------------------------------------------------------- */
+
+static void change_huge(struct mt_span_chunk *chunk, unsigned word, uint64_t unit, bool is_wanted)
+{
+    char *at = chunk->base + ((size_t)word * 64 + (unsigned)__builtin_ctzll(unit)) * MT_SLICE_BYTES;
+    size_t bytes = (size_t)UNIT_SLICES * MT_SLICE_BYTES;
+    if (!mt_os_advise_huge(at, bytes, is_wanted) && is_wanted) {
+        spans.huge_from_bytes = UINT64_MAX; /* a system without them */
+        return;
+    }
+    chunk->huge[word] ^= unit;
+    spans.counters.huge_page_bytes += is_wanted ? bytes : 0 - bytes;
+}
+
+static void make_huge(struct mt_span_chunk *chunk, unsigned first)
+{
+    change_huge(chunk, first / 64, run_mask(UNIT_SLICES) << (first % 64 & ~(UNIT_SLICES - 1u)), true);
+}
+
+/* Before a part of a unit is given back: the system would fill a huge page up again, in time. */
+static void leave_huge(struct mt_span_chunk *chunk, unsigned word, uint64_t bits)
+{
+    for (unsigned half = 0; half < 64; half += UNIT_SLICES) {
+        uint64_t unit = run_mask(UNIT_SLICES) << half;
+        if ((chunk->huge[word] & unit) && (bits & unit) && (bits & unit) != unit)
+            change_huge(chunk, word, unit, false);
+    }
+}
+
+/* ---- the same, found ------------------------------------------------------------------------ */
+
+static bool take_locked(unsigned slices, enum choice choice, struct mt_span *span)
 {
     for (struct mt_span_chunk *chunk = spans.chunks; chunk && chunk->free_count; chunk = chunk->next) {
-        int first = find_run(chunk, slices, is_dirty);
+        int first = find_run(chunk, slices, choice);
         if (first < 0) continue;
+        if (choice == NEW_UNIT) make_huge(chunk, (unsigned)first);
         take_run(chunk, (unsigned)first, slices, span);
         if (chunk->free_count || !chunk->next) return true;
         /* A full chunk goes behind all others, so that a search ends at the first full one. */
@@ -212,9 +271,21 @@ static bool take_locked(unsigned slices, bool is_dirty, struct mt_span *span)
     return false;
 }
 
+/* What was used before is used first; what is dense lies in huge pages, and what is not, if possible, does not. */
+static bool take_best_locked(unsigned slices, bool is_dense, struct mt_span *span)
+{
+    if (spans.counters.dirty_bytes && take_locked(slices, DIRTY, span)) return true;
+    bool has_huge = spans.counters.huge_page_bytes != 0;
+    if (is_dense && has_huge && take_locked(slices, IN_HUGE, span)) return true;
+    if (is_dense && spans.counters.used_bytes >= spans.huge_from_bytes && take_locked(slices, NEW_UNIT, span))
+        return true;
+    return (has_huge && take_locked(slices, NOT_IN_HUGE, span)) || take_locked(slices, ANY, span);
+}
+
 static size_t purge_bits(struct mt_span_chunk *chunk, unsigned word, uint64_t bits)
 {
     size_t bytes = 0;
+    leave_huge(chunk, word, bits);
     while (bits) {
         unsigned first = (unsigned)__builtin_ctzll(bits);
         uint64_t rest = ~(bits >> first);
@@ -269,14 +340,16 @@ static void publish_locked(void)
     MT_POOL_STAT_SET(slab_dirty_bytes, spans.counters.dirty_bytes);
     MT_POOL_STAT_SET(slab_purged_bytes, spans.counters.purged_bytes);
     MT_POOL_STAT_SET(slab_purge_count, spans.counters.purge_count);
+    MT_POOL_STAT_SET(slab_huge_page_bytes, spans.counters.huge_page_bytes);
 }
 
-bool mt_span_take(unsigned slices, bool may_grow, struct mt_span *span)
+bool mt_span_take(unsigned slices, unsigned wishes, struct mt_span *span)
 {
+    bool is_dense = wishes & MT_SPAN_DENSE;
     mt_lock_take(&spans.lock);
-    bool is_taken = (spans.counters.dirty_bytes && take_locked(slices, true, span)) ||
-                    take_locked(slices, false, span);
-    if (!is_taken && may_grow && chunk_new(slices)) is_taken = take_locked(slices, false, span);
+    bool is_taken = take_best_locked(slices, is_dense, span);
+    if (!is_taken && (wishes & MT_SPAN_GROW) && chunk_new(slices))
+        is_taken = take_best_locked(slices, is_dense, span);
     publish_locked();
     mt_lock_give(&spans.lock);
     if (is_taken && span->is_zero) mt_keep_peak_down((size_t)slices * MT_SLICE_BYTES);
@@ -336,6 +409,11 @@ void mt_span_look(void)
 void mt_span_set_purge_delay(uint64_t nanoseconds)
 {
     spans.purge_delay_ns = nanoseconds;
+}
+
+void mt_span_set_huge_from(uint64_t bytes)
+{
+    spans.huge_from_bytes = bytes;
 }
 
 void mt_span_visit_used(void (*visit)(void *context, char *slice), void *context)

@@ -2,7 +2,8 @@
  * Spans: runs of 64 KiB slices for slabs, cut from chunks that come straight
  * from the system. All functions may be called from any thread; they take one
  * lock, which is also taken around fork. Freed spans keep their memory for a
- * delay and are then given back to the system part by part.
+ * delay and are then given back to the system part by part. Where much is in
+ * use, spans of slabs that are certain to be filled lie in huge pages.
  */
 #ifndef MT_POOLS_SPANS_H
 #define MT_POOLS_SPANS_H
@@ -24,11 +25,15 @@ struct mt_span_counters {
     uint64_t dirty_bytes;               /* free spans that still have their memory */
     uint64_t purged_bytes, purge_count; /* cumulative */
     uint64_t chunk_count, failed_count;
+    uint64_t huge_page_bytes; /* for which the system was asked for huge pages */
 };
 
-/* A span of 1 or 4 slices (4: at a multiple of 4 slices). False when there is none or, without may_grow, none left.
- */
-bool mt_span_take(unsigned slices, bool may_grow, struct mt_span *span);
+/* What is wanted: a span for something that will soon have touched all of it; the chunks may grow. */
+enum mt_span_wish { MT_SPAN_DENSE = 1, MT_SPAN_GROW = 2 };
+
+/* A span of 1 or 4 slices (4: at a multiple of 4 slices). False when there is none or, without MT_SPAN_GROW, none
+ * left. */
+bool mt_span_take(unsigned slices, unsigned wishes, struct mt_span *span);
 /* Nothing behind the first touched_bytes was written to since the span was taken. */
 void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices, uint32_t touched_bytes);
 
@@ -38,6 +43,8 @@ size_t mt_span_purge_some(size_t bytes);
 /* Gives back what was free at the last look, a purge delay ago. */
 void mt_span_look(void);
 void mt_span_set_purge_delay(uint64_t nanoseconds);
+/* Dense spans come in huge pages once so much is in use; UINT64_MAX: never. */
+void mt_span_set_huge_from(uint64_t bytes);
 /* Calls visit for every slice that is in use. It must not call back here. */
 void mt_span_visit_used(void (*visit)(void *context, char *slice), void *context);
 void mt_span_counters(struct mt_span_counters *counters);
