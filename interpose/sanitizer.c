@@ -136,5 +136,12 @@ __attribute__((used)) static void (*resolve(void))(void)
 
 static void look_for_sanitizer(void) __attribute__((ifunc("resolve")));
 
+/* For the linker too, which leaves out what nothing refers to. */
+#if __has_attribute(retain)
+#define KEPT __attribute__((used, retain))
+#else
+#define KEPT __attribute__((used))
+#endif
+
 /* A pointer to the function: relocating it is what calls the resolver. */
-__attribute__((used, visibility("hidden"))) void (*const mt_sanitizer_looked_for)(void) = look_for_sanitizer;
+KEPT __attribute__((visibility("hidden"))) void (*const mt_sanitizer_looked_for)(void) = look_for_sanitizer;
