@@ -321,6 +321,26 @@ static void *realloc_counted(struct mt_through *through, void *block, size_t byt
     return mt_count_through(through, moved, bytes, caller);
 }
 
+/* And it was not. What becomes of it may have to be counted by other ways. */
+static void *realloc_counted_large(struct mt_through *through, void *block, size_t bytes, const void *caller)
+{
+    struct mt_shard *shard = through->shard;
+    size_t old_usable = mt_next_usable(block);
+    void *moved = mt_next_realloc(block, bytes);
+    if (MT_UNLIKELY(!moved)) return realloc_gave_null(bytes, old_usable);
+    const struct mt_through_site *site = mt_through_find(through, caller);
+    MT_ADD(shard->realloc_count, 1);
+    if (MT_UNLIKELY(!site || mt_next_chunk(moved) <= MT_NEXT_SMALL)) {
+        mt_count_freed_bytes(old_usable);
+        return mt_count_through(through, moved, bytes, caller);
+    }
+    struct mt_origin_counts *counts = site->counts;
+    MT_ADD(counts->large_allocation_count, 1);
+    MT_ADD(counts->large_requested_bytes, bytes);
+    bool is_due = mt_shard_count_changed(shard, old_usable, bytes, mt_next_usable(moved), &through->batch_bytes);
+    return is_due ? mt_count_due(moved, bytes) : moved;
+}
+
 /* One free and one allocation, in this order so that the peak does not hold both. */
 static __attribute__((noinline)) void *realloc_slow(void *block, size_t bytes, const void *caller)
 {
@@ -330,6 +350,7 @@ static __attribute__((noinline)) void *realloc_slow(void *block, size_t bytes, c
         return realloc_counted(mt_thread_through(self), block, bytes, caller);
     if (mt_pools_owns(block)) return realloc_pooled(block, bytes);
     if (MT_UNLIKELY(mt_boot_owns(block))) return realloc_boot(block, bytes, caller);
+    if (mt_thread_is_through(self)) return realloc_counted_large(mt_thread_through(self), block, bytes, caller);
     mt_count_enter();
     if (mt_pooled()) {
         mt_pooled_count_foreign();

@@ -131,6 +131,20 @@ static inline bool mt_shard_count_freed(struct mt_shard *shard, uint64_t usable_
     return mt_shard_shrink(shard, usable_bytes);
 }
 
+/* One free and one allocation by the owner in this order, as realloc counts. True when mt_shard_flush() is due. */
+static inline bool mt_shard_count_changed(struct mt_shard *shard, uint64_t old_usable_bytes,
+                                          uint64_t requested_bytes, uint64_t usable_bytes,
+                                          const volatile int64_t *batch_bytes)
+{
+    MT_ADD(shard->free_count, 1);
+    MT_ADD(mt_shard_class(shard, old_usable_bytes)->free_count, 1);
+    MT_ADD(shard->allocation_count, 1);
+    MT_ADD(shard->requested_bytes, requested_bytes);
+    MT_ADD(mt_shard_class(shard, usable_bytes)->allocation_count, 1);
+    if (usable_bytes >= old_usable_bytes) return mt_shard_grow(shard, usable_bytes - old_usable_bytes, batch_bytes);
+    return mt_shard_shrink(shard, old_usable_bytes - usable_bytes);
+}
+
 static inline void mt_shard_freed(struct mt_core *core, struct mt_shard *shard, uint64_t usable_bytes)
 {
     if (mt_shard_count_freed(shard, usable_bytes)) mt_shard_flush(core, shard);
