@@ -10,6 +10,7 @@
 #include "os.h"
 #include "balance.h"
 #include "stats.h"
+#include "tables.h"
 
 #include <string.h>
 
@@ -18,7 +19,7 @@ enum {
     CHUNK_WORDS = CHUNK_SLICES / 64,
     UNIT_SLICES = 32,        /* 2 MiB: a huge page */
     SMALL_CHUNK_SLICES = 64, /* tried where 32 MiB cannot be had */
-    RECORD_BATCH_BYTES = 64 * 1024,
+    RECORD_BATCH_BYTES = 1024,
     SLICE_PAGES = MT_SLICE_BYTES / MT_OS_PAGE,
 };
 
@@ -54,7 +55,7 @@ static void *record_new_locked(void)
         return record;
     }
     if (spans.record_area == spans.record_end) {
-        char *area = mt_os_map(RECORD_BATCH_BYTES);
+        char *area = mt_table_new(RECORD_BATCH_BYTES); /* never dropped: a stale pointer leads to a record still */
         if (!area) return NULL;
         spans.record_area = area;
         spans.record_end = area + RECORD_BATCH_BYTES;
@@ -103,8 +104,7 @@ static void list_push(struct mt_span_chunk *chunk)
 static struct mt_span_chunk *chunk_map(unsigned slices)
 {
     size_t bytes = (size_t)slices * MT_SLICE_BYTES;
-    size_t head = (sizeof(struct mt_span_chunk) + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1);
-    struct mt_span_chunk *chunk = mt_os_map(head);
+    struct mt_span_chunk *chunk = mt_table_new(sizeof *chunk);
     if (!chunk) return NULL;
     char *base = mt_os_map_aligned(bytes, slices >= CHUNK_SLICES ? (size_t)2 << 20 : 4 * MT_SLICE_BYTES);
     if (base && mt_pagemap_reserve(base, bytes)) {
@@ -114,7 +114,7 @@ static struct mt_span_chunk *chunk_map(unsigned slices)
         return chunk;
     }
     if (base) mt_os_unmap(base, bytes);
-    mt_os_unmap(chunk, head);
+    mt_table_drop(chunk, sizeof *chunk);
     return NULL;
 }
 
@@ -136,14 +136,13 @@ static bool chunk_new(unsigned slices)
 /* Gives a chunk of which no slice is used or dirty back to the system. */
 static void chunk_drop(struct mt_span_chunk *chunk)
 {
-    size_t head = (sizeof *chunk + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1);
     list_remove(chunk);
     spans.counters.reserved_bytes -= (uint64_t)chunk->slices * MT_SLICE_BYTES;
     spans.counters.chunk_count--;
     for (unsigned i = 0; i < CHUNK_WORDS; i++)
         spans.counters.huge_page_bytes -= (uint64_t)__builtin_popcountll(chunk->huge[i]) * MT_SLICE_BYTES;
     mt_os_unmap(chunk->base, (size_t)chunk->slices * MT_SLICE_BYTES);
-    mt_os_unmap(chunk, head);
+    mt_table_drop(chunk, sizeof *chunk);
 }
 
 /* ---- taking and giving ------------------------------------------------------------- */

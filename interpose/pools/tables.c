@@ -5,6 +5,7 @@
 
 #include "lock.h"
 #include "os.h"
+#include "pagemap.h"
 
 #include <string.h>
 
@@ -24,8 +25,11 @@ static unsigned list_of(size_t bytes)
     return list;
 }
 
+/* At a multiple of its size as far as records need it. */
 static void *carve_locked(size_t bytes)
 {
+    size_t alignment = bytes < MT_RECORD_ALIGN ? bytes : MT_RECORD_ALIGN;
+    tables.at += (0 - (uintptr_t)tables.at) & (alignment - 1);
     if ((size_t)(tables.end - tables.at) < bytes) {
         char *chunk = mt_os_map(CHUNK_BYTES);
         if (!chunk) return NULL;

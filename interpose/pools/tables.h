@@ -1,7 +1,8 @@
 /*
  * Small tables beside the blocks, such as the origins of a mixed slab's
- * blocks: zeroed memory in powers of two, taken back into lists. Any thread;
- * one lock, which is also taken around fork.
+ * blocks: zeroed memory in powers of two, taken back into lists. Those of
+ * MT_RECORD_ALIGN bytes and more lie at multiples of that. Any thread; one
+ * lock, inside that of the spans, which is also taken around fork.
  */
 #ifndef MT_POOLS_TABLES_H
 #define MT_POOLS_TABLES_H
