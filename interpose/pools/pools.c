@@ -9,7 +9,7 @@
 #include "balance.h"
 #include "heaps.h"
 #include "large.h"
-#include "lock.h"
+#include "locked_heaps.h"
 #include "mid.h"
 #include "mid_cache.h"
 #include "slab.h"
@@ -22,10 +22,8 @@
 enum {
     REMOTE_COUNT = 32, /* blocks of one other heap that wait before they are sent */
     REMOTE_BYTES = 16 * 1024,
-    DELAY_FACTOR = 10,      /* of the strategies that are not the default */
-    CREEP_DOUBLES = 1024,   /* a block that grows by little gets half its size in advance, or as much again */
-    SHARED_CLASS_LEAST = 3, /* of blocks with a call stack: 64 bytes; */
-    SHARED_CLASS_MAX = 47,  /* 4 KiB, above which a block fills pages of its own */
+    DELAY_FACTOR = 10,    /* of the strategies that are not the default */
+    CREEP_DOUBLES = 1024, /* a block that grows by little gets half its size in advance, or as much again */
     CREEP_TO_MID =
         12 << 10, /* a block that grows by little goes to the arenas from here on: a third of the least there */
 };
@@ -35,33 +33,6 @@ struct mt_pools *mt_pools_published = &mt_pools_stats;
 
 static struct mt_core *the_core;
 struct mt_pools_client mt_pools_clients;
-
-/* A heap that belongs to no thread and is used under its lock; made when it is first needed. */
-struct locked_heap {
-    struct mt_lock lock;
-    struct mt_theap *heap;
-    _Atomic uint32_t id; /* the heap's, 0 = none yet: to be asked without the lock by who has a block of it */
-};
-static struct locked_heap shared;  /* of threads that have none; they count in shard 0 */
-static struct locked_heap sampled; /* of blocks with a call stack */
-
-void mt_shared_heap_lock(void)
-{
-    mt_lock_take(&sampled.lock);
-    mt_lock_take(&shared.lock);
-}
-
-void mt_shared_heap_unlock(void)
-{
-    mt_lock_give(&shared.lock);
-    mt_lock_give(&sampled.lock);
-}
-
-void mt_shared_heap_reset_lock(void)
-{
-    mt_lock_reset(&shared.lock);
-    mt_lock_reset(&sampled.lock);
-}
 
 static void set_delays(struct mt_core *core)
 {
@@ -132,73 +103,6 @@ static void *pop(struct mt_bin *bin)
     return block;
 }
 
-static bool has_heap_locked(struct locked_heap *locked)
-{
-    if (locked->heap) return true;
-    locked->heap = mt_theap_take();
-    if (!locked->heap) return false;
-    locked->heap->keeps_nothing = locked == &sampled;
-    atomic_store_explicit(&locked->id, locked->heap->id, memory_order_relaxed);
-    return true;
-}
-
-static bool is_of_sampled(unsigned owner)
-{
-    return owner && owner == atomic_load_explicit(&sampled.id, memory_order_relaxed);
-}
-
-/* From the heap of threads that have none. *origin becomes what its free will find. */
-static void *take_shared(unsigned class, unsigned *origin)
-{
-    void *block = NULL;
-    mt_lock_take(&shared.lock);
-    struct mt_bin *bin = has_heap_locked(&shared) ? &shared.heap->bins[class] : NULL;
-    if (bin && (bin->head || mt_slab_refill(shared.heap, bin))) {
-        block = pop(bin);
-        bin->adjust--;
-        *origin = mt_slab_mark(block, *origin);
-    }
-    mt_lock_give(&shared.lock);
-    return block;
-}
-
-/* Blocks with a call stack are few: those of several classes share slabs, or each class would keep a page. */
-static unsigned sampled_class(unsigned class)
-{
-    return class > SHARED_CLASS_MAX ? class : class <= SHARED_CLASS_LEAST ? SHARED_CLASS_LEAST : class | 7;
-}
-
-/* A block of a class has a place in a slab of another one, or (-1) has left it. */
-static void count_place(unsigned class, unsigned of_slab, int change)
-{
-    int64_t bytes = (int64_t)mt_class_bytes(of_slab) * change;
-    if (class == of_slab) return;
-    MT_POOL_STAT_ADD(classes[class].reserved_bytes, bytes);
-    MT_POOL_STAT_ADD(classes[of_slab].reserved_bytes, -bytes);
-}
-
-/* One for a call stack. NULL also where its slab has no memory for the mark: its free would count something else.
- */
-static void *take_sampled(unsigned class, unsigned origin)
-{
-    unsigned of_slab = sampled_class(class), mark = mt_slab_mark_make(origin, of_slab - class);
-    void *block = NULL;
-    mt_lock_take(&sampled.lock);
-    struct mt_bin *bin = has_heap_locked(&sampled) ? &sampled.heap->bins[of_slab] : NULL;
-    if (bin) mt_slab_drain(sampled.heap);
-    if (bin && (bin->head || mt_slab_refill(sampled.heap, bin))) {
-        block = pop(bin);
-        bin->adjust--;
-    }
-    if (block && mt_slab_mark(block, mark) != mark) {
-        mt_slab_take_back(sampled.heap, block);
-        block = NULL;
-    }
-    if (block) count_place(class, of_slab, 1);
-    mt_lock_give(&sampled.lock);
-    return block;
-}
-
 static bool is_sample_near(const struct mt_theap *heap, size_t bytes)
 {
     return !heap && mt_pools_clients.sample_is_near && mt_pools_clients.sample_is_near(bytes);
@@ -221,8 +125,8 @@ static void tell_sampled_large(struct mt_theap *heap, const void *block, size_t 
 static void *take_small(struct mt_theap *heap, unsigned class, size_t bytes, unsigned *origin)
 {
     if (!heap) {
-        void *near = is_sample_near(heap, bytes) ? take_sampled(class, *origin) : NULL;
-        return near ? near : take_shared(class, origin);
+        void *near = is_sample_near(heap, bytes) ? mt_sampled_take(class, *origin) : NULL;
+        return near ? near : mt_shared_take(class, origin);
     }
     struct mt_bin *bin = mt_sub_bin_for(heap, *origin, class);
     if (!bin->head && !mt_slab_refill(heap, bin)) return NULL;
@@ -241,7 +145,7 @@ void *mt_pools_take_twin(struct mt_theap *heap, const void *block, unsigned clas
         mt_pools_clients.sampled(heap->shard, block, requested, mt_class_bytes(class));
         return NULL;
     }
-    void *twin = take_sampled(class, origin);
+    void *twin = mt_sampled_take(class, origin);
     if (twin) mt_pools_clients.sampled(heap->shard, twin, requested, mt_class_bytes(class));
     return twin;
 }
@@ -507,15 +411,6 @@ static void free_mixed(struct mt_theap *heap, void *block, unsigned class)
     if (++bin->adjust >= bin->max_count) mt_slab_trim_bin(heap, bin, bin->max_count / 2);
 }
 
-/* A block with a call stack goes home at once: the next one of its class lies where it lay. */
-static void free_twin(void *block, unsigned class)
-{
-    mt_lock_take(&sampled.lock);
-    count_place(class, sampled_class(class), -1);
-    mt_slab_take_back(sampled.heap, block);
-    mt_lock_give(&sampled.lock);
-}
-
 bool mt_pools_free_slow(void *block)
 {
     uint64_t entry = mt_pagemap_entry(block);
@@ -525,13 +420,13 @@ bool mt_pools_free_slow(void *block)
     if (class == MT_ENTRY_ARENA) return mt_arena_free(heap, block);
     if (class >= MT_SLAB_CLASSES) return free_mid(heap, block, entry);
     if (heap && mt_entry_mark(entry) == heap->mark) return mt_pools_free(block); /* the heap came just now */
-    bool is_twin = is_of_sampled(owner);
+    bool is_twin = mt_sampled_owns(owner);
     if (is_twin) class = mt_slab_class(mt_entry_record(entry), block);
     mt_account_freed(heap, mt_slab_origin(mt_entry_record(entry), block), class);
     if (is_twin && mt_pools_clients.sample_freed)
         mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, mt_class_bytes(class));
     if (is_twin)
-        free_twin(block, class);
+        mt_sampled_give(block, class);
     else if (!heap)
         mt_slab_send(owner, block, block, 1);
     else if (owner == heap->id)
@@ -562,8 +457,8 @@ size_t mt_pools_usable(const void *block)
     unsigned class = mt_entry_class(entry);
     if (class == MT_ENTRY_ARENA) return mt_arena_usable(block);
     if (class >= MT_SLAB_CLASSES) return mt_mid_usable(block, entry);
-    return mt_class_bytes(is_of_sampled(mt_entry_owner(entry)) ? mt_slab_class(mt_entry_record(entry), block)
-                                                               : class);
+    return mt_class_bytes(mt_sampled_owns(mt_entry_owner(entry)) ? mt_slab_class(mt_entry_record(entry), block)
+                                                                 : class);
 }
 
 static const void **grown_slot(struct mt_theap *heap, const void *block)
@@ -636,7 +531,7 @@ static void *move(struct mt_theap *heap, void *block, uint64_t entry, size_t usa
 /* Changes a block where it lies (or its pages move). NULL where that cannot be. */
 static void *resize(struct mt_theap *heap, void *block, uint64_t entry, size_t usable, size_t bytes, size_t *after)
 {
-    if (is_of_sampled(mt_entry_owner(entry))) return NULL; /* its call stack ends here */
+    if (mt_sampled_owns(mt_entry_owner(entry))) return NULL; /* its call stack ends here */
     *after = usable;
     bool is_small = mt_entry_class(entry) < MT_SLAB_CLASSES;
     if (is_small && is_sample_near(heap, bytes)) return NULL;
@@ -783,9 +678,7 @@ bool mt_pools_trim(void)
         }
         release_all(heap);
     }
-    mt_lock_take(&shared.lock);
-    if (shared.heap) release_all(shared.heap);
-    mt_lock_give(&shared.lock);
+    mt_shared_visit(release_all);
     size_t bytes = mt_span_purge_all();
     bytes += mt_mid_purge_all();
     return bytes != 0;
