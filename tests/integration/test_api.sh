@@ -15,14 +15,14 @@ build "$CC" tags_static tags.c -static 2>/dev/null || echo "skip static programs
 
 # A tag's row: calls, live blocks, bytes in all.
 row() { echo "[(t.allocation_count, t.current_count, t.total_bytes, t.source) for t in cpu.tags if t.tag == $1]"; }
-counts() { # counts PROGRAM FACTOR [TEXTURES]: what each thread does, that many times
+counts() { # counts PROGRAM FACTOR [TEXTURES [DROPPED]]: what each thread does, that many times
     local factor=$2
     check_report "$1" \
         "$(row '"loading"') == [(103 * $factor, 103 * $factor, 700000 * $factor, 'api')]" \
         "${3:-$(row '"textures"') == [(50 * $factor, 20 * $factor, 150000 * $factor, 'api')]}" \
         'sum(t.current_bytes for t in cpu.tags) == cpu.current_bytes' \
         'sum(t.allocation_count for t in cpu.tags) == cpu.allocation_count' \
-        'all(t.is_exact for t in cpu.tags if t.source == "api")' 'r.dropped.tags == 0'
+        'all(t.is_exact for t in cpu.tags if t.source == "api")' "r.dropped.tags ${4:-== 0}"
     rm -rf "${OUT:?}"/*
 }
 for option in MEMTRACK_STACKS=sampled MEMTRACK_STACKS=off 'MEMTRACK_STACKS=all MEMTRACK_POOLS=off' MEMTRACK_STACKS=all; do
@@ -77,12 +77,13 @@ check_report "$(report_of tags 2)" "$(row '"forked"') == [(20, 24, 2000, 'api')]
     '[(t.current_count, t.allocation_count) for t in cpu.tags if t.tag == "loading"] == [(103, 0)]'
 rm -rf "${OUT:?}"/*
 
-# Handlers that come at any moment and say tags of their own, in 100 times the work.
+# Handlers that come at any moment and say tags of their own, in 100 times the work. Where
+# memtrack has left an ending thread, their tags are refused, and counted.
 for option in MEMTRACK_STACKS=sampled MEMTRACK_STACKS=all; do
     export "${option?}"
     tracked "$TEST_TMP/tags" 2 signals
     expect "exit status with handlers" "$tracked_status" 0
-    counts tags 200
+    counts tags 200 '' '< 100'
     unset MEMTRACK_STACKS
 done
 
