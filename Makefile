@@ -81,6 +81,9 @@ $(BUILD)/pic/%.o: %.S
 	$(call say,AS,$<)
 	$(Q)$(CC) $(BASE_CFLAGS) $(INJECT_CFLAGS) $(CFLAGS) -c -o $@ $<
 
+# A damaged segment may hold any numbers: what is worked out of them is modulo 2^64.
+$(command_obj): COMMAND_CFLAGS += -fwrapv
+
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
