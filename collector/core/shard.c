@@ -211,6 +211,7 @@ static void leave_parent(struct mt_core *core, struct mt_shard *shard)
     struct mt_segment *segment = core->segment;
     unsigned index = (unsigned)(shard - segment->shards);
     uint64_t is_stepped = LOAD(shard->is_stepped);
+    mt_core_before_fork(core); /* what the parent has by now stands for what it had */
     mt_core_after_fork_in_child(core);
     void (*left_parent)(void) = atomic_load_explicit(&core->left_parent, memory_order_relaxed);
     if (left_parent) left_parent();

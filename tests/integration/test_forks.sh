@@ -47,5 +47,49 @@ P
 main=$(grep -l '"allocation_count": 10[0-9][0-9],' "$OUT"/memtrack.forker.*.json | head -n 1)
 [ -z "$main" ] || check_report "$main" 'process.exit.code == 0' '1000 <= cpu.allocation_count <= 1010'
 check_report "$(report_of forker 500)" 'process.exit.state == "exited"'
+
+# Children that no handler is told of: what they count after they noticed adds up, and leads to their parent's origins.
+compile cloner <<'C'
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+static char stack[1 << 18];
+static void churn(int more)
+{
+    for (int n = 0; n < 2000; n++) {
+        void *volatile block = malloc(100 + (n + more) % 50 * 300);
+        free(block);
+    }
+}
+static int live(void *argument)
+{
+    void *volatile large = malloc(1000000);
+    (void)argument;
+    churn(7);
+    free(large);
+    return 0;
+}
+int main(void)
+{
+    int status = 1;
+    void *volatile kept = malloc(1000);
+    churn(0);
+    for (int n = 0; n < 3; n++) {
+        pid_t child = clone(live, stack + sizeof stack, SIGCHLD, NULL);
+        if (waitpid(child, &status, 0) != child || status) return 1;
+    }
+    free(kept);
+    return 0;
+}
+C
+rm -f "$OUT"/*
+same_as_plain "$TEST_TMP/cloner"
+for number in 1 2 3 4; do
+    check_report "$(report_of cloner $number)" 'cpu.allocation_count > 1500' \
+        'sum(c.allocation_count for c in cpu.size_classes) == cpu.allocation_count' \
+        'cpu.inherited_count in (range(1, 20) if process.is_fork else [0])'
+done
 no_leftovers
 verdict
