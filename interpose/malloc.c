@@ -367,14 +367,25 @@ static __attribute__((noinline)) void *realloc_slow(void *block, size_t bytes, c
     return moved;
 }
 
+static __attribute__((noinline)) void *realloc_mid(struct mt_theap *heap, void *block, size_t bytes, uint64_t entry)
+{
+    switch (mt_large_stretch(heap, block, bytes, entry)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_pools_stretched(heap, block, bytes);
+    default: return realloc_pooled(block, bytes);
+    }
+}
+
 /* Every call in it is a tail call, so that it needs no stack frame. */
 static inline __attribute__((always_inline)) void *realloc_for(void *block, size_t bytes, const void *caller)
 {
     uintptr_t self = mt_thread.self;
     struct mt_theap *heap = MT_UNLIKELY(mt_thread_is_through(self)) ? NULL : (struct mt_theap *)self;
-    switch (mt_pools_reallocate_fast(heap, block, bytes)) {
+    uint64_t entry;
+    switch (mt_pools_reallocate_fast(heap, block, bytes, &entry)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_reallocate_due(heap, block, bytes);
+    case MT_POOLS_LARGE: return realloc_mid(heap, block, bytes, entry);
     default: return realloc_slow(block, bytes, caller);
     }
 }

@@ -200,24 +200,6 @@ void mt_account_large_freed(struct mt_theap *heap, unsigned origin, size_t reque
     if (mt_account_large_freed_own(heap, origin, requested, usable)) mt_account_flush(heap);
 }
 
-bool mt_account_large_changed(struct mt_theap *heap, unsigned origin, struct mt_large before, struct mt_large after)
-{
-    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
-    struct mt_shard *shard = heap->shard;
-    MT_ADD(shard->classes[mt_class_of_block(before.usable)].free_count, 1);
-    MT_ADD(shard->classes[mt_class_of_block(after.usable)].allocation_count, 1);
-    if (counts) {
-        MT_ADD(counts->large_allocation_count, 1);
-        MT_ADD(counts->large_requested_bytes, after.requested);
-        MT_ADD(counts->large_free_count, 1);
-        MT_ADD(counts->large_requested_freed_bytes, before.requested);
-        MT_ADD(counts->large_allocated_bytes, after.usable);
-        MT_ADD(counts->large_freed_bytes, before.usable);
-    }
-    MT_ADD(shard->free_count, 1);
-    return note_allocated(heap, after.requested, after.usable - before.usable);
-}
-
 /* ---- bins and the cells that they count in -------------------------------------------------- */
 
 /* The length of the list stays what it is. counts: NULL for a heap that counts nowhere. */

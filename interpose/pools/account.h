@@ -50,9 +50,6 @@ bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t r
 struct mt_large {
     size_t requested, usable;
 };
-/* Both at once for a block of the heap's thread that realloc leaves where it is. */
-bool mt_account_large_changed(struct mt_theap *heap, unsigned origin, struct mt_large before,
-                              struct mt_large after);
 /* Hands the thread's change to the shared total if that is due. */
 void mt_account_flush_if_due(struct mt_theap *heap);
 void mt_account_flush(struct mt_theap *heap);

@@ -199,4 +199,55 @@ mt_large_give_huge(struct mt_theap *heap, void *block, uint64_t entry, bool *is_
     return mt_large_give(heap, block, &huge->note, usable, is_flush_due);
 }
 
+/* ---- growing ---------------------------------------------------------------------------------- */
+
+/* Blocks that realloc has let grow of late are remembered here, by address: many are a slab's first. */
+static inline const void **mt_large_grown(struct mt_theap *heap, const void *block)
+{
+    uintptr_t address = (uintptr_t)block;
+    return &heap->grown[(address >> 4 ^ address >> 12 ^ address >> 16) % MT_GROWN_SLOTS];
+}
+
+static inline void mt_large_count_stretched(struct mt_shard *shard, struct mt_origin_counts *counts,
+                                            struct mt_large before, struct mt_large after)
+{
+    MT_ADD(shard->classes[mt_class_of_block(before.usable)].free_count, 1);
+    MT_ADD(shard->classes[mt_class_of_block(after.usable)].allocation_count, 1);
+    MT_ADD(counts->large_allocation_count, 1);
+    MT_ADD(counts->large_requested_bytes, after.requested);
+    MT_ADD(counts->large_free_count, 1);
+    MT_ADD(counts->large_requested_freed_bytes, before.requested);
+    MT_ADD(counts->large_allocated_bytes, after.usable);
+    MT_ADD(counts->large_freed_bytes, before.usable);
+    MT_ADD(shard->free_count, 1);
+    MT_ADD(shard->realloc_count, 1);
+}
+
+/*
+ * A block of an arena grows within its room: one free and one allocation, which change nothing but its mark and
+ * counters. MISS: nothing was done, mt_pools_reallocate() does it. DUE: mt_pools_stretched() is to be called.
+ */
+static inline __attribute__((always_inline)) enum mt_pools_end mt_large_stretch(struct mt_theap *heap, void *block,
+                                                                                size_t bytes, uint64_t entry)
+{
+    struct mt_mid_chunk *chunk = mt_entry_record(entry);
+    size_t way = (size_t)((const char *)block - chunk->base);
+    if (__builtin_expect(way % MT_MID_GRANULE != 0, 0)) return MT_POOLS_MISS;
+    struct mt_mid_mark *mark = mt_mid_mark_behind(chunk, way);
+    uint64_t note = mt_note_load(&mark->note);
+    if ((note & (MT_NOTE_LIVES | MT_NOTE_SAMPLED)) != MT_NOTE_LIVES) return MT_POOLS_MISS;
+    struct mt_origin_counts *counts = heap->counts[mt_note_origin(note) % MT_ORIGIN_CACHED];
+    if (__builtin_expect(!counts || counts->origin != mt_note_origin(note), 0)) return MT_POOLS_MISS;
+    size_t requested = mt_note_requested(note), used = mt_mid_granules(mark), all = used + mt_mid_room(mark);
+    if (bytes < requested || bytes > all << MT_MID_GRANULE_SHIFT) return MT_POOLS_MISS;
+    size_t wanted = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT, grown = wanted > used ? wanted : used;
+    if (grown > used) mt_mid_set_shape(mark, grown, all - grown);
+    if (grown > used) *mt_large_grown(heap, block) = block;
+    mt_note_store(&mark->note, note + (bytes - requested));
+    mt_large_count_stretched(heap->shard, counts, (struct mt_large){requested, used << MT_MID_GRANULE_SHIFT},
+                             (struct mt_large){bytes, grown << MT_MID_GRANULE_SHIFT});
+    return mt_pools_count_allocated(heap, bytes, (grown - used) << MT_MID_GRANULE_SHIFT) ? MT_POOLS_DUE
+                                                                                         : MT_POOLS_DONE;
+}
+
 #endif

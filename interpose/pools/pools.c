@@ -24,8 +24,9 @@ enum {
     REMOTE_BYTES = 16 * 1024,
     DELAY_FACTOR = 10,    /* of the strategies that are not the default */
     CREEP_DOUBLES = 1024, /* a block that grows by little gets half its size in advance, or as much again */
-    CREEP_TO_MID =
-        12 << 10, /* a block that grows by little goes to the arenas from here on: a third of the least there */
+    /* A block that grows by little goes to the arenas from here on, where it grows in place: a fifth of the least
+     * there. */
+    CREEP_TO_MID = 6 << 10,
 };
 
 struct mt_pools mt_pools_stats;
@@ -461,17 +462,10 @@ size_t mt_pools_usable(const void *block)
                                                                  : class);
 }
 
-static const void **grown_slot(struct mt_theap *heap, const void *block)
-{
-    uintptr_t address = (uintptr_t)block;
-    return &heap->grown[(address >> 4 ^ address >> 12 ^ address >> 16) %
-                        MT_GROWN_SLOTS]; /* many are a slab's first */
-}
-
 /* The block grew here before, and again by little: it will go on. Blocks that double need no help. */
 static bool creeps(struct mt_theap *heap, const void *block, size_t usable, size_t bytes)
 {
-    return heap && bytes > usable && bytes - usable <= usable / 4 && *grown_slot(heap, block) == block;
+    return heap && bytes > usable && bytes - usable <= usable / 4 && *mt_large_grown(heap, block) == block;
 }
 
 static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to)
@@ -486,7 +480,7 @@ static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to
 static size_t creeping_bytes(size_t bytes)
 {
     if (bytes > CREEP_TO_MID) return 0;
-    return bytes + (bytes < CREEP_DOUBLES ? bytes / 2 : bytes < MT_SLAB_MAX / 2 ? bytes : MT_SLAB_MAX - bytes);
+    return bytes + (bytes < CREEP_DOUBLES ? bytes / 2 : bytes);
 }
 
 /* A place for a block that has to move. */
@@ -583,7 +577,7 @@ static void *resized(struct mt_theap *heap, void *before, void *block, size_t us
 static void *reallocated(struct mt_theap *heap, void *block, bool has_grown)
 {
     MT_ADD(heap->shard->realloc_count, 1);
-    if (has_grown) *grown_slot(heap, block) = block;
+    if (has_grown) *mt_large_grown(heap, block) = block;
     return block;
 }
 
@@ -613,17 +607,21 @@ static void *move_own(struct mt_theap *heap, void *block, uint64_t entry, size_t
     return reallocated(heap, moved, bytes > usable);
 }
 
+void *mt_pools_stretched(struct mt_theap *heap, void *block, size_t bytes)
+{
+    mt_account_flush_if_due(heap);
+    if (mt_shard_is_sample_due(heap->shard)) tell_sampled_large(heap, block, bytes, mt_pools_usable(block));
+    return block;
+}
+
 /* A block of an arena where it lies. NULL, with nothing done, where it cannot stay there without more ado. */
 static void *stretch(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
 {
-    struct mt_mid_block before;
-    size_t after;
-    if (bytes <= MT_SLAB_MAX / 2 || !mt_mid_stretch(block, entry, bytes, &before, &after)) return NULL;
-    bool is_due = mt_account_large_changed(heap, before.origin, (struct mt_large){before.requested, before.usable},
-                                           (struct mt_large){bytes, after});
-    if (before.is_sampled) mt_pools_clients.sample_freed(heap->shard, block, before.usable);
-    if (is_due) tell_sampled_large(heap, block, bytes, after);
-    return reallocated(heap, block, after > before.usable);
+    switch (mt_large_stretch(heap, block, bytes, entry)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_pools_stretched(heap, block, bytes);
+    default: return NULL;
+    }
 }
 
 void *mt_pools_reallocate_due(struct mt_theap *heap, void *block, size_t bytes)
@@ -655,7 +653,7 @@ void *mt_pools_reallocate(void *block, size_t bytes)
     else if (!is_arena)
         result = resized(heap, block, result, usable, bytes, after);
     if (result) count_reallocated(heap);
-    if (heap && result && bytes > usable) *grown_slot(heap, result) = result;
+    if (heap && result && bytes > usable) *mt_large_grown(heap, result) = result;
     return result;
 }
 

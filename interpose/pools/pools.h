@@ -284,6 +284,8 @@ void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site,
     __attribute__((noinline));
 bool mt_pools_free_large(struct mt_theap *heap, void *block, uint64_t entry) __attribute__((noinline));
 
+/* What is seldom due after mt_large_stretch(). */
+void *mt_pools_stretched(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline));
 /* A block that realloc left where it is may get a call stack. */
 void *mt_pools_reallocate_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline, cold));
 
@@ -414,13 +416,16 @@ static inline bool mt_pools_may_stay(size_t usable, size_t bytes)
 }
 
 /* realloc() of a block that keeps its place: one free and one allocation, which change nothing but counters. DUE:
- * mt_pools_reallocate_due() says where the block lies now. */
+ * mt_pools_reallocate_due() says where the block lies now. LARGE: nothing was done, see mt_large_stretch(); *at:
+ * the page map's entry. */
 static inline __attribute__((always_inline)) enum mt_pools_end
-mt_pools_reallocate_fast(struct mt_theap *heap, const void *block, size_t bytes)
+mt_pools_reallocate_fast(struct mt_theap *heap, const void *block, size_t bytes, uint64_t *at)
 {
     if (!MT_TRACKING || __builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     uint64_t entry = mt_pagemap_entry(block);
-    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0)) return MT_POOLS_MISS;
+    *at = entry;
+    if (__builtin_expect(mt_entry_mark(entry) != heap->mark, 0))
+        return mt_entry_bin(entry) == MT_ENTRY_MID ? MT_POOLS_LARGE : MT_POOLS_MISS;
     struct mt_bin *bin = &heap->bins[mt_entry_bin(entry)];
     if (!mt_pools_may_stay(bin->bytes, bytes) || !bytes) return MT_POOLS_MISS;
     struct mt_origin_cell *cell = bin->cell;

@@ -343,7 +343,7 @@ END_TEST
 START_TEST(a_block_that_creeps_moves_seldom_and_keeps_its_content)
 {
     unsigned moves = 0, steps = 0;
-    size_t bytes = 100;
+    size_t bytes = 100, requested = bytes;
     unsigned char *text = mt_pools_allocate(bytes);
     memset(text, 7, bytes);
     for (; bytes < 2000000; steps++) {
@@ -357,6 +357,10 @@ START_TEST(a_block_that_creeps_moves_seldom_and_keeps_its_content)
         ck_assert_uint_eq(text[bytes - 1], 7);
         memset(text, 7, next);
         bytes = next;
+        requested += bytes;
+        ck_assert_int_eq(sum().live_bytes, (int64_t)mt_pools_usable(text));
+        ck_assert_uint_eq(sum().requested_bytes, requested);
+        ck_assert_uint_eq(sum().allocation_count, sum().free_count + 1);
     }
     ck_assert_uint_gt(steps, 90);
     ck_assert_uint_le(moves, steps / 3);
