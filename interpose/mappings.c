@@ -206,6 +206,19 @@ void mt_mappings_publish(void)
     unlock();
 }
 
+bool mt_mappings_after(uintptr_t address, uintptr_t *low, uintptr_t *high)
+{
+    if (!lock()) return false;
+    size_t at = find(address + 1);
+    bool is_there = at < set.count;
+    if (is_there) {
+        *low = set.ranges[at].low > address ? set.ranges[at].low : address;
+        *high = set.ranges[at].high;
+    }
+    unlock();
+    return is_there;
+}
+
 /* ---- recording -------------------------------------------------------------------------- */
 
 static uintptr_t page_up(uintptr_t value)

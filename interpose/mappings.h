@@ -7,8 +7,15 @@
 #ifndef MT_MAPPINGS_H
 #define MT_MAPPINGS_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /* Writes the totals into the segment; when a segment is new. */
 void mt_mappings_publish(void);
+
+/* The first of the program's mappings that ends behind an address, as far as it lies there; neighbours are one.
+ * False when there is none, or it cannot be told now. */
+bool mt_mappings_after(uintptr_t address, uintptr_t *low, uintptr_t *high);
 
 /* Finds the next functions, from the constructor. */
 void mt_mappings_find_next(void);
