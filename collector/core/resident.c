@@ -16,7 +16,7 @@
 #define MADV_DONTDUMP 16
 #endif
 
-enum { PAGE_BYTES = 4096 };
+enum { PAGE_BYTES = 4096, PIECE_PAGES = 4 };
 
 /* Where the parts begin, from injected.ld; without it nothing is given back. */
 #define PART(name) extern const char name[] __attribute__((weak, visibility("hidden")))
@@ -45,11 +45,16 @@ static void advise(uintptr_t low, uintptr_t high, int advice)
 /*
  * Core dumps hold no code that its file has. Told so of one part and not of
  * its neighbour, the kernel keeps the two as mappings of their own, and a
- * fault in one brings no page of the other.
+ * fault in one brings no page of the other. A long part becomes an odd number
+ * of pieces, so that each differs from its neighbours and the outermost ones
+ * from what lies around the part.
  */
 static void keep_apart(uintptr_t low, uintptr_t high)
 {
-    advise(low, high, MADV_DONTDUMP);
+    if (low >= high) return;
+    uintptr_t pages = (high - low) / PAGE_BYTES, count = ((pages + PIECE_PAGES - 1) / PIECE_PAGES) | 1;
+    for (uintptr_t i = 0; i < count; i += 2)
+        advise(low + pages * i / count * PAGE_BYTES, low + pages * (i + 1) / count * PAGE_BYTES, MADV_DONTDUMP);
 }
 
 void mt_resident_release_tables(void)
@@ -65,7 +70,7 @@ void mt_resident_settle(void)
     if (!mt_part_always) return;
     keep_apart(page_after(mt_part_relocations), page_of(mt_part_stacks));
     keep_apart(page_of(mt_part_large), page_of(mt_part_always));
-    keep_apart(page_after(mt_part_unwind), page_after(mt_part_end));
+    advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTDUMP);
     advise(page_after(mt_part_relocations), page_of(mt_part_always), MADV_DONTNEED);
     advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTNEED);
     errno = saved;
