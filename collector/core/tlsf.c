@@ -8,6 +8,11 @@
 
 /* How many blocks of a size's own list are looked at when no larger list holds any. */
 enum { OWN_LIST_LOOKS = 8 };
+/*
+ * So many blocks that fit are compared for the lowest offset. What lies high is used seldom then and touched late,
+ * if at all; more looks change little.
+ */
+enum { FIT_LOOKS = 4 };
 
 struct list {
     unsigned first, second;
@@ -126,15 +131,34 @@ static uint32_t look_in_own_list(const struct mt_tlsf *tlsf, uint64_t bytes, uin
     return 0;
 }
 
+/* The next free block, of the same list or the first larger one that is not empty. */
+static uint32_t next_free(const struct mt_tlsf *tlsf, uint32_t id)
+{
+    const struct mt_tlsf_block *block = &tlsf->blocks[id];
+    if (block->next) return block->next;
+    struct list list = list_of(block->bytes >> tlsf->granule_shift);
+    if (++list.second == MT_TLSF_SECOND) list = (struct list){list.first + 1, 0};
+    return head_at_or_above(tlsf, list);
+}
+
+/* The lowest of a few blocks, of which the first one fits. */
+static uint32_t lowest(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
+{
+    uint32_t found = id;
+    for (unsigned looks = 1; looks < FIT_LOOKS && (id = next_free(tlsf, id)); looks++)
+        if (tlsf->blocks[id].offset < tlsf->blocks[found].offset && fits(tlsf, id, bytes, alignment)) found = id;
+    return found;
+}
+
 static uint32_t find(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
 {
     uint64_t granules = bytes >> tlsf->granule_shift;
     uint32_t id = head_at_or_above(tlsf, list_above(granules));
-    if (id && fits(tlsf, id, bytes, alignment)) return id;
+    if (id && fits(tlsf, id, bytes, alignment)) return lowest(tlsf, id, bytes, alignment);
     uint64_t extra = alignment >> tlsf->granule_shift;
     if (extra > 1) {
         id = head_at_or_above(tlsf, list_above(granules + extra - 1));
-        if (id && fits(tlsf, id, bytes, alignment)) return id;
+        if (id && fits(tlsf, id, bytes, alignment)) return lowest(tlsf, id, bytes, alignment);
     }
     return look_in_own_list(tlsf, bytes, alignment);
 }
@@ -200,6 +224,26 @@ uint32_t mt_tlsf_add_chunk(struct mt_tlsf *tlsf, uint64_t offset, uint64_t bytes
     link_free(tlsf, id);
     tlsf->chunk_count++;
     return id;
+}
+
+bool mt_tlsf_extend_chunk(struct mt_tlsf *tlsf, uint32_t first, uint64_t bytes)
+{
+    uint32_t last = first;
+    while (tlsf->blocks[last].right) last = tlsf->blocks[last].right;
+    struct mt_tlsf_block *block = &tlsf->blocks[last];
+    if (block->state == MT_TLSF_FREE) {
+        unlink_free(tlsf, last);
+        block->bytes += bytes;
+        link_free(tlsf, last);
+        return true;
+    }
+    uint32_t id = take_record(tlsf);
+    if (!id) return false;
+    tlsf->blocks[id] = (struct mt_tlsf_block){
+        .offset = block->offset + block->bytes, .bytes = bytes, .left = last, .user = block->user};
+    block->right = id;
+    link_free(tlsf, id);
+    return true;
 }
 
 bool mt_tlsf_is_whole_chunk(const struct mt_tlsf *tlsf, uint32_t id)

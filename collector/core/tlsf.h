@@ -3,8 +3,8 @@
  * never touches what it manages, so the ranges may be addresses of the process
  * or offsets into device memory. Its records lie in memory that the caller
  * supplies, and the caller serialises all calls. Allocate, free, resize and
- * coalesce take constant time; mt_tlsf_check() and the walk of
- * mt_tlsf_largest_free() do not.
+ * coalesce take constant time; mt_tlsf_check(), mt_tlsf_visit_free() and
+ * mt_tlsf_extend_chunk() do not.
  *
  * Words: a chunk is one contiguous range given to the engine; it is cut into
  * blocks; blocks that touch each other are left and right neighbours. Two free
@@ -71,6 +71,11 @@ static inline uint32_t mt_tlsf_records_left(const struct mt_tlsf *tlsf)
  * id of the free block that covers it, 0 when there is no record left.
  */
 uint32_t mt_tlsf_add_chunk(struct mt_tlsf *tlsf, uint64_t offset, uint64_t bytes, uint32_t user);
+/*
+ * Adds a multiple of the granule to the end of a chunk, whose first block has the id that mt_tlsf_add_chunk()
+ * returned as long as the chunk exists. False when there is no record left. Walks the chunk's blocks.
+ */
+bool mt_tlsf_extend_chunk(struct mt_tlsf *tlsf, uint32_t first, uint64_t bytes);
 /* True for a free block that covers a whole chunk, which may then be removed. */
 bool mt_tlsf_is_whole_chunk(const struct mt_tlsf *tlsf, uint32_t block);
 void mt_tlsf_remove_chunk(struct mt_tlsf *tlsf, uint32_t block);

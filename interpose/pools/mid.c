@@ -13,6 +13,7 @@
 #include "mid_bits.h"
 #include "mid_block.h"
 #include "mid_cache.h"
+#include "mid_chunk.h"
 #include "os.h"
 #include "spans.h"
 #include "stats.h"
@@ -22,9 +23,8 @@
 
 enum {
     ARENAS = 4,
-    HUGE_PAGE_BYTES = 2 << 20,
-    SMALL_CHUNK_BYTES = 8 << 20, /* tried where the chosen size cannot be had */
-    FIRST_RECORDS = 1600,        /* 64 KiB of them */
+    OPEN_BYTES = 8 << 20, /* by so much an arena grows */
+    FIRST_RECORDS = 1600, /* 64 KiB of them */
     PUBLISHED = 5,
     ROOM_STEP = 8,            /* from much room to some */
     DOUBLED_ROOM = 512 << 10, /* to here a block that creeps may grow to twice its size without a lock, */
@@ -45,7 +45,7 @@ struct arena {
 };
 
 static struct arena arenas[ARENAS];
-static size_t chunk_bytes = 64 << 20; /* address space taken at once */
+static size_t chunk_bytes = 256 << 20; /* address space taken at once */
 static uint64_t purge_delay_ns = UINT64_C(1000000000);
 
 /* ---- granules ------------------------------------------------------------------------- */
@@ -61,28 +61,6 @@ static size_t granule_of(const struct mt_mid_chunk *chunk, const void *address)
 }
 
 /* ---- chunks ---------------------------------------------------------------------------- */
-
-static bool chunk_fill(struct mt_mid_chunk *chunk, size_t bytes)
-{
-    size_t granules = bytes >> MT_MID_GRANULE_SHIFT, words = (granules + 63) / 64;
-    size_t groups = (granules + MT_MID_MARK_GROUP - 1) / MT_MID_MARK_GROUP;
-    size_t mark_bytes = groups * MT_MID_MARK_GROUP * sizeof(struct mt_mid_mark);
-    chunk->side_bytes = (mark_bytes + 2 * words * sizeof(uint64_t) + MT_MID_GRANULE - 1) &
-                        ~(size_t)(MT_MID_GRANULE - 1);
-    char *side = mt_os_map(chunk->side_bytes);
-    if (!side) return false;
-    chunk->base = mt_os_map_aligned(bytes, bytes >= HUGE_PAGE_BYTES ? (size_t)HUGE_PAGE_BYTES : MT_SLICE_BYTES);
-    if (!chunk->base || !mt_pagemap_reserve(chunk->base, bytes)) {
-        if (chunk->base) mt_os_unmap(chunk->base, bytes);
-        mt_os_unmap(side, chunk->side_bytes);
-        return false;
-    }
-    chunk->bytes = bytes;
-    chunk->marks = (struct mt_mid_mark *)(void *)side;
-    chunk->touched = (_Atomic uint64_t *)(void *)(side + mark_bytes);
-    chunk->aged = chunk->touched + words;
-    return true;
-}
 
 /* An addition is an atomic operation on a line that all threads share: only where there is something to add. */
 #define PUBLISH_CHANGE(field, index)                                                                               \
@@ -112,54 +90,6 @@ static void publish(struct arena *arena)
     MT_POOL_STAT_SET(tlsf_largest_free_bytes, largest);
 }
 
-static bool chunk_new(struct arena *arena, size_t bytes)
-{
-    struct mt_mid_chunk *chunk = mt_record_new();
-    if (!chunk) return false;
-    if (!chunk_fill(chunk, bytes)) {
-        mt_record_drop(chunk);
-        return false;
-    }
-    uint32_t id = mt_tlsf_add_chunk(&arena->tlsf, (uint64_t)(uintptr_t)chunk->base, bytes, 0);
-    if (!id) {
-        mt_os_unmap(chunk->base, bytes);
-        mt_os_unmap(chunk->marks, chunk->side_bytes);
-        mt_record_drop(chunk);
-        return false;
-    }
-    chunk->arena = arena;
-    chunk->next = arena->chunks;
-    arena->chunks = chunk;
-    mt_pagemap_set(chunk->base, bytes, mt_entry_make(chunk, 0, false, MT_ENTRY_MID));
-    MT_POOL_STAT_ADD(tlsf_reserved_bytes, bytes);
-    return true;
-}
-
-static void chunk_drop(struct arena *arena, struct mt_mid_chunk **link, uint32_t id)
-{
-    struct mt_mid_chunk *chunk = *link;
-    *link = chunk->next;
-    mt_tlsf_remove_chunk(&arena->tlsf, id);
-    arena->dirty_granules -= mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT);
-    mt_pagemap_set(chunk->base, chunk->bytes, 0);
-    MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
-    mt_os_unmap(chunk->base, chunk->bytes);
-    mt_os_unmap(chunk->marks, chunk->side_bytes);
-    mt_record_drop(chunk);
-}
-
-static struct mt_mid_chunk *chunk_of(uint64_t address)
-{
-    return mt_entry_record(mt_pagemap_entry((const void *)(uintptr_t)address));
-}
-
-static bool grow_arena(struct arena *arena, size_t need)
-{
-    size_t exact = (need + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
-    return (exact <= chunk_bytes && !mt_os_is_tight() && chunk_new(arena, chunk_bytes)) ||
-           (exact < SMALL_CHUNK_BYTES && chunk_new(arena, SMALL_CHUNK_BYTES)) || chunk_new(arena, exact);
-}
-
 static bool ensure_records(struct arena *arena)
 {
     if (mt_tlsf_records_left(&arena->tlsf) >= MT_TLSF_RECORDS_NEEDED + 1) return true;
@@ -172,6 +102,59 @@ static bool ensure_records(struct arena *arena)
     mt_os_unmap(old, arena->record_bytes);
     arena->record_bytes = bytes;
     return true;
+}
+
+static bool chunk_new(struct arena *arena, size_t bytes, size_t reserved_bytes)
+{
+    struct mt_mid_chunk *chunk = mt_mid_chunk_new(bytes, reserved_bytes);
+    if (!chunk) return false;
+    chunk->first_id = mt_tlsf_add_chunk(&arena->tlsf, (uint64_t)(uintptr_t)chunk->base, bytes, 0);
+    if (!chunk->first_id) {
+        mt_mid_chunk_drop(chunk);
+        return false;
+    }
+    chunk->arena = arena;
+    chunk->next = arena->chunks;
+    arena->chunks = chunk;
+    MT_POOL_STAT_ADD(tlsf_reserved_bytes, bytes);
+    return true;
+}
+
+/* Only the newest chunk may have room left. */
+static bool chunk_open(struct arena *arena, size_t need)
+{
+    struct mt_mid_chunk *chunk = arena->chunks;
+    size_t left = chunk ? chunk->reserved_bytes - chunk->bytes : 0;
+    if (left < need) return false;
+    size_t bytes = need > OPEN_BYTES ? need : left < OPEN_BYTES ? left : (size_t)OPEN_BYTES;
+    if (!ensure_records(arena) || !mt_mid_chunk_open(chunk, bytes)) return false;
+    mt_tlsf_extend_chunk(&arena->tlsf, chunk->first_id, bytes);
+    MT_POOL_STAT_ADD(tlsf_reserved_bytes, bytes);
+    return true;
+}
+
+static void chunk_drop(struct arena *arena, struct mt_mid_chunk **link, uint32_t id)
+{
+    struct mt_mid_chunk *chunk = *link;
+    *link = chunk->next;
+    mt_tlsf_remove_chunk(&arena->tlsf, id);
+    arena->dirty_granules -= mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT);
+    MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
+    mt_mid_chunk_drop(chunk);
+}
+
+static struct mt_mid_chunk *chunk_of(uint64_t address)
+{
+    return mt_entry_record(mt_pagemap_entry((const void *)(uintptr_t)address));
+}
+
+static bool grow_arena(struct arena *arena, size_t need)
+{
+    size_t exact = (need + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
+    size_t some = exact > OPEN_BYTES ? exact : (size_t)OPEN_BYTES;
+    if (chunk_open(arena, exact)) return true;
+    return (some <= chunk_bytes && !mt_os_is_tight() && chunk_new(arena, some, chunk_bytes)) ||
+           chunk_new(arena, some, some) || chunk_new(arena, exact, exact);
 }
 
 static size_t empty_caches(bool is_idle_only);
@@ -319,8 +302,12 @@ static size_t room_for(size_t bytes)
 static uint32_t take_with_room(struct arena *arena, size_t bytes, size_t alignment, unsigned room)
 {
     uint32_t id = 0;
-    size_t kept = bytes + (room == MT_MID_CREEPS ? room_for(bytes) : 0);
-    for (; room > 1 && !id; room /= ROOM_STEP) id = mt_tlsf_allocate(&arena->tlsf, bytes * room, alignment);
+    size_t kept = bytes + (room == MT_MID_CREEPS ? room_for(bytes) : 0), most = bytes * room;
+    for (; room > 1 && !id; room /= ROOM_STEP) {
+        id = mt_tlsf_allocate(&arena->tlsf, bytes * room, alignment);
+        if (!id && most <= OPEN_BYTES && chunk_open(arena, OPEN_BYTES))
+            id = mt_tlsf_allocate(&arena->tlsf, most, alignment);
+    }
     if (id) mt_tlsf_resize(&arena->tlsf, id, kept);
     return id;
 }
@@ -616,24 +603,6 @@ static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, 
     if (is_done) MT_POOL_STAT_ADD(tlsf_resize_count, 1);
     if (fresh) mt_keep_peak_down(fresh * MT_MID_GRANULE);
     return is_done;
-}
-
-bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_block *what, size_t *usable)
-{
-    struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
-    uint64_t note = mt_note_load(&mark->note);
-    if (!(note & MT_NOTE_LIVES) || (uintptr_t)block % MT_MID_GRANULE) return false;
-    size_t used = mt_mid_granules(mark), all = used + mt_mid_room(mark), wanted = whole_granules(bytes);
-    if (wanted > all || wanted * 2 < used) return false;
-    *what = (struct mt_mid_block){used * MT_MID_GRANULE, all * MT_MID_GRANULE, mt_note_requested(note),
-                                  mt_note_origin(note), note & MT_NOTE_SAMPLED};
-    mt_note_store(&mark->note, mt_note_make(bytes, what->origin) | (note & MT_NOTE_AGAIN));
-    if (wanted > used) {
-        mt_mid_set_shape(mark, wanted, all - wanted);
-        used = wanted;
-    }
-    *usable = used * MT_MID_GRANULE;
-    return true;
 }
 
 void mt_mid_clear(void *block, size_t bytes)

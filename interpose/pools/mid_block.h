@@ -50,13 +50,14 @@ static inline size_t mt_mid_room(const struct mt_mid_mark *mark)
 
 struct mt_mid_chunk {
     _Alignas(MT_RECORD_ALIGN) char *base;
-    size_t bytes;
+    size_t bytes, reserved_bytes; /* the part that is open, and all */
     struct arena *arena;
     struct mt_mid_mark *marks;
     _Atomic uint64_t *touched; /* one bit per granule: has been part of a freed block, so may hold old content */
     _Atomic uint64_t *aged;    /* was free and touched at the last look */
     size_t side_bytes;
     struct mt_mid_chunk *next;
+    uint32_t first_id; /* of the block at its base */
 };
 _Static_assert(sizeof(struct mt_mid_chunk) == MT_RECORD_ALIGN, "a chunk's record has the size of all records");
 

@@ -83,24 +83,24 @@ static void *map_spare(size_t bytes)
 
 /* ---- mappings ------------------------------------------------------------------------------ */
 
-static void *map(size_t bytes, int flags)
+static void *map(size_t bytes, int protection, int flags)
 {
     if (is_to_fail()) return NULL;
     int saved = errno;
-    void *at = mt_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
+    void *at = mt_sys_mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
     if (at == MAP_FAILED) {
         atomic_store_explicit(&tightness, 0, memory_order_relaxed); /* a limit may have been set meanwhile */
-        at = map_spare(bytes);
+        at = protection == PROT_NONE ? NULL : map_spare(bytes);
     }
     errno = saved;
     return at;
 }
 
-static void *map_aligned(size_t bytes, size_t alignment, int flags)
+static void *map_aligned(size_t bytes, size_t alignment, int protection, int flags)
 {
-    if (alignment <= MT_OS_PAGE) return map(bytes, flags);
+    if (alignment <= MT_OS_PAGE) return map(bytes, protection, flags);
     if (bytes > SIZE_MAX - alignment) return NULL;
-    char *at = map(bytes + alignment, flags);
+    char *at = map(bytes + alignment, protection, flags);
     if (!at) return NULL;
     size_t pad = (0 - (uintptr_t)at) & (alignment - 1);
     if (pad) mt_os_unmap(at, pad);
@@ -110,17 +110,31 @@ static void *map_aligned(size_t bytes, size_t alignment, int flags)
 
 void *mt_os_map(size_t bytes)
 {
-    return map(bytes, MAP_NORESERVE);
+    return map(bytes, PROT_READ | PROT_WRITE, MAP_NORESERVE);
 }
 
 void *mt_os_map_aligned(size_t bytes, size_t alignment)
 {
-    return map_aligned(bytes, alignment, MAP_NORESERVE);
+    return map_aligned(bytes, alignment, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+}
+
+void *mt_os_reserve(size_t bytes, size_t alignment)
+{
+    return map_aligned(bytes, alignment, PROT_NONE, MAP_NORESERVE);
+}
+
+bool mt_os_open(void *at, size_t bytes)
+{
+    if (is_to_fail() || !mt_sys_may_call()) return false;
+    int saved = errno;
+    bool is_done = syscall(SYS_mprotect, at, bytes, PROT_READ | PROT_WRITE) == 0;
+    errno = saved;
+    return is_done;
 }
 
 void *mt_os_map_block(size_t bytes, size_t alignment)
 {
-    return map_aligned(bytes, alignment, 0);
+    return map_aligned(bytes, alignment, PROT_READ | PROT_WRITE, 0);
 }
 
 void mt_os_unmap(void *at, size_t bytes)

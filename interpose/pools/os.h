@@ -20,6 +20,10 @@ void *mt_os_map_aligned(size_t bytes, size_t alignment);
 /* The same for what a program asked for in one piece: more than the machine can ever give is refused, as by libc.
  */
 void *mt_os_map_block(size_t bytes, size_t alignment);
+/* Address space alone, and whole pages of it that can be used from now on. NULL and false where that cannot be had.
+ */
+void *mt_os_reserve(size_t bytes, size_t alignment);
+bool mt_os_open(void *at, size_t bytes);
 void mt_os_unmap(void *at, size_t bytes);
 /* Changes the size in place. False, with nothing changed, when it cannot. */
 bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes);

@@ -18,11 +18,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     model_add_chunk(&model, 1 + take(&data, &size, 3));
     while (size) {
         unsigned step = take(&data, &size, 1);
-        switch (step % 5) {
+        switch (step % 6) {
         case 0: model_add_chunk(&model, 1 + take(&data, &size, 3)); break;
         case 1: model_allocate(&model, 1 + take(&data, &size, 2), 1); break;
-        case 2: model_allocate(&model, 1 + take(&data, &size, 3), UINT64_C(1) << (step / 5 % 20)); break;
+        case 2: model_allocate(&model, 1 + take(&data, &size, 3), UINT64_C(1) << (step / 6 % 20)); break;
         case 3: model_resize(&model, take(&data, &size, 1), 1 + take(&data, &size, 3)); break;
+        case 4: model_extend_chunk(&model, 1 + take(&data, &size, 3)); break;
         default: model_free(&model, take(&data, &size, 1)); break;
         }
     }

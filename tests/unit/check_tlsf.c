@@ -104,6 +104,37 @@ START_TEST(chunks_that_touch_stay_apart)
 }
 END_TEST
 
+START_TEST(a_chunk_that_grows_is_one_range)
+{
+    model_start(&model, 16);
+    model_add_chunk(&model, 4096);
+    model_allocate(&model, 1024, 1);
+    model_extend_chunk(&model, 4096);
+    ck_assert_uint_eq(model.tlsf.free_count, 1);
+    model_allocate(&model, 8192 - 1024, 1);
+    ck_assert_uint_eq(model.tlsf.free_count, 0);
+    model_extend_chunk(&model, 64); /* behind a used block */
+    model_free(&model, 0);
+    model_free(&model, 0);
+    ck_assert_uint_eq(mt_tlsf_largest_free(&model.tlsf), 8192 + 64);
+    ck_assert(mt_tlsf_is_whole_chunk(&model.tlsf, model.chunks[0].id));
+}
+END_TEST
+
+START_TEST(of_some_blocks_that_fit_the_lowest_is_taken)
+{
+    uint32_t ids[6];
+    model_start(&model, 16);
+    model_add_chunk(&model, 65536);
+    for (unsigned i = 0; i < 6; i++) ids[i] = mt_tlsf_allocate(&model.tlsf, i % 2 ? 64 : 2048 - i * 256, 1);
+    uint64_t lowest = mt_tlsf_block(&model.tlsf, ids[0])->offset;
+    for (unsigned i = 0; i < 6; i += 2) mt_tlsf_free(&model.tlsf, ids[i]); /* 2048, 1536 and 1024 bytes */
+    uint32_t id = mt_tlsf_allocate(&model.tlsf, 1024, 1);
+    ck_assert_uint_eq(mt_tlsf_block(&model.tlsf, id)->offset, lowest);
+    ck_assert_ptr_null(mt_tlsf_check(&model.tlsf));
+}
+END_TEST
+
 START_TEST(alignment_wastes_nothing)
 {
     model_start(&model, 16);
@@ -201,6 +232,7 @@ START_TEST(a_long_random_run_agrees_with_the_model)
     for (unsigned step = 0; step < 12000; step++) {
         bool is_filling = step / 1000 % 2 == 0;
         if (random_below(3000) == 0) model_add_chunk(&model, 4096 + random_below(1 << 20));
+        if (random_below(2000) == 0) model_extend_chunk(&model, 1 + random_below(1 << 18));
         if (is_filling && random_below(3) == 0)
             model_allocate(&model, 1 + random_below(8192), 1);
         else
@@ -230,6 +262,9 @@ int main(void)
     tcase_add_test(tests, a_whole_chunk_can_be_one_block);
     tcase_add_test(tests, neighbours_join_in_any_order);
     tcase_add_test(tests, chunks_that_touch_stay_apart);
+    tcase_add_test(tests, chunks_that_touch_stay_apart);
+    tcase_add_test(tests, a_chunk_that_grows_is_one_range);
+    tcase_add_test(tests, of_some_blocks_that_fit_the_lowest_is_taken);
     tcase_add_test(tests, alignment_wastes_nothing);
     tcase_add_test(tests, a_block_grows_into_its_free_neighbour);
     tcase_add_test(tests, without_records_it_fails_and_stays_whole);

@@ -88,6 +88,18 @@ static inline void model_add_chunk(struct model *model, uint64_t bytes)
     model_check(model);
 }
 
+/* The newest chunk, behind which nothing lies yet. */
+static inline void model_extend_chunk(struct model *model, uint64_t bytes)
+{
+    if (!model->chunk_count) return;
+    struct model_range *chunk = &model->chunks[model->chunk_count - 1];
+    bytes = (bytes + model->granule - 1) / model->granule * model->granule;
+    MODEL_MUST(mt_tlsf_extend_chunk(&model->tlsf, chunk->id, bytes));
+    chunk->bytes += bytes;
+    if (model->next_offset < chunk->offset + chunk->bytes) model->next_offset = chunk->offset + chunk->bytes;
+    model_check(model);
+}
+
 static inline void model_allocate(struct model *model, uint64_t bytes, uint64_t alignment)
 {
     if (model->block_count == MODEL_BLOCKS) return;
