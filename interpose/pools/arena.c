@@ -66,7 +66,7 @@ static bool is_empty(const struct mt_arena_chunk *chunk)
 static struct mt_arena_chunk *chunk_new(const struct mt_arena *arena)
 {
     struct mt_span span;
-    if (!mt_span_take(1, MT_SPAN_GROW, &span)) return NULL;
+    if (!mt_span_take(1, MT_SPAN_GROW, MT_SLICE_BYTES, &span)) return NULL;
     struct mt_arena_chunk *chunk = (struct mt_arena_chunk *)(void *)span.start;
     if (!span.is_zero) memset(chunk, 0, MT_ARENA_HEAD);
     chunk->span = span.chunk;

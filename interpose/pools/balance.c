@@ -9,6 +9,8 @@
 #include "stats.h"
 
 enum {
+    SURPLUS_BYTES = 64 << 10, /* free memory that slabs may have while they grow */
+    SURPLUS_SHARE = 32,       /* and this part of what they use */
     IDLE_SHARE = 4,           /* free memory below this part of the used memory is left alone */
     IDLE_BYTES = 1 << 20,     /* and so much in any case */
     PURGE_AT_LEAST = 1 << 20, /* fewer calls of the system */
@@ -20,6 +22,13 @@ static bool is_wanted = true;
 void mt_balance_start(bool is_on)
 {
     is_wanted = is_on;
+}
+
+void mt_keep_surplus_down(void)
+{
+    const struct mt_pools *stats = &mt_pools_stats;
+    uint64_t kept = SURPLUS_BYTES + stats->slab_used_bytes / SURPLUS_SHARE;
+    if (is_wanted && stats->slab_dirty_bytes > kept) mt_span_purge_some(stats->slab_dirty_bytes - kept);
 }
 
 void mt_keep_peak_down(size_t fresh_bytes)

@@ -146,7 +146,8 @@ struct mt_theap {
     struct mt_slab *slabs; /* all that it owns */
     uint32_t slab_count;   /* of them */
     uint32_t looked_at;    /* the bin whose list's length was looked at last, by the way */
-    uint32_t grown_slabs;  /* slabs of fresh memory since it was last looked for what it does not use */
+    size_t held_bytes;     /* of them, that may have memory behind them */
+    size_t grown_bytes;    /* fresh ones since it was last looked for what the heap does not use */
     bool keeps_nothing;    /* free blocks go home at once: few are asked for, of all classes */
     uint64_t begun[2];     /* bits, of a heap that keeps nothing: classes that had a slab */
     struct mt_theap *next_dead;

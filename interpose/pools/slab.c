@@ -3,6 +3,7 @@
  */
 #include "slab.h"
 #include "account.h"
+#include "balance.h"
 #include "os.h"
 #include "stats.h"
 #include "tables.h"
@@ -12,10 +13,9 @@ enum {
     SHORTEN_MOST = 1024,     /* blocks that go home at once, so that no call takes long */
     SHORTEN_STEPS = 16,      /* bins in which one is looked for whose list may be too long */
     WAIT_BYTES = 256,        /* blocks that wait where larger ones go home at once */
-    FIRST_BYTES = 4 << 10,   /* what a bin's first slab keeps of the memory that others left in it */
-    GROWTH_LEAST = 8,        /* new slabs after which a heap looks for what it does not use */
-    ARENA_GROWTH = 4,        /* a chunk of an arena counts as so many: what it is for lay in slabs before */
-    GROWTH_SHARE = 8,        /* and this part of those that it has */
+    GROWTH_LEAST = 32 << 10, /* bytes of fresh memory after which a heap looks for what it does not use */
+    GROWTH_SHARE = 16,       /* and this part of those that it has */
+    PARTIAL_MANY = 4,        /* slabs with free blocks, so that no more need wait in the bin's list */
     DENSE_SLABS = 16,        /* a bin with so many goes on growing */
     SMALL_SLAB_BLOCK = 8192, /* larger blocks come from slabs of four slices */
 };
@@ -113,6 +113,13 @@ static void fresh_remove(struct mt_bin *bin, struct mt_slab *slab)
     slab->is_fresh = false;
 }
 
+/* So many of the slab's first bytes may have memory behind them. */
+static uint32_t held_bytes(const struct mt_slab *slab)
+{
+    uint32_t cut_bytes = slab->cut_count * slab->block_bytes;
+    return slab->touched_bytes > cut_bytes ? slab->touched_bytes : cut_bytes;
+}
+
 static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
 {
     slab->owner = heap->id;
@@ -122,6 +129,7 @@ static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
     heap->slabs = slab;
     bin_of(heap, slab)->slab_count++;
     heap->slab_count++;
+    heap->held_bytes += held_bytes(slab);
     mt_pagemap_set(slab->start, (size_t)slab->slices * MT_SLICE_BYTES,
                    mt_entry_make(slab, heap->id, slab->bin < MT_SLAB_CLASSES, slab->bin));
 }
@@ -135,22 +143,28 @@ static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
         heap->slabs = slab->heap_next;
     bin_of(heap, slab)->slab_count--;
     heap->slab_count--;
+    heap->held_bytes -= held_bytes(slab);
 }
 
 /* ---- slabs come and go --------------------------------------------------------------- */
 
-static bool take_span(struct mt_theap *heap, unsigned slices, unsigned wishes, struct mt_span *span)
+static bool take_span(struct mt_theap *heap, unsigned slices, unsigned wishes, uint32_t wanted_bytes,
+                      struct mt_span *span)
 {
-    if (mt_span_take(slices, wishes, span)) return true;
-    if (mt_theap_absorb(heap) && mt_span_take(slices, wishes, span)) return true;
-    return mt_span_take(slices, wishes | MT_SPAN_GROW, span);
+    if (mt_span_take(slices, wishes, wanted_bytes, span)) return true;
+    if (mt_theap_absorb(heap) && mt_span_take(slices, wishes, wanted_bytes, span)) return true;
+    return mt_span_take(slices, wishes | MT_SPAN_GROW, wanted_bytes, span);
+}
+
+/* What a bin's first slab keeps of the memory that others left in it. */
+static uint32_t first_bytes(const struct mt_bin *bin)
+{
+    return ((uint32_t)bin->bytes + MT_OS_PAGE - 1) & ~(uint32_t)(MT_OS_PAGE - 1);
 }
 
 /* A bin that begins may stay small, and what another one touched before it would lie idle behind its blocks. */
-static void purge_tail(struct mt_slab *slab)
+static void purge_tail(struct mt_slab *slab, uint32_t kept)
 {
-    uint32_t kept = (slab->block_bytes + MT_OS_PAGE - 1) & ~(uint32_t)(MT_OS_PAGE - 1);
-    if (kept < FIRST_BYTES) kept = FIRST_BYTES;
     if (slab->touched_bytes <= kept) return;
     if (mt_os_purge(slab->start + kept, slab->touched_bytes - kept)) slab->touched_bytes = kept;
 }
@@ -158,16 +172,17 @@ static void purge_tail(struct mt_slab *slab)
 /* Before a heap grows by much it looks for what it does not use. */
 static void look_if_grown(struct mt_theap *heap)
 {
-    uint32_t limit = heap->slab_count / GROWTH_SHARE;
-    if (heap->grown_slabs < (limit > GROWTH_LEAST ? limit : GROWTH_LEAST)) return;
-    heap->grown_slabs = 0;
+    size_t limit = heap->held_bytes / GROWTH_SHARE;
+    if (heap->grown_bytes < (limit > GROWTH_LEAST ? limit : GROWTH_LEAST)) return;
+    heap->grown_bytes = 0;
     mt_slab_trim_idle(heap);
+    mt_keep_surplus_down();
 }
 
 void mt_slab_make_room(struct mt_theap *heap)
 {
     look_if_grown(heap);
-    heap->grown_slabs += ARENA_GROWTH;
+    heap->grown_bytes += MT_SLICE_BYTES;
 }
 
 /* The bin has no slab; where slabs come and go with a block, it never had one. */
@@ -181,14 +196,15 @@ static bool is_first(struct mt_theap *heap, const struct mt_bin *bin)
 
 static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
 {
-    look_if_grown(heap);
     struct mt_span span;
     unsigned slices = bin->bytes > SMALL_SLAB_BLOCK ? 4 : 1;
     struct mt_slab *slab = mt_record_new();
     if (!slab) return NULL;
     /* Programs touch small blocks all over, and a bin that has many slabs will fill this one too. */
     bool is_dense = bin->slab_count >= DENSE_SLABS && bin->bytes <= MT_OS_PAGE;
-    if (!take_span(heap, slices, is_dense ? MT_SPAN_DENSE : 0, &span)) {
+    bool is_begun = is_first(heap, bin);
+    uint32_t wanted_bytes = is_begun ? first_bytes(bin) : slices * (uint32_t)MT_SLICE_BYTES;
+    if (!take_span(heap, slices, is_dense ? MT_SPAN_DENSE : 0, wanted_bytes, &span)) {
         mt_record_drop(slab);
         return NULL;
     }
@@ -203,9 +219,8 @@ static struct mt_slab *slab_new(struct mt_theap *heap, struct mt_bin *bin)
     slab->block_bytes = bin->bytes;
     slab->inverse = (uint32_t)((UINT64_C(0x100000000) + bin->bytes - 1) / bin->bytes);
     slab->capacity = slices * (uint32_t)MT_SLICE_BYTES / bin->bytes;
-    heap->grown_slabs += span.is_zero;
     slab->touched_bytes = span.touched_bytes;
-    if (is_first(heap, bin)) purge_tail(slab);
+    if (is_begun) purge_tail(slab, wanted_bytes);
     heap_push(heap, slab);
     fresh_push(bin, slab);
     MT_POOL_STAT_ADD(classes[slab->class].slab_count, 1);
@@ -224,8 +239,7 @@ static void forget_origins(struct mt_slab *slab)
 
 static void note_touched(struct mt_slab *slab)
 {
-    uint32_t cut_bytes = slab->cut_count * slab->block_bytes;
-    if (slab->touched_bytes < cut_bytes) slab->touched_bytes = cut_bytes;
+    slab->touched_bytes = held_bytes(slab);
 }
 
 /* Gives back a slab of which all blocks are home. */
@@ -331,8 +345,19 @@ static void shorten_next(struct mt_theap *heap)
 
 /* ---- filling a bin --------------------------------------------------------------------- */
 
+/* So many more blocks of the slab are ready. */
+static void count_cut(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab, uint32_t count)
+{
+    uint32_t before = held_bytes(slab);
+    slab->cut_count += count;
+    uint32_t grown = held_bytes(slab) - before;
+    heap->held_bytes += grown;
+    heap->grown_bytes += grown;
+    if (slab->cut_count == slab->capacity) fresh_remove(bin, slab);
+}
+
 /* Makes the next blocks of a slab ready: as many as end in the page of memory where the first one begins. */
-static void cut(const struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
+static void cut(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
 {
     uint32_t bytes = slab->block_bytes;
     char *first = slab->start + (size_t)slab->cut_count * bytes;
@@ -345,8 +370,7 @@ static void cut(const struct mt_theap *heap, struct mt_bin *bin, struct mt_slab 
     *(void **)(void *)last = bin->head;
     bin->head = first;
     bin->adjust += count;
-    slab->cut_count += count;
-    if (slab->cut_count == slab->capacity) fresh_remove(bin, slab);
+    count_cut(heap, bin, slab, count);
 }
 
 static void take_partial(struct mt_bin *bin)
@@ -369,6 +393,7 @@ bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
         take_partial(bin);
         return true;
     }
+    look_if_grown(heap);
     struct mt_slab *slab = bin->fresh ? bin->fresh : slab_new(heap, bin);
     if (bin->head) return true; /* heaps were absorbed on the way */
     if (!slab) return false;
@@ -378,13 +403,12 @@ bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
 
 void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin)
 {
-    struct mt_slab *slab = bin->fresh;
     if (bin->head || bin->partial || atomic_load_explicit(&heap->inbox, memory_order_relaxed)) return NULL;
-    if (!slab) slab = slab_new(heap, bin);
+    look_if_grown(heap);
+    struct mt_slab *slab = bin->fresh ? bin->fresh : slab_new(heap, bin);
     if (!slab || !slab->is_zero || bin->head) return NULL;
     char *block = slab->start + (size_t)slab->cut_count * slab->block_bytes;
-    slab->cut_count++;
-    if (slab->cut_count == slab->capacity) fresh_remove(bin, slab);
+    count_cut(heap, bin, slab, 1);
     return block;
 }
 
@@ -408,13 +432,23 @@ void mt_slab_trim_all(struct mt_theap *heap)
     visit_bins(heap, trim);
 }
 
+static bool has_many_partial(const struct mt_bin *bin)
+{
+    unsigned count = 0;
+    for (const struct mt_slab *slab = bin->partial; slab && count < PARTIAL_MANY; slab = slab->next) count++;
+    return count == PARTIAL_MANY;
+}
+
 /* A busy bin may show the same head twice: then it is filled again from its slabs. */
 static void trim_if_idle(struct mt_theap *heap, struct mt_bin *bin)
 {
     uint32_t head = (uint32_t)((uintptr_t)bin->head >> 4);
     if (bin->seen != head) {
         bin->seen = head;
-        mt_slab_shorten(heap, bin);
+        if (has_many_partial(bin))
+            send_home(heap, bin, 0, SHORTEN_MOST);
+        else
+            mt_slab_shorten(heap, bin);
         return;
     }
     if (bin->head) mt_slab_trim_bin(heap, bin, 0);

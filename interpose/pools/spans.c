@@ -21,6 +21,7 @@ enum {
     SMALL_CHUNK_SLICES = 64, /* tried where 32 MiB cannot be had */
     RECORD_BATCH_BYTES = 1024,
     SLICE_PAGES = MT_SLICE_BYTES / MT_OS_PAGE,
+    DIRTY_LOOKS = 32, /* runs that were used before, of which the best one is taken */
 };
 
 struct mt_span_chunk {
@@ -161,8 +162,16 @@ static uint64_t run_starts(uint64_t word, unsigned slices)
     return word & UINT64_C(0x1111111111111111);
 }
 
+/* Those of them in whose run one of some other bits is set. */
+static uint64_t starts_with(uint64_t starts, unsigned slices, uint64_t bits)
+{
+    if (slices == 1) return starts & bits;
+    bits |= bits >> 1;
+    return starts & (bits | bits >> 2);
+}
+
 /* Which free slices a search looks at. */
-enum choice { ANY, DIRTY, IN_HUGE, NOT_IN_HUGE, NEW_UNIT };
+enum choice { ANY, IN_HUGE, NOT_IN_HUGE, NEW_UNIT };
 
 /* Bits of the units of a word in which all slices are free and nothing was ever touched. */
 static uint64_t new_units(const struct mt_span_chunk *chunk, unsigned word)
@@ -175,7 +184,6 @@ static uint64_t choose(const struct mt_span_chunk *chunk, unsigned word, enum ch
 {
     uint64_t free = chunk->free[word];
     switch (choice) {
-    case DIRTY: return free & chunk->dirty[word];
     case IN_HUGE: return free & chunk->huge[word];
     case NOT_IN_HUGE: return free & ~chunk->huge[word];
     case NEW_UNIT: return chunk->slices == CHUNK_SLICES ? new_units(chunk, word) : 0; /* aligned to huge pages */
@@ -202,16 +210,24 @@ static uint32_t touched_of(const struct mt_span_chunk *chunk, unsigned first, un
     return 0;
 }
 
+/* What the dirty ones of some slices of a word have behind them. */
+static uint64_t dirty_bytes_of(const struct mt_span_chunk *chunk, unsigned word, uint64_t dirty)
+{
+    uint64_t pages = 0;
+    for (; dirty; dirty &= dirty - 1) pages += chunk->touched_pages[word * 64 + (unsigned)__builtin_ctzll(dirty)];
+    return pages * MT_OS_PAGE;
+}
+
 static void take_run(struct mt_span_chunk *chunk, unsigned first, unsigned slices, struct mt_span *span)
 {
     uint64_t mask = run_mask(slices) << (first % 64);
     uint64_t dirty = chunk->dirty[first / 64] & mask;
     span->touched_bytes = touched_of(chunk, first, slices);
+    spans.counters.dirty_bytes -= dirty_bytes_of(chunk, first / 64, dirty);
     chunk->free[first / 64] &= ~mask;
     chunk->aged[first / 64] &= ~mask;
     chunk->dirty[first / 64] |= mask;
     chunk->free_count -= slices;
-    spans.counters.dirty_bytes -= (uint64_t)__builtin_popcountll(dirty) * MT_SLICE_BYTES;
     spans.counters.used_bytes += (uint64_t)slices * MT_SLICE_BYTES;
     span->start = chunk->base + (size_t)first * MT_SLICE_BYTES;
     span->chunk = chunk;
@@ -249,6 +265,19 @@ static void leave_huge(struct mt_span_chunk *chunk, unsigned word, uint64_t bits
 
 /* ---- the same, found ------------------------------------------------------------------------ */
 
+/* A full chunk goes behind all others, so that a search ends at the first full one. */
+static void put_last_if_full(struct mt_span_chunk *chunk)
+{
+    if (chunk->free_count || !chunk->next) return;
+    struct mt_span_chunk *last = chunk->next;
+    while (last->next && last->free_count) last = last->next;
+    list_remove(chunk);
+    chunk->previous = last;
+    chunk->next = last->next;
+    if (last->next) last->next->previous = chunk;
+    last->next = chunk;
+}
+
 static bool take_locked(unsigned slices, enum choice choice, struct mt_span *span)
 {
     for (struct mt_span_chunk *chunk = spans.chunks; chunk && chunk->free_count; chunk = chunk->next) {
@@ -256,24 +285,49 @@ static bool take_locked(unsigned slices, enum choice choice, struct mt_span *spa
         if (first < 0) continue;
         if (choice == NEW_UNIT) make_huge(chunk, (unsigned)first);
         take_run(chunk, (unsigned)first, slices, span);
-        if (chunk->free_count || !chunk->next) return true;
-        /* A full chunk goes behind all others, so that a search ends at the first full one. */
-        struct mt_span_chunk *last = chunk->next;
-        while (last->next && last->free_count) last = last->next;
-        list_remove(chunk);
-        chunk->previous = last;
-        chunk->next = last->next;
-        if (last->next) last->next->previous = chunk;
-        last->next = chunk;
+        put_last_if_full(chunk);
         return true;
     }
     return false;
 }
 
-/* What was used before is used first; what is dense lies in huge pages, and what is not, if possible, does not. */
-static bool take_best_locked(unsigned slices, bool is_dense, struct mt_span *span)
+/* How badly a run with so much memory behind it serves: as little more than is wanted is best, then as little less.
+ */
+static uint32_t misfit(uint32_t bytes, uint32_t wanted_bytes)
 {
-    if (spans.counters.dirty_bytes && take_locked(slices, DIRTY, span)) return true;
+    return bytes >= wanted_bytes ? bytes - wanted_bytes : UINT32_MAX - bytes;
+}
+
+/* A run that has memory behind it: the best of the first few. */
+static bool take_dirty_locked(unsigned slices, uint32_t wanted_bytes, struct mt_span *span)
+{
+    struct mt_span_chunk *best = NULL;
+    unsigned best_first = 0, left = DIRTY_LOOKS;
+    uint32_t least = 0;
+    for (struct mt_span_chunk *chunk = spans.chunks; chunk && chunk->free_count && left; chunk = chunk->next)
+        for (unsigned i = 0; i < CHUNK_WORDS && left; i++) {
+            uint64_t dirty = chunk->free[i] & chunk->dirty[i];
+            uint64_t starts = starts_with(run_starts(chunk->free[i], slices), slices, dirty);
+            for (; starts && left; starts &= starts - 1, left--) {
+                unsigned first = i * 64 + (unsigned)__builtin_ctzll(starts);
+                uint32_t how_bad = misfit(touched_of(chunk, first, slices), wanted_bytes);
+                if (best && how_bad >= least) continue;
+                best = chunk;
+                best_first = first;
+                least = how_bad;
+            }
+        }
+    if (!best) return false;
+    take_run(best, best_first, slices, span);
+    put_last_if_full(best);
+    return true;
+}
+
+/* What was used before is used first; what is dense lies in huge pages, and what is not, if possible, does not. */
+static bool take_best_locked(unsigned slices, unsigned wishes, uint32_t wanted_bytes, struct mt_span *span)
+{
+    bool is_dense = wishes & MT_SPAN_DENSE;
+    if (spans.counters.dirty_bytes && take_dirty_locked(slices, wanted_bytes, span)) return true;
     bool has_huge = spans.counters.huge_page_bytes != 0;
     if (is_dense && has_huge && take_locked(slices, IN_HUGE, span)) return true;
     if (is_dense && spans.counters.used_bytes >= spans.huge_from_bytes && take_locked(slices, NEW_UNIT, span))
@@ -291,10 +345,10 @@ static size_t purge_bits(struct mt_span_chunk *chunk, unsigned word, uint64_t bi
         unsigned slices = rest ? (unsigned)__builtin_ctzll(rest) : 64 - first;
         if (slices > 64 - first) slices = 64 - first;
         uint64_t mask = run_mask(slices) << first;
-        size_t length = (size_t)slices * MT_SLICE_BYTES;
-        if (mt_os_purge(chunk->base + ((size_t)word * 64 + first) * MT_SLICE_BYTES, length)) {
+        if (mt_os_purge(chunk->base + ((size_t)word * 64 + first) * MT_SLICE_BYTES,
+                        (size_t)slices * MT_SLICE_BYTES)) {
+            bytes += dirty_bytes_of(chunk, word, chunk->dirty[word] & mask);
             chunk->dirty[word] &= ~mask;
-            bytes += length;
             spans.counters.purge_count++;
         }
         bits &= ~mask;
@@ -342,26 +396,30 @@ static void publish_locked(void)
     MT_POOL_STAT_SET(slab_huge_page_bytes, spans.counters.huge_page_bytes);
 }
 
-bool mt_span_take(unsigned slices, unsigned wishes, struct mt_span *span)
+bool mt_span_take(unsigned slices, unsigned wishes, uint32_t wanted_bytes, struct mt_span *span)
 {
-    bool is_dense = wishes & MT_SPAN_DENSE;
     mt_lock_take(&spans.lock);
-    bool is_taken = take_best_locked(slices, is_dense, span);
+    bool is_taken = take_best_locked(slices, wishes, wanted_bytes, span);
     if (!is_taken && (wishes & MT_SPAN_GROW) && chunk_new(slices))
-        is_taken = take_best_locked(slices, is_dense, span);
+        is_taken = take_best_locked(slices, wishes, wanted_bytes, span);
     publish_locked();
     mt_lock_give(&spans.lock);
     if (is_taken && span->is_zero) mt_keep_peak_down((size_t)slices * MT_SLICE_BYTES);
     return is_taken;
 }
 
+/* What was not touched is as new, but that a huge page was touched with all that lies in it. */
 static void note_touched(struct mt_span_chunk *chunk, unsigned first, unsigned slices, uint32_t touched_bytes)
 {
     uint32_t pages = (touched_bytes + MT_OS_PAGE - 1) / MT_OS_PAGE;
+    uint64_t touched = 0;
     for (unsigned i = 0; i < slices; i++) {
         chunk->touched_pages[first + i] = (uint8_t)(pages < SLICE_PAGES ? pages : SLICE_PAGES);
+        touched |= (uint64_t)(pages != 0) << (first % 64 + i);
         pages -= chunk->touched_pages[first + i];
     }
+    chunk->dirty[first / 64] &= ~(run_mask(slices) << (first % 64)) | touched | chunk->huge[first / 64];
+    spans.counters.dirty_bytes += dirty_bytes_of(chunk, first / 64, touched);
 }
 
 void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices, uint32_t touched_bytes)
@@ -376,7 +434,6 @@ void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices, uin
         list_push(chunk);
     }
     chunk->free_count += slices;
-    spans.counters.dirty_bytes += (uint64_t)slices * MT_SLICE_BYTES;
     spans.counters.used_bytes -= (uint64_t)slices * MT_SLICE_BYTES;
     look_at_clock_locked();
     publish_locked();

@@ -22,7 +22,7 @@ struct mt_span {
 struct mt_span_counters {
     uint64_t reserved_bytes;            /* address space of the chunks */
     uint64_t used_bytes;                /* spans handed out */
-    uint64_t dirty_bytes;               /* free spans that still have their memory */
+    uint64_t dirty_bytes;               /* of free spans, that still have memory behind them */
     uint64_t purged_bytes, purge_count; /* cumulative */
     uint64_t chunk_count, failed_count;
     uint64_t huge_page_bytes; /* for which the system was asked for huge pages */
@@ -31,9 +31,9 @@ struct mt_span_counters {
 /* What is wanted: a span for something that will soon have touched all of it; the chunks may grow. */
 enum mt_span_wish { MT_SPAN_DENSE = 1, MT_SPAN_GROW = 2 };
 
-/* A span of 1 or 4 slices (4: at a multiple of 4 slices). False when there is none or, without MT_SPAN_GROW, none
- * left. */
-bool mt_span_take(unsigned slices, unsigned wishes, struct mt_span *span);
+/* A span of 1 or 4 slices (4: at a multiple of 4 slices), of which so much is likely to be touched soon. False when
+ * there is none or, without MT_SPAN_GROW, none left. */
+bool mt_span_take(unsigned slices, unsigned wishes, uint32_t wanted_bytes, struct mt_span *span);
 /* Nothing behind the first touched_bytes was written to since the span was taken. */
 void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices, uint32_t touched_bytes);
 
