@@ -213,17 +213,19 @@ static bool reads_as_expected(size_t bytes)
     return same;
 }
 
-/* True when the next allocator is glibc's and its blocks carry their size as known. */
-static bool has_glibc_headers(void)
+static bool is_glibc(void)
+{
+    struct mt_elf_symbol valgrind; /* puts its own malloc in the place of libc's, behind the same address */
+    return KNOWS_HEADERS && is_in_libc((void *)(uintptr_t)mt_next.malloc) &&
+           !mt_elf_find("_vgnU_freeres", MT_ELF_OTHER, &valgrind);
+}
+
+void mt_next_probe_headers(void)
 {
     static const size_t probes[] = {0, 24, 25, 100, 1000, 5000};
-    struct mt_elf_symbol valgrind; /* puts its own malloc in the place of libc's, behind the same address */
-    if (!KNOWS_HEADERS || !is_in_libc((void *)(uintptr_t)mt_next.malloc)) return false;
-    if (mt_elf_find("_vgnU_freeres", MT_ELF_OTHER, &valgrind)) return false;
-    mt_next.has_chunk_header = true;
-    for (unsigned i = 0; i < sizeof probes / sizeof *probes; i++)
-        if (!reads_as_expected(probes[i])) return false;
-    return true;
+    mt_next.has_chunk_header = mt_next.is_glibc;
+    for (unsigned i = 0; i < sizeof probes / sizeof *probes && mt_next.has_chunk_header; i++)
+        if (!reads_as_expected(probes[i])) mt_next.has_chunk_header = false;
 }
 
 /* The marks of allocators that programs bring along; the plain name tells one linked into the program. */
@@ -274,12 +276,13 @@ bool mt_next_resolve(void)
 {
     Dl_info info;
     if (!find_family()) return false;
-    warm_up();
+    if (!is_in_libc((void *)(uintptr_t)mt_next.malloc))
+        warm_up(); /* libc's own calls no hook, and has a heap then */
     if (!dladdr((void *)(uintptr_t)mt_next.malloc, &info) || !info.dli_fname) return false;
     copy_path(mt_next.path, sizeof mt_next.path, info.dli_fname);
     mt_elf_range((void *)(uintptr_t)mt_next.malloc, &mt_next.low, &mt_next.high);
     find_aligned();
-    mt_next.has_chunk_header = has_glibc_headers();
+    mt_next.is_glibc = is_glibc();
     find_foreign();
     atomic_store_explicit(&mt_next.is_ready, true, memory_order_release);
     return true;

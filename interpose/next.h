@@ -22,6 +22,7 @@ struct mt_next {
     void *(*realloc)(void *, size_t);
     size_t (*usable_size)(void *);
     bool has_chunk_header; /* the size in front of a block may be read; see mt_next_usable() */
+    bool is_glibc;         /* libc's own allocator, of a libc whose blocks are known, serves malloc */
     _Atomic bool is_ready;
     void *(*memalign)(size_t, size_t);
     void *(*aligned_alloc)(size_t, size_t);
@@ -48,6 +49,12 @@ static inline bool mt_next_is_ready(void)
  * comes from the bootstrap pool. False when there is none.
  */
 bool mt_next_resolve(void);
+
+/*
+ * Looks whether the next allocator's blocks carry their size as known: for a process whose blocks come from there,
+ * because it makes some. Under the same conditions.
+ */
+void mt_next_probe_headers(void);
 
 /* The next definition of a function after this library, NULL when there is none. Leaves dlerror clean. */
 void *mt_next_find(const char *name);

@@ -46,7 +46,7 @@ static const struct mt_pools_client recording_client = {.thread_start = thread_s
 static bool next_is_libc(void)
 {
     const char *slash = strrchr(mt_next.path, '/');
-    return mt_next.has_chunk_header && !strncmp(slash ? slash + 1 : mt_next.path, "libc", 4);
+    return mt_next.is_glibc && !strncmp(slash ? slash + 1 : mt_next.path, "libc", 4);
 }
 
 /* NULL when nothing speaks against the pools, else what does. */
@@ -73,7 +73,10 @@ static void decide(void)
     bool records = mt_trace_mode() == MT_STACKS_ALL;
     bool is_on = !reason;
     if (is_on) mt_pools_start(&mt_core, records ? &recording_client : &client);
-    if (is_on) reason = consent();
+    if (is_on)
+        reason = consent();
+    else
+        mt_next_probe_headers();
     mt_format(mt_pools_stats.reason, sizeof mt_pools_stats.reason, "%s", reason);
     atomic_store_explicit(&mt_pools_stats.is_on, is_on, memory_order_relaxed);
     if (is_on && records) mt_record_start();

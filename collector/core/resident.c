@@ -8,7 +8,9 @@
  */
 #include "resident.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -57,6 +59,23 @@ static void keep_apart(uintptr_t low, uintptr_t high)
         advise(low + pages * i / count * PAGE_BYTES, low + pages * (i + 1) / count * PAGE_BYTES, MADV_DONTDUMP);
 }
 
+/*
+ * The loader has read libc's symbol tables for this library, and its start has read some of libc's constants: most
+ * of it nobody needs again. Code stays, where a debugger may have put its marks.
+ */
+static void release_libc(void)
+{
+    Dl_info info;
+    if (!dladdr((const void *)(uintptr_t)&madvise, &info) || !info.dli_fbase) return;
+    const char *base = info.dli_fbase;
+    const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)(const void *)base;
+    const ElfW(Phdr) *part = (const ElfW(Phdr) *)(const void *)(base + header->e_phoff);
+    for (unsigned i = 0; i < header->e_phnum; i++)
+        if (part[i].p_type == PT_LOAD && part[i].p_flags == PF_R)
+            advise(page_after(base + part[i].p_vaddr), page_of(base + part[i].p_vaddr + part[i].p_filesz),
+                   MADV_DONTNEED);
+}
+
 void mt_resident_release_tables(void)
 {
     int saved = errno;
@@ -72,6 +91,7 @@ void mt_resident_settle(void)
     keep_apart(page_of(mt_part_large), page_of(mt_part_always));
     advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTDUMP);
     advise(page_after(mt_part_relocations), page_of(mt_part_always), MADV_DONTNEED);
+    release_libc();
     advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTNEED);
     errno = saved;
 }
