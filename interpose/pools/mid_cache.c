@@ -53,15 +53,18 @@ static bool empty_slot(struct mt_large_slot *slot, struct mt_mid_cached *found)
 
 static bool take_from_slots(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
 {
+    size_t slack = mt_mid_cache_slack(bytes);
     for (unsigned i = 0; i < MT_LARGE_SLOTS; i++)
-        if (mt_mid_cache_fits(near->slots[i].usable, bytes) && empty_slot(&near->slots[i], found)) return true;
+        if (mt_mid_cache_fits(near->slots[i].usable, bytes, slack) && empty_slot(&near->slots[i], found))
+            return true;
     return false;
 }
 
 bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
 {
+    size_t slack = mt_mid_cache_slack(bytes);
     for (unsigned i = near->count; i-- > 0;) {
-        if (!mt_mid_cache_fits(near->blocks[i].bytes, bytes)) continue;
+        if (!mt_mid_cache_fits(near->blocks[i].bytes, bytes, slack)) continue;
         *found = remove_at(near, i);
         return true;
     }
@@ -136,9 +139,10 @@ unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached bl
 bool mt_mid_near_take_large(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
 {
     bool is_found = mt_mid_near_take(near, bytes, found);
+    size_t slack = mt_mid_cache_slack(bytes);
     if (is_found && near->trust < TRUST) near->trust++;
     for (unsigned i = 0; i < MT_MID_MISSED && !is_found && !near->trust; i++)
-        if (mt_mid_cache_fits(near->missed_bytes[i], bytes)) near->trust = 1; /* the next one is let in */
+        if (mt_mid_cache_fits(near->missed_bytes[i], bytes, slack)) near->trust = 1; /* the next one is let in */
     return is_found;
 }
 
@@ -180,16 +184,17 @@ static bool change(_Atomic uint64_t *entry, uint64_t from, uint64_t to)
 
 static bool slot_take(struct slot *slot, size_t bytes, struct mt_mid_cached *found)
 {
+    size_t slack = mt_mid_cache_slack(bytes);
     for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES; i++) {
         uint64_t entry = LOAD(slot->entries[i]);
-        if (!mt_mid_cache_fits(bytes_of(entry), bytes) || !change(&slot->entries[i], entry, 0)) continue;
+        if (!mt_mid_cache_fits(bytes_of(entry), bytes, slack) || !change(&slot->entries[i], entry, 0)) continue;
         *found = unpack(entry);
         STORE(slot->is_used, true);
         unsigned trust = LOAD(slot->trust);
         if (trust < TRUST) STORE(slot->trust, trust + 1);
         return true;
     }
-    if (mt_mid_cache_fits(LOAD(slot->missed_bytes), bytes) && !LOAD(slot->trust))
+    if (mt_mid_cache_fits(LOAD(slot->missed_bytes), bytes, slack) && !LOAD(slot->trust))
         STORE(slot->trust, 1); /* the next one is let in */
     return false;
 }

@@ -21,18 +21,26 @@ enum {
     MT_MID_FREES_PER_LOOK = 8, /* see mt_mid_look() */
 };
 
-/* At least bytes, of which at most an eighth of the block stays unused. A smaller block gives a difference above
- * 2^64 - size, whatever bytes is. */
-static inline bool mt_mid_cache_fits(size_t size, size_t bytes)
+/*
+ * So much larger than a request may a block be that waited. Large blocks out of arenas are for requests of their
+ * own size: they would fit many, but what waits for those is missing in the arena, whose ranges join.
+ */
+static inline size_t mt_mid_cache_slack(size_t bytes)
 {
-    return size - bytes <= size / 8;
+    return bytes > MT_MID_NEAR_BYTES && bytes <= MT_MID_MAX ? 4095 : bytes / 8;
+}
+
+/* A smaller block gives a difference above 2^64 - size, whatever bytes is. */
+static inline bool mt_mid_cache_fits(size_t size, size_t bytes, size_t slack)
+{
+    return size - bytes <= slack;
 }
 
 /* ---- near: only the heap's thread ------------------------------------------------------- */
 
 enum { MT_MID_NEAR_ALL = MT_MID_NEAR + MT_LARGE_SLOTS };
 
-/* A block of at least bytes and at most an eighth more, the newest of several. False when none waits. */
+/* A block of at least bytes and mt_mid_cache_slack() more, the newest of several. False when none waits. */
 bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found);
 /* The one that has waited longest; there is one. */
 struct mt_mid_cached mt_mid_near_oldest(struct mt_mid_near *near);
