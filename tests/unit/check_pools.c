@@ -65,6 +65,16 @@ START_TEST(every_size_is_aligned_usable_and_in_its_class)
 }
 END_TEST
 
+/* Each class's slab begins at a multiple of 64 KiB: the first blocks shall not all lie in one set of a cache. */
+START_TEST(first_blocks_of_classes_lie_in_many_lines_of_their_pages)
+{
+    uint64_t lines = 0;
+    for (size_t bytes = 16; bytes <= 256; bytes += 16)
+        lines |= UINT64_C(1) << ((uintptr_t)mt_pools_allocate(bytes) & 4095) / 64;
+    ck_assert_int_ge(__builtin_popcountll(lines), 12);
+}
+END_TEST
+
 START_TEST(live_blocks_never_overlap)
 {
     enum { COUNT = 20000 };
@@ -674,6 +684,7 @@ int main(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_set_timeout(tests, 300);
     tcase_add_test(tests, every_size_is_aligned_usable_and_in_its_class);
+    tcase_add_test(tests, first_blocks_of_classes_lie_in_many_lines_of_their_pages);
     tcase_add_test(tests, live_blocks_never_overlap);
     tcase_add_test(tests, every_alignment_is_kept);
     tcase_add_test(tests, zeroed_blocks_are_zero_also_when_used_before);
