@@ -7,16 +7,16 @@
 #include "init.h"
 #include "pooled.h"
 #include "pools/arena_sites.h"
+#include "trace_thread.h"
 
 #define LOAD(field) atomic_load_explicit(&(field), memory_order_relaxed)
 
-/* The innermost return address of a stack, which is the hook's; 0 = not known. */
-static uintptr_t site_of(uint32_t id)
+/* The innermost return address of the calling thread's last walk, which is the hook's; 0 = not known. */
+static uintptr_t site_of_walk(void)
 {
-    const struct mt_stack *stack = mt_stack_at(&mt_core, id);
-    if (!stack || !stack->depth) return 0;
-    const uint64_t *frames = (const uint64_t *)(const void *)((const char *)mt_core.segment + stack->frames);
-    return frames[stack->depth - 1];
+    const struct mt_walker *walker = mt_trace_thread.walker;
+    unsigned count = walker ? walker->count - walker->own_count : 0;
+    return count ? walker->pcs[count - 1] : 0;
 }
 
 static uint32_t number_of(const struct mt_shard *shard)
@@ -26,8 +26,8 @@ static uint32_t number_of(const struct mt_shard *shard)
 
 void mt_learn_born(struct mt_live_block *what, const struct mt_shard *shard, uint64_t requested_bytes)
 {
-    uintptr_t site = mt_pooled() ? site_of(what->stack) : 0;
-    what->window = site ? mt_arena_sample_born(site, requested_bytes) : 0;
+    what->site = mt_pooled() ? site_of_walk() : 0;
+    what->window = what->site ? mt_arena_sample_born(what->site, requested_bytes) : 0;
     what->birth_shard = number_of(shard);
     what->birth_bytes = LOAD(shard->requested_bytes);
 }
@@ -40,5 +40,5 @@ void mt_learn_died(const struct mt_live_block *what, const struct mt_shard *shar
                                  .frames = frames,
                                  .is_own_thread = is_own,
                                  .bytes = is_own ? LOAD(shard->requested_bytes) - what->birth_bytes : 0};
-    mt_arena_sample_died(site_of(what->stack), what->window, &life);
+    mt_arena_sample_died(what->site, what->window, &life);
 }

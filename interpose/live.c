@@ -44,7 +44,7 @@ enum {
     REGIONS = 8,
     REGION_SHIFT = 24,
     LOCKS = 32,
-    FIRST_ENTRIES = 20,
+    FIRST_ENTRIES = 18,
     AREA_BYTES = 65536,
     SPINS = 64,
     SLICE_STEP = 37,

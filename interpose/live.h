@@ -18,6 +18,7 @@ struct mt_live_block {
     uint64_t birth_ns, birth_frame; /* coarse; the frame may be known in its low 16 bits only (is_exact) */
     uint64_t thread_count;          /* its thread's allocations when it was made (sampled) */
     uint16_t window;                /* of mt_arena_sample_born(), 0 = none (sampled) */
+    uintptr_t site;                 /* its call's return address, where window is not 0 (sampled) */
     uint32_t birth_shard;           /* number of its thread's shard (sampled) */
     uint64_t birth_bytes;           /* that the shard had asked for (sampled) */
     struct mt_stack_weight weight;

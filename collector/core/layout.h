@@ -109,7 +109,7 @@ struct mt_shard {
     _Alignas(64) _Atomic uint64_t realloc_count;
     _Atomic uint64_t failed_count;
     _Atomic uint64_t foreign_free_count;
-    _Atomic uint64_t flush_count;
+    _Atomic int64_t slack_bytes;       /* low_limit_bytes lies so much lower than batch_bytes alone would have it */
     _Atomic uint64_t sample_doublings; /* of the rate that sample_countdown_bytes was drawn with */
     _Atomic uint64_t is_stepped;       /* steps[] may hold something */
     _Atomic uint64_t attribution;      /* offset of its struct mt_shard_attribution; 0 = none */
@@ -506,7 +506,8 @@ struct mt_stack {
     /* the third line: what it is */
     struct mt_frame_part in_frame;
     uint64_t hash;
-    uint64_t frames;       /* offset of depth return addresses, outermost first */
+    uint32_t frames; /* offset / 8 of depth return addresses, outermost first, which the process keeps no more */
+    uint32_t check;  /* a second hash of them */
     _Atomic uint32_t next; /* next stack of the same bucket; 0 = none */
     uint32_t generation;   /* of the module table when it was seen */
     uint16_t thread;       /* row of thread_names + 1; 0 = threads are not told apart */
@@ -586,7 +587,7 @@ struct mt_attribution {
     _Alignas(64) _Atomic uint32_t peak_epoch; /* grows when what came before is known to stand at the peak */
     _Atomic int64_t noted_peak_bytes;         /* the peak that epoch belongs to */
     _Alignas(64) _Atomic uint64_t frames_at;  /* bump pointer into the newest arena of frames */
-    _Atomic uint64_t frames_end;
+    _Atomic uint64_t frames_begin, frames_end;
     _Atomic uint32_t leaks_state; /* enum mt_leaks_state; release */
     uint32_t leak_count;
     uint64_t leaks;                 /* offset of leak_count rows, by the number of the stack; 0 = none */

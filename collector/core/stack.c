@@ -17,7 +17,12 @@
 #define STORE(field, value)     atomic_store_explicit(&(field), value, memory_order_relaxed)
 #define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
 
-enum { FRAME_ARENA_BYTES = 4096, SPINS = 64, BUCKETS_PER_PAGE = 4096 / sizeof(uint32_t) };
+enum {
+    FIRST_FRAMES_BYTES = 1024, /* with the first chunk of stacks in one page */
+    FRAME_ARENA_BYTES = 16384,
+    SPINS = 64,
+    BUCKETS_PER_PAGE = 4096 / sizeof(uint32_t),
+};
 _Static_assert(MT_STACK_BUCKETS / BUCKETS_PER_PAGE <= 32 * sizeof((struct mt_attribution *)0)->bucket_pages / 4,
                "one bit for each page of buckets");
 
@@ -90,16 +95,35 @@ static bool grow_chunks(struct mt_core *core, struct mt_attribution *table)
     return true;
 }
 
-/* With table->growing held. */
-static uint64_t take_frames(struct mt_core *core, struct mt_attribution *table, unsigned depth)
+/* A new place for frames, of which the process keeps what it writes. With table->growing held. */
+static uint64_t add_frames(struct mt_core *core, struct mt_attribution *table, uint64_t bytes)
 {
-    uint64_t bytes = depth * sizeof(uint64_t), at = LOAD(table->frames_at);
-    if (!at || at + bytes > LOAD(table->frames_end)) {
-        at = mt_core_alloc(core, FRAME_ARENA_BYTES);
-        if (!at) return 0;
-        STORE(table->frames_end, at + FRAME_ARENA_BYTES);
-    }
-    STORE(table->frames_at, at + bytes);
+    bool is_first = !LOAD(table->frames_at) && bytes <= FIRST_FRAMES_BYTES;
+    uint64_t room = is_first ? FIRST_FRAMES_BYTES : FRAME_ARENA_BYTES, at = mt_core_alloc(core, room);
+    if (!at) return 0;
+    if (!is_first) mt_segment_rest(core, (char *)core->segment + at, room);
+    STORE(table->frames_begin, at);
+    STORE(table->frames_end, at + room);
+    return at;
+}
+
+/*
+ * Writes a stack's frames; returns where, 0 when there is no room. Only readers look at them again: a page that is
+ * full leaves the process. With table->growing held.
+ */
+static uint64_t put_frames(struct mt_core *core, struct mt_attribution *table, const uint64_t *frames,
+                           unsigned depth)
+{
+    enum { PAGE = 4096 };
+    uint64_t bytes = depth * sizeof *frames, at = LOAD(table->frames_at);
+    if (!at || at + bytes > LOAD(table->frames_end)) at = add_frames(core, table, bytes);
+    if (!at || at / sizeof *frames > UINT32_MAX) return 0;
+    uint64_t end = at + bytes, low = at & ~(uint64_t)(PAGE - 1);
+    STORE(table->frames_at, end);
+    char *segment = (char *)core->segment;
+    memcpy(segment + at, frames, bytes);
+    if (low < LOAD(table->frames_begin)) low = LOAD(table->frames_begin);
+    if ((end ^ low) >= PAGE) mt_segment_rest(core, segment + low, end - low);
     return at;
 }
 
@@ -109,12 +133,11 @@ uint32_t mt_stack_make(struct mt_core *core, const uint64_t *frames, unsigned de
     lock(&table->growing);
     uint32_t used = LOAD(table->used_stacks), id = 0;
     if (used < LOAD(table->used_chunks) * MT_STACK_CHUNK || grow_chunks(core, table)) {
-        uint64_t at = depth ? take_frames(core, table, depth) : 0;
+        uint64_t at = depth ? put_frames(core, table, frames, depth) : 0;
         if (at || !depth) {
             id = used + 1;
             STORE(table->used_stacks, id);
-            if (depth) memcpy((char *)core->segment + at, frames, depth * sizeof(uint64_t));
-            mt_stack_at(core, id)->frames = at;
+            mt_stack_at(core, id)->frames = (uint32_t)(at / sizeof *frames);
         }
     }
     unlock(&table->growing);
@@ -130,11 +153,19 @@ struct key {
     uint64_t hash;
 };
 
-static bool is_same(struct mt_core *core, const struct mt_stack *stack, const struct key *key)
+/* Another hash than mt_walk_hash(): FNV's steps over both halves of each address. */
+static uint32_t check_of(const struct key *key)
+{
+    uint32_t check = 2166136261u;
+    for (unsigned i = 0; i < key->depth; i++)
+        check = ((check ^ (uint32_t)key->frames[i]) * 16777619u ^ (uint32_t)(key->frames[i] >> 32)) * 16777619u;
+    return check;
+}
+
+static bool is_same(const struct mt_stack *stack, const struct key *key)
 {
     return stack->hash == key->hash && stack->depth == key->depth && stack->generation == key->generation &&
-           stack->thread == key->thread && stack->tag == key->tag &&
-           !memcmp((const char *)core->segment + stack->frames, key->frames, key->depth * sizeof(uint64_t));
+           stack->thread == key->thread && stack->tag == key->tag && stack->check == check_of(key);
 }
 
 /* Looks through a chain as far as `until`. */
@@ -143,7 +174,7 @@ static uint32_t search(struct mt_core *core, uint32_t id, uint32_t until, const 
     while (id != until) {
         const struct mt_stack *stack = mt_stack_at(core, id);
         if (!stack) return 0;
-        if (is_same(core, stack, key)) return id;
+        if (is_same(stack, key)) return id;
         id = LOAD(stack->next);
     }
     return 0;
@@ -152,6 +183,7 @@ static uint32_t search(struct mt_core *core, uint32_t id, uint32_t until, const 
 static void fill(struct mt_stack *stack, const struct key *key, bool is_cut)
 {
     stack->hash = key->hash;
+    stack->check = check_of(key);
     stack->depth = (uint16_t)key->depth;
     stack->generation = key->generation;
     stack->thread = key->thread;

@@ -1,6 +1,6 @@
 /*
  * Call stacks: an append-only table of distinct stacks in the segment, found
- * by hash and compared in full, published without locks; and the counters of
+ * by 96 bits of hashes, published without locks; and the counters of
  * each. Counters of one stack are changed by one thread at a time (a bit in
  * the stack's own record), so threads meet only where they allocate from the
  * same place at the same moment.

@@ -69,7 +69,8 @@ static int read_frames(const struct mt_segment_file *file, struct mt_stacks *sta
     uint64_t *at = stacks->frame_words;
     for (size_t i = 0; i < stacks->count; i++) {
         struct mt_stack_copy *copy = &stacks->stacks[i];
-        int error = read_range(file, copy->record.frames, at, copy->record.depth * sizeof(uint64_t));
+        int error = read_range(file, (uint64_t)copy->record.frames * sizeof(uint64_t), at,
+                               copy->record.depth * sizeof(uint64_t));
         if (error) return error;
         copy->frames = at;
         at += copy->record.depth;

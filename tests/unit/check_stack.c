@@ -51,7 +51,7 @@ START_TEST(same_stack_same_id)
     ck_assert_uint_ne(intern(c, 2), first);
     const struct mt_stack *stack = mt_stack_at(&core, first);
     ck_assert_uint_eq(stack->depth, 3);
-    ck_assert_mem_eq((char *)core.segment + stack->frames, a, sizeof a);
+    ck_assert_mem_eq((char *)core.segment + (uint64_t)stack->frames * sizeof a[0], a, sizeof a);
 }
 END_TEST
 
