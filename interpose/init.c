@@ -31,6 +31,8 @@ bool mt_init_wants_mappings(void)
     return !mt_init_passes_through() && (!mt_core_is_on(&mt_core) || mt_core.options.number[MT_OPT_MAPPINGS]);
 }
 
+static void begin_in_child(void);
+
 /* What the preloaded library alone knows about the process; once for each segment. */
 static void tell_segment(void)
 {
@@ -41,9 +43,18 @@ static void tell_segment(void)
     mt_copy_name(&mt_core, process->next_allocator, sizeof process->next_allocator, mt_next.path);
     mt_copy_name(&mt_core, process->foreign_allocator, sizeof process->foreign_allocator, mt_next.foreign);
     mt_mappings_publish();
-    atomic_store_explicit(&mt_core.left_parent, mt_through_forget_counters, memory_order_relaxed);
+    atomic_store_explicit(&mt_core.left_parent, begin_in_child, memory_order_relaxed);
     atomic_store_explicit(&mt_core.change_scope, mt_thread_change_scope, memory_order_relaxed);
     atomic_store_explicit(&mt_core.tag_in_force, mt_thread_tag, memory_order_relaxed);
+}
+
+/* In a child made by raw clone, which has its own segment now. */
+static void begin_in_child(void)
+{
+    mt_through_forget_counters();
+    if (!mt_core_is_on(&mt_core)) return;
+    tell_segment();
+    if (mt_pooled()) mt_pooled_ready();
 }
 
 static enum mt_init_verdict settle_off(void)

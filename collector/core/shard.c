@@ -213,9 +213,10 @@ static void leave_parent(struct mt_core *core, struct mt_shard *shard)
     uint64_t is_stepped = LOAD(shard->is_stepped);
     mt_core_before_fork(core); /* what the parent has by now stands for what it had */
     mt_core_after_fork_in_child(core);
+    bool is_ready = mt_core_ready(core) && mt_segment_commit(core, shard, sizeof *shard);
     void (*left_parent)(void) = atomic_load_explicit(&core->left_parent, memory_order_relaxed);
     if (left_parent) left_parent();
-    if (!mt_core_ready(core) || !mt_segment_commit(core, shard, sizeof *shard)) return;
+    if (!is_ready) return;
     atomic_fetch_and_explicit(&segment->shard_free_bits[index / 64], ~(UINT64_C(1) << (index % 64)),
                               memory_order_relaxed);
     raise_u32(&segment->shard_limit, index + 1);
