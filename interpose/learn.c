@@ -16,7 +16,7 @@ static uintptr_t site_of_walk(void)
 {
     const struct mt_walker *walker = mt_trace_thread.walker;
     unsigned count = walker ? walker->count - walker->own_count : 0;
-    return count ? walker->pcs[count - 1] : 0;
+    return count ? walker->frames[count - 1].pc : 0;
 }
 
 static uint32_t number_of(const struct mt_shard *shard)

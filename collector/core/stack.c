@@ -95,6 +95,17 @@ static bool grow_chunks(struct mt_core *core, struct mt_attribution *table)
     return true;
 }
 
+/* Return addresses, outermost first, so many words apart. */
+struct frames {
+    const uint64_t *first;
+    unsigned step, depth;
+};
+
+static inline uint64_t frame_at(const struct frames *frames, unsigned i)
+{
+    return frames->first[(size_t)i * frames->step];
+}
+
 /* A new place for frames, of which the process keeps what it writes. With table->growing held. */
 static uint64_t add_frames(struct mt_core *core, struct mt_attribution *table, uint64_t bytes)
 {
@@ -111,61 +122,68 @@ static uint64_t add_frames(struct mt_core *core, struct mt_attribution *table, u
  * Writes a stack's frames; returns where, 0 when there is no room. Only readers look at them again: a page that is
  * full leaves the process. With table->growing held.
  */
-static uint64_t put_frames(struct mt_core *core, struct mt_attribution *table, const uint64_t *frames,
-                           unsigned depth)
+static uint64_t put_frames(struct mt_core *core, struct mt_attribution *table, const struct frames *frames)
 {
     enum { PAGE = 4096 };
-    uint64_t bytes = depth * sizeof *frames, at = LOAD(table->frames_at);
+    uint64_t bytes = frames->depth * sizeof(uint64_t), at = LOAD(table->frames_at);
     if (!at || at + bytes > LOAD(table->frames_end)) at = add_frames(core, table, bytes);
-    if (!at || at / sizeof *frames > UINT32_MAX) return 0;
+    if (!at || at / sizeof(uint64_t) > UINT32_MAX) return 0;
     uint64_t end = at + bytes, low = at & ~(uint64_t)(PAGE - 1);
     STORE(table->frames_at, end);
     char *segment = (char *)core->segment;
-    memcpy(segment + at, frames, bytes);
+    uint64_t *to = (uint64_t *)(void *)(segment + at);
+    for (unsigned i = 0; i < frames->depth; i++) to[i] = frame_at(frames, i);
     if (low < LOAD(table->frames_begin)) low = LOAD(table->frames_begin);
     if ((end ^ low) >= PAGE) mt_segment_rest(core, segment + low, end - low);
     return at;
 }
 
-uint32_t mt_stack_make(struct mt_core *core, const uint64_t *frames, unsigned depth)
+static uint32_t make(struct mt_core *core, const struct frames *frames)
 {
     struct mt_attribution *table = &core->segment->attribution;
     lock(&table->growing);
     uint32_t used = LOAD(table->used_stacks), id = 0;
     if (used < LOAD(table->used_chunks) * MT_STACK_CHUNK || grow_chunks(core, table)) {
-        uint64_t at = depth ? put_frames(core, table, frames, depth) : 0;
-        if (at || !depth) {
+        uint64_t at = frames->depth ? put_frames(core, table, frames) : 0;
+        if (at || !frames->depth) {
             id = used + 1;
             STORE(table->used_stacks, id);
-            mt_stack_at(core, id)->frames = (uint32_t)(at / sizeof *frames);
+            mt_stack_at(core, id)->frames = (uint32_t)(at / sizeof(uint64_t));
         }
     }
     unlock(&table->growing);
     return id;
 }
 
+uint32_t mt_stack_make(struct mt_core *core)
+{
+    const struct frames none = {NULL, 0, 0};
+    return make(core, &none);
+}
+
 /* What makes a stack another one. */
 struct key {
-    const uint64_t *frames;
-    unsigned depth;
+    struct frames frames;
     uint32_t generation;
     uint16_t thread, tag;
     uint64_t hash;
 };
 
-/* Another hash than mt_walk_hash(): FNV's steps over both halves of each address. */
-static uint32_t check_of(const struct key *key)
+/* Another hash than mt_walk_hash(): FNV's steps over the folded addresses. */
+static uint32_t check_of(const struct frames *frames)
 {
     uint32_t check = 2166136261u;
-    for (unsigned i = 0; i < key->depth; i++)
-        check = ((check ^ (uint32_t)key->frames[i]) * 16777619u ^ (uint32_t)(key->frames[i] >> 32)) * 16777619u;
+    for (unsigned i = 0; i < frames->depth; i++) {
+        uint64_t address = frame_at(frames, i);
+        check = (check ^ (uint32_t)(address ^ address >> 32)) * 16777619u;
+    }
     return check;
 }
 
 static bool is_same(const struct mt_stack *stack, const struct key *key)
 {
-    return stack->hash == key->hash && stack->depth == key->depth && stack->generation == key->generation &&
-           stack->thread == key->thread && stack->tag == key->tag && stack->check == check_of(key);
+    return stack->hash == key->hash && stack->depth == key->frames.depth && stack->generation == key->generation &&
+           stack->thread == key->thread && stack->tag == key->tag && stack->check == check_of(&key->frames);
 }
 
 /* Looks through a chain as far as `until`. */
@@ -183,8 +201,8 @@ static uint32_t search(struct mt_core *core, uint32_t id, uint32_t until, const 
 static void fill(struct mt_stack *stack, const struct key *key, bool is_cut)
 {
     stack->hash = key->hash;
-    stack->check = check_of(key);
-    stack->depth = (uint16_t)key->depth;
+    stack->check = check_of(&key->frames);
+    stack->depth = (uint16_t)key->frames.depth;
     stack->generation = key->generation;
     stack->thread = key->thread;
     stack->tag = key->tag;
@@ -195,7 +213,7 @@ static void fill(struct mt_stack *stack, const struct key *key, bool is_cut)
 static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t head, const struct key *key,
                     bool is_cut)
 {
-    uint32_t id = mt_stack_make(core, key->frames, key->depth);
+    uint32_t id = make(core, &key->frames);
     struct mt_stack *stack = mt_stack_at(core, id);
     if (!stack) {
         FETCH_ADD(core->segment->attribution.lost[MT_LOST_STACKS], 1);
@@ -247,7 +265,7 @@ uint32_t mt_stack_intern(struct mt_core *core, const uint64_t *frames, unsigned 
 {
     if (!depth || !mt_stack_ready(core)) return 0;
     if (depth > MT_STACK_DEPTH_MAX) depth = MT_STACK_DEPTH_MAX;
-    struct key key = {frames, depth, mt_module_generation(core), 0, 0, hash};
+    struct key key = {{frames, 1, depth}, mt_module_generation(core), 0, 0, hash};
     return intern(core, &key, is_cut);
 }
 
@@ -286,10 +304,10 @@ static uint32_t intern_known(struct mt_core *core, struct mt_walker *walker, con
     return id;
 }
 
-static uint64_t hash_of(const uint64_t *frames, unsigned depth)
+static uint64_t hash_of(const struct frames *frames)
 {
     uint64_t hash = 1;
-    for (unsigned i = 0; i < depth; i++) hash = mt_walk_hash(hash, frames[i]);
+    for (unsigned i = 0; i < frames->depth; i++) hash = mt_walk_hash(hash, frame_at(frames, i));
     return hash;
 }
 
@@ -299,12 +317,15 @@ uint32_t mt_stack_of_walk(struct mt_core *core, struct mt_walker *walker)
     unsigned count = walker->count - walker->own_count;
     if (!count || !mt_stack_ready(core)) return 0;
     bool is_cut = count > limit || walker->is_cut;
-    struct key key = {walker->pcs,    count,       mt_module_generation(core),
-                      walker->thread, walker->tag, walker->frames[count - 1].hash};
+    struct key key = {{&walker->frames[0].pc, sizeof walker->frames[0] / sizeof(uint64_t), count},
+                      mt_module_generation(core),
+                      walker->thread,
+                      walker->tag,
+                      walker->frames[count - 1].hash};
     if (count > limit) {
-        key.frames += count - limit;
-        key.depth = limit;
-        key.hash = hash_of(key.frames, limit);
+        key.frames.first = &walker->frames[count - limit].pc;
+        key.frames.depth = limit;
+        key.hash = hash_of(&key.frames);
     }
     key.hash += (walker->thread + walker->tag * UINT64_C(0x10000)) * UINT64_C(0x9e3779b97f4a7c15);
     if (walker->tag) mt_scope_tell(core, walker->tag);

@@ -46,8 +46,8 @@ static inline struct mt_stack *mt_stack_known(struct mt_core *core, uint32_t id)
     return (struct mt_stack *)(void *)((char *)core->segment + chunk) + (id - 1) % MT_STACK_CHUNK;
 }
 
-/* A record of its own for a stack, in no bucket yet; 0 when there is no room. Depth 0: without frames. */
-uint32_t mt_stack_make(struct mt_core *core, const uint64_t *frames, unsigned depth);
+/* A record without frames, in no bucket; 0 when there is no room. */
+uint32_t mt_stack_make(struct mt_core *core);
 
 /* Around a change of a stack's counters; with them: settles its account of an earlier peak, and keeps its maximum.
  */

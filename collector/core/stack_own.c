@@ -62,7 +62,7 @@ bool mt_stack_own_begin(struct mt_core *core, struct mt_walker *walker)
 static struct mt_stack *make_twin(struct mt_core *core, const struct mt_stack *stack, uint32_t stack_id,
                                   uint32_t number)
 {
-    uint32_t id = mt_stack_make(core, NULL, 0);
+    uint32_t id = mt_stack_make(core);
     struct mt_stack *twin = mt_stack_at(core, id);
     if (!twin) {
         atomic_fetch_add_explicit(&core->segment->attribution.lost[MT_LOST_STACKS], 1, memory_order_relaxed);

@@ -249,10 +249,11 @@ static bool read_maps(int fd, struct mt_walker *walker, uintptr_t stack, struct 
     struct line_reader reader;
     memset(&reader, 0, sizeof reader);
     for (;;) {
-        long bytes = syscall(SYS_read, fd, walker->text, sizeof walker->text);
+        char *text = (char *)walker->known;
+        long bytes = syscall(SYS_read, fd, text, sizeof walker->known);
         if (bytes <= 0) return false;
         for (long i = 0; i < bytes; i++) {
-            if (!feed(&reader, walker->text[i])) continue;
+            if (!feed(&reader, text[i])) continue;
             if (take_line(&reader, stack, range)) return true;
             memset(&reader, 0, sizeof reader);
         }
@@ -285,6 +286,7 @@ static bool find_range(struct mt_core *core, struct mt_walker *walker, uintptr_t
                                          : -1;
     if (fd >= 0) {
         found = read_maps((int)fd, walker, stack, range);
+        memset(walker->known, 0, sizeof walker->known);
         syscall(SYS_close, fd);
     }
     range->unmap_count = LOAD(core->segment->globals.unmap_count);
@@ -633,7 +635,6 @@ static void append(struct mt_walker *walker, unsigned kept, unsigned fresh_count
         if (frame->passes_frame && kept + i && frame[-1].needs_frame) frame->needs_frame = true;
         hash = mt_walk_hash(hash, frame->pc);
         frame->hash = hash;
-        walker->pcs[kept + i] = frame->pc;
     }
     walker->count = kept + fresh_count;
 }
@@ -701,7 +702,6 @@ static unsigned make_room(struct mt_walker *walker, unsigned kept, unsigned fres
     unsigned drop = kept + fresh_count - MT_STACK_DEPTH_MAX;
     uint64_t hash = 0;
     memmove(walker->frames, walker->frames + drop, (kept - drop) * sizeof walker->frames[0]);
-    memmove(walker->pcs, walker->pcs + drop, (kept - drop) * sizeof walker->pcs[0]);
     for (unsigned i = 0; i < kept - drop; i++)
         walker->frames[i].hash = hash = mt_walk_hash(hash, walker->frames[i].pc);
     walker->is_cut = true;
@@ -711,7 +711,7 @@ static unsigned make_room(struct mt_walker *walker, unsigned kept, unsigned fres
 static unsigned count_own(const struct mt_walker *walker, uintptr_t skip_low, uintptr_t skip_high)
 {
     unsigned count = 0;
-    while (count < walker->count && walker->pcs[walker->count - 1 - count] - skip_low < skip_high - skip_low)
+    while (count < walker->count && walker->frames[walker->count - 1 - count].pc - skip_low < skip_high - skip_low)
         count++;
     return count;
 }

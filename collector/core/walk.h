@@ -21,11 +21,12 @@
 #define MT_READS_STACK
 #endif
 
-enum { MT_WALK_RANGES = 4, MT_WALK_KNOWN = 256, MT_WALK_KNOWN_ALL = 8192, MT_WALK_TEXT = 1024 };
+enum { MT_WALK_RANGES = 4, MT_WALK_KNOWN = 64, MT_WALK_KNOWN_ALL = 8192, MT_WALK_SHALLOW = 29 };
 
 /* A frame in the state in which its callee returns to it. */
 struct mt_walk_frame {
-    uintptr_t pc, stack, frame;      /* return address, stack pointer, frame pointer */
+    uint64_t pc;                     /* return address */
+    uintptr_t stack, frame;          /* stack pointer, frame pointer */
     const uintptr_t *frame_saved_at; /* where `frame` was read from; NULL: carried over from the callee */
     uint64_t hash;                   /* of this frame and all its callers */
     bool passes_frame;               /* the way to its caller leaves the frame pointer as it is */
@@ -45,7 +46,10 @@ struct mt_walk_known {
     uint32_t stack;      /* its id, 0 = unused */
 };
 
+/* What walks of MT_WALK_SHALLOW frames need lies in one page, and they touch no other. */
 struct mt_walker {
+    char apart[MT_WALK_SHALLOW * sizeof(struct mt_walk_frame)];
+    struct mt_walk_frame fresh[MT_STACK_DEPTH_MAX]; /* filled from its end on: outermost first */
     struct mt_walker *next_free;
     const void *owner;      /* the thread that used it last, by its thread pointer */
     unsigned count;         /* frames of the last walk, outermost first */
@@ -58,18 +62,17 @@ struct mt_walker {
     bool may_close;         /* this thread is inside dlclose itself */
     unsigned range_count, range_next;
     struct mt_walk_range ranges[MT_WALK_RANGES];
-    char text[MT_WALK_TEXT];
-    /* What few frames need lies together: a thread that walks touches three or four pages. */
-    uint64_t pcs[MT_STACK_DEPTH_MAX]; /* of the last walk, outermost first */
-    struct mt_walk_known known[MT_WALK_KNOWN];
-    struct mt_walk_frame fresh[MT_STACK_DEPTH_MAX];  /* filled from its end on: outermost first */
-    struct mt_walk_frame frames[MT_STACK_DEPTH_MAX]; /* outermost first */
     /* where every block is recorded */
     struct mt_walk_known *known_all; /* MT_WALK_KNOWN_ALL of them */
     struct mt_trail *trail;
     struct mt_stack_owner *owner_of;
-    uint32_t number; /* in the segment, of mt_stack_own_begin() */
+    uint32_t number;                                 /* in the segment, of mt_stack_own_begin() */
+    struct mt_walk_known known[MT_WALK_KNOWN];       /* forgotten where a stack's range is read from a file */
+    struct mt_walk_frame frames[MT_STACK_DEPTH_MAX]; /* outermost first */
 };
+_Static_assert(offsetof(struct mt_walker, next_free) / 4096 ==
+                   (offsetof(struct mt_walker, frames[MT_WALK_SHALLOW]) - 1) / 4096,
+               "one page");
 
 /* A walker of memtrack's own memory, kept for reuse when given back; NULL when there is none. */
 struct mt_walker *mt_walker_take(struct mt_core *core);

@@ -68,9 +68,9 @@ static __attribute__((noinline)) void compare(void)
     ck_assert(!walker->is_cut);
     ck_assert_uint_eq(count, (unsigned)expected_count);
     for (unsigned i = 1; i < count; i++)
-        ck_assert_uint_eq(walker->pcs[count - 1 - i], (uint64_t)(uintptr_t)expected[i]);
+        ck_assert_uint_eq(walker->frames[count - 1 - i].pc, (uintptr_t)expected[i]);
     uint64_t hash = 0;
-    for (unsigned i = 0; i < count; i++) hash = mt_walk_hash(hash, walker->pcs[i]);
+    for (unsigned i = 0; i < count; i++) hash = mt_walk_hash(hash, walker->frames[i].pc);
     ck_assert_uint_eq(hash, walker->frames[count - 1].hash);
 }
 
@@ -86,7 +86,7 @@ static __attribute__((noinline)) void walk_deep(void)
     ck_assert_uint_eq(count, wanted);
     ck_assert_int_eq(walker->is_cut, expected_count > MT_STACK_DEPTH_MAX);
     for (unsigned i = 1; i < count; i++)
-        ck_assert_uint_eq(walker->pcs[count - 1 - i], (uint64_t)(uintptr_t)expected[i]);
+        ck_assert_uint_eq(walker->frames[count - 1 - i].pc, (uintptr_t)expected[i]);
 }
 
 static __attribute__((noinline)) void recurse(int depth, int walk_from)
@@ -183,7 +183,7 @@ static void on_signal(int number)
     int expected_count = find_expected(expected, MT_STACK_DEPTH_MAX);
     ck_assert_uint_eq(count, (unsigned)expected_count);
     unsigned same = 0;
-    for (unsigned i = 3; i < count; i++) same += walker->pcs[count - 1 - i] == (uint64_t)(uintptr_t)expected[i];
+    for (unsigned i = 3; i < count; i++) same += walker->frames[count - 1 - i].pc == (uintptr_t)expected[i];
     ck_assert_uint_ge(same + 1, count - 3); /* the interrupted instruction is named one byte on */
 }
 
