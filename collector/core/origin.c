@@ -171,6 +171,18 @@ struct fork_live {
     struct mt_origin_sum live[MT_ORIGIN_MAX];
 };
 
+/* While the pools serve, every block has an origin. Other threads count on meanwhile, and two sums would differ. */
+static void inherit_sum(struct mt_core *core, const struct fork_live *left)
+{
+    int64_t bytes = 0, count = 0;
+    for (uint32_t i = 0; i < left->count; i++) {
+        bytes += left->live[i].live_bytes;
+        count += (int64_t)(left->live[i].allocation_count - left->live[i].free_count);
+    }
+    core->fork_live_bytes = bytes > 0 ? (uint64_t)bytes : 0;
+    core->fork_live_count = count > 0 ? (uint64_t)count : 0;
+}
+
 void mt_origin_before_fork(struct mt_core *core)
 {
     struct mt_origins *origins = &core->segment->origins;
@@ -188,6 +200,7 @@ void mt_origin_before_fork(struct mt_core *core)
         left->live[i].live_bytes += origins->rows[i].inherited_bytes;
         left->live[i].allocation_count += (uint64_t)origins->rows[i].inherited_count;
     }
+    if (LOAD(core->segment->pools.is_on)) inherit_sum(core, left);
     left->is_filled = 1;
 }
 
