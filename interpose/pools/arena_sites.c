@@ -85,7 +85,7 @@ void mt_arena_sites_start(struct mt_core *core)
     mt_arena_rules_parse(&sites.rules, core->options.text[MT_OPT_ARENA_SITES], complain);
     if (core->options.number[MT_OPT_STACKS] == MT_STACKS_ALL) sites.mode = ARENA_OFF; /* every block has a stack */
     if (sites.mode == ARENA_OFF && sites.rules.count)
-        mt_say("MEMTRACK_ARENA_SITES has no effect with MEMTRACK_ARENA=off");
+        mt_say("MEMTRACK_ARENA_SITES has no effect: MEMTRACK_ARENA=off and MEMTRACK_STACKS=all do without arenas");
 }
 
 bool mt_arena_is_wanted(void)
