@@ -187,20 +187,18 @@ static __attribute__((noinline)) void free_large_slow(struct mt_theap *heap, voi
 
 static __attribute__((noinline)) void free_mid(struct mt_theap *heap, void *block, uint64_t entry)
 {
-    bool is_flush_due;
-    switch (mt_large_give_mid(heap, block, entry, &is_flush_due)) {
+    switch (mt_large_give_mid(heap, block, entry)) {
     case MT_POOLS_DONE: return;
-    case MT_POOLS_DUE: mt_pools_large_freed(heap, is_flush_due); return;
+    case MT_POOLS_DUE: mt_pools_large_freed(heap); return;
     default: free_large_slow(heap, block);
     }
 }
 
 static __attribute__((noinline)) void free_huge(struct mt_theap *heap, void *block, uint64_t entry)
 {
-    bool is_flush_due;
-    switch (mt_large_give_huge(heap, block, entry, &is_flush_due)) {
+    switch (mt_large_give_huge(heap, block, entry)) {
     case MT_POOLS_DONE: return;
-    case MT_POOLS_DUE: mt_pools_large_freed(heap, is_flush_due); return;
+    case MT_POOLS_DUE: mt_pools_large_freed(heap); return;
     default: free_large_slow(heap, block);
     }
 }

@@ -73,14 +73,6 @@ uint64_t mt_trace_distance(uint64_t *random_state, uint64_t rate_bytes)
     return distance < 1 ? 1 : (uint64_t)(distance + 0.5);
 }
 
-/* A geometric number: the trials that fail before the first success of probability 2^-doublings. */
-uint64_t mt_trace_passed_over(uint64_t *random_state, unsigned doublings)
-{
-    if (!doublings) return 0;
-    double miss = 1 - 1 / (double)(UINT64_C(1) << doublings);
-    return (uint64_t)(mt_trace_minus_log(next_random(random_state)) / mt_trace_minus_log(miss));
-}
-
 struct limits {
     unsigned many, few, doublings;
 };

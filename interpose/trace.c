@@ -239,7 +239,7 @@ __attribute__((noinline)) void mt_trace_allocated(struct mt_shard *shard, const 
     errno = saved;
 }
 
-/* How many blocks the next one stands for. A rate finer than the usual one was asked for with its cost. */
+/* How far away the next one is. A rate finer than the usual one was asked for with its cost. */
 static void choose_next_large(struct mt_trace_thread *thread, struct mt_large_sampler *sampler)
 {
     struct mt_trace_pace pace = {sampler->tick, sampler->count};
@@ -248,15 +248,8 @@ static void choose_next_large(struct mt_trace_thread *thread, struct mt_large_sa
     sampler->tick = pace.tick;
     sampler->count = pace.count;
     sampler->doublings = doublings;
-    sampler->left = doublings ? mt_trace_passed_over(random_state(thread), doublings) : 0;
-}
-
-/* The mark of a new shard is 0, and larger blocks alone moved it: it is drawn from here on. */
-static void mend_mark(struct mt_shard *shard, struct mt_trace_thread *thread)
-{
-    if (!mt_shard_is_sample_due(shard)) return;
-    uint64_t rate = base_rate() << LOAD(shard->sample_doublings);
-    STORE(shard->sample_countdown_bytes, (int64_t)(LOAD(shard->requested_bytes) + draw_distance(thread, rate)));
+    sampler->rate_bytes = base_rate() << doublings;
+    sampler->left_bytes = (int64_t)draw_distance(thread, sampler->rate_bytes);
 }
 
 __attribute__((noinline)) void mt_trace_large_allocated(struct mt_shard *shard, const void *block,
@@ -265,14 +258,14 @@ __attribute__((noinline)) void mt_trace_large_allocated(struct mt_shard *shard, 
 {
     struct mt_trace_thread *thread = &mt_trace_thread;
     if (mt_thread.is_busy || !mt_core_is_on(&mt_core)) {
-        sampler->left = 0;
+        sampler->left_bytes = sampler->rate_bytes = 0; /* the next one instead */
         return;
     }
     int saved = errno;
     mt_thread.is_busy = true;
-    mend_mark(shard, thread);
-    struct mt_stack_weight weight = mt_trace_weight_of(requested_bytes, usable_bytes,
-                                                       (double)(UINT64_C(1) << sampler->doublings));
+    struct mt_stack_weight weight = sampler->rate_bytes
+                                        ? mt_trace_weight(requested_bytes, usable_bytes, sampler->rate_bytes)
+                                        : mt_trace_weight_of(requested_bytes, usable_bytes, 1);
     choose_next_large(thread, sampler);
     if (mt_trace_prepare(thread))
         record_sampled(shard, block, requested_bytes, usable_bytes, &weight, __builtin_frame_address(0));

@@ -75,11 +75,9 @@ struct mt_trace_pace {
  * with.
  */
 unsigned mt_trace_pace(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings);
-/* The same of larger blocks, which are sampled one by one: of how many it is one. */
+/* The same of larger blocks that are handed out again, which are sampled by a mark of their own. */
 enum { MT_PACE_MANY_LARGE = 32, MT_PACE_FEW_LARGE = 12, MT_PACE_DOUBLINGS_LARGE = 24 };
 unsigned mt_trace_pace_large(struct mt_trace_pace *pace, uint64_t now_ns, unsigned doublings);
-/* How many blocks to pass over where one in 2^doublings is sampled. */
-uint64_t mt_trace_passed_over(uint64_t *random_state, unsigned doublings);
 /* The distance in bytes to the next sample, at least 1. */
 uint64_t mt_trace_distance(uint64_t *random_state, uint64_t rate_bytes);
 

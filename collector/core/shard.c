@@ -59,7 +59,7 @@ static inline void set_limits(struct mt_core *core, struct mt_shard *shard, int6
     int64_t batch = (int64_t)core->segment->globals.batch_bytes;
     STORE(shard->flushed_bytes, live);
     STORE(shard->high_bytes, batch ? live : INT64_MIN);
-    STORE(shard->low_limit_bytes, batch ? live - batch : INT64_MAX);
+    STORE(shard->low_limit_bytes, batch ? live - batch - LOAD(shard->slack_bytes) : INT64_MAX);
 }
 
 struct mt_shard *mt_shard_claim(struct mt_core *core, int32_t tid, const char *name)
@@ -91,6 +91,7 @@ struct mt_shard *mt_shard_claim(struct mt_core *core, int32_t tid, const char *n
     STORE(shard->own_peak_ns, 0);
     STORE(shard->own_peak_frame, 0);
     mt_shard_rename(core, shard, name);
+    STORE(shard->slack_bytes, 0);
     set_limits(core, shard, LOAD(shard->live_bytes));
     FETCH_ADD(shard->generation, 1);
     atomic_store_explicit(&shard->state, MT_SHARD_LIVE,

@@ -344,7 +344,7 @@ void mt_heaps_start(struct mt_core *core, bool has_sampler, bool has_large_sampl
     mt_span_set_huge_from(huge_from_bytes((enum mt_huge_pages)core->options.number[MT_OPT_HUGE_PAGES], strategy));
     heaps.has_sampler = has_sampler;
     bool is_sampled = has_large_sampler && core->options.number[MT_OPT_STACKS] == MT_STACKS_SAMPLED;
-    heaps.large_from_bytes = is_sampled ? core->options.number[MT_OPT_STACK_RATE] : UINT64_MAX;
+    heaps.large_from_bytes = is_sampled ? 0 : UINT64_MAX;
     heaps.batch_bytes = (int64_t)core->segment->globals.batch_bytes;
 }
 

@@ -3,6 +3,7 @@
  * what follows a free now and then.
  */
 #include "large.h"
+#include "groups.h"
 #include "mid.h"
 
 enum { MANY_LOOKS = 8, FREES_PER_LOOK = 64 }; /* where the clock stands still */
@@ -19,20 +20,22 @@ void *mt_pools_allocate_large(struct mt_theap *heap, const struct mt_site *site,
 
 bool mt_pools_free_large(struct mt_theap *heap, void *block, uint64_t entry)
 {
-    bool is_flush_due;
-    switch (mt_entry_bin(entry) == MT_ENTRY_MID ? mt_large_give_mid(heap, block, entry, &is_flush_due)
-                                                : mt_large_give_huge(heap, block, entry, &is_flush_due)) {
+    switch (mt_entry_bin(entry) == MT_ENTRY_MID ? mt_large_give_mid(heap, block, entry)
+                                                : mt_large_give_huge(heap, block, entry)) {
     case MT_POOLS_DONE: return true;
-    case MT_POOLS_DUE: mt_pools_large_freed(heap, is_flush_due); return true;
+    case MT_POOLS_DUE: mt_pools_large_freed(heap); return true;
     default: return mt_pools_free_large_slow(heap, block);
     }
 }
 
-void mt_pools_large_freed(struct mt_theap *heap, bool is_flush_due)
+void mt_pools_large_freed(struct mt_theap *heap)
 {
-    if (is_flush_due) mt_large_flush(heap);
+    const struct mt_shard *shard = heap->shard;
     struct mt_mid_near *near = &heap->near;
-    if (near->looks_in && (!is_flush_due || --near->looks_in)) return;
+    bool is_low = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
+                  atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed);
+    if (is_low || mt_groups_are_many(shard)) mt_account_flush(heap);
+    if (near->looks_in && (!is_low || --near->looks_in)) return;
     near->looks_in = ++near->looks < MANY_LOOKS ? MT_MID_FREES_PER_LOOK : FREES_PER_LOOK;
     mt_mid_look(heap);
 }
@@ -41,7 +44,8 @@ void mt_large_clear(struct mt_theap *heap, struct mt_large_slot *slot)
 {
     struct mt_mid_cached other = {slot->block, slot->usable};
     slot->block = NULL;
-    slot->note = slot->requested = slot->usable = 0;
+    slot->note = MT_NOTE_NEVER;
+    slot->requested = slot->usable = 0;
     if (other.block) mt_mid_wait(heap, other);
 }
 
@@ -75,18 +79,5 @@ void mt_large_prepare(struct mt_theap *heap, unsigned origin, size_t requested, 
                                    .usable = usable,
                                    .counts = counts,
                                    .class = mt_account_class(heap, usable),
-                                   .owed = mt_large_owed(origin, usable)};
-}
-
-void mt_large_pay(struct mt_theap *heap, unsigned origin)
-{
-    const struct mt_shard *shard = heap->shard;
-    bool is_same = heap->near.owed % MT_MID_GRANULE == origin;
-    bool is_low = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
-                  atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed);
-    heap->near.owed = 0;
-    if (is_same && !is_low)
-        mt_account_flush_if_due(heap);
-    else
-        mt_account_flush(heap);
+                                   .origin = (uint16_t)origin};
 }

@@ -12,9 +12,8 @@
  * it hands it to the process's total (see shard.h), so that the free of one
  * and the next allocation would each do that, the second one to take back what
  * the first one did. In a process of one thread, where nobody could tell the
- * difference, the free owes it until the next large allocation: one by the same
- * origin pays what the two changed together, which is nothing where the sizes
- * are the same. Every other free pays at once.
+ * difference, a thread may fall by the largest such block that it ever freed
+ * before it hands its change over (mt_large_widen()).
  */
 #ifndef MT_POOLS_LARGE_H
 #define MT_POOLS_LARGE_H
@@ -30,76 +29,46 @@ extern struct mt_pools_client mt_pools_clients __attribute__((visibility("hidden
 /* NULL when there is no memory; false when the block is not the pools'. */
 void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_t bytes) __attribute__((noinline));
 bool mt_pools_free_large_slow(struct mt_theap *heap, void *block) __attribute__((noinline));
-/* What is seldom due after an allocation; returns the block. And after a free: is_flush_due, or it is time to look
- * at the clock. */
+/* What is seldom due after an allocation; returns the block. And after a free: a flush, or a look at the clock. */
 void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline));
-void mt_pools_large_freed(struct mt_theap *heap, bool is_flush_due) __attribute__((noinline));
+void mt_pools_large_freed(struct mt_theap *heap) __attribute__((noinline));
 
 /* ---- call stacks ---------------------------------------------------------------------- */
 
-/* From the next block on as if nothing was known. */
+/* From the next block on as if nothing was known: it gets a call stack. from_bytes: 0, or UINT64_MAX for none. */
 static inline void mt_large_sampler_begin(struct mt_large_sampler *sampler, uint64_t from_bytes)
 {
-    *sampler = (struct mt_large_sampler){.from_bytes = from_bytes};
+    *sampler = (struct mt_large_sampler){.from_bytes = from_bytes, .left_bytes = from_bytes ? INT64_MAX : 0};
 }
 
-/*
- * Before a block is counted: it is one of those that are counted off; and this one is passed over, or gets a call
- * stack by the sampler (mt_large_counts_off()). Any redraw of the blocks that are left is without bias, because
- * whether a block gets one depends on no other.
- */
-static inline bool mt_large_is_counted(const struct mt_theap *heap, size_t bytes)
+/* Before a block is counted that has waited: it is passed over, or gets a call stack by the sampler. A new shard's
+ * mark is drawn first. */
+static inline bool mt_large_is_sampled(struct mt_theap *heap, size_t bytes)
 {
-    return bytes >= heap->near.sampler.from_bytes;
-}
-static inline bool mt_large_pass_over(struct mt_theap *heap, size_t bytes)
-{
-    if (__builtin_expect(!heap->near.sampler.left, 0)) return false;
-    heap->near.sampler.left--;
+    struct mt_large_sampler *sampler = &heap->near.sampler;
+    if (sampler->from_bytes) sampler->left_bytes = INT64_MAX; /* what mt_large_take() took away */
+    if (sampler->from_bytes || !MT_OWN(int64_t, heap->shard->sample_countdown_bytes)) return false;
     MT_ADD(heap->shard->sample_countdown_bytes, bytes);
-    return true;
-}
-static inline bool mt_large_counts_off(struct mt_theap *heap, size_t bytes)
-{
-    if (!mt_large_is_counted(heap, bytes) || mt_large_pass_over(heap, bytes)) return false;
-    heap->near.sampler.left--;
-    MT_ADD(heap->shard->sample_countdown_bytes, bytes);
-    return true;
+    if (sampler->left_bytes >= 0) sampler->left_bytes -= (int64_t)bytes; /* else mt_large_take() did that */
+    return sampler->left_bytes < 0;
 }
 
-/* ---- flushes that are owed ------------------------------------------------------------------ */
+/* ---- flushes that need not be --------------------------------------------------------------- */
 
-/* Says whose free it was: sizes are multiples of 4 KiB, and there are fewer origins. 0: nothing is owed. */
-static inline uint64_t mt_large_owed(unsigned origin, size_t usable)
+/* Before a free is counted that no slot serves. */
+static inline void mt_large_widen(struct mt_theap *heap, size_t usable)
 {
-    _Static_assert((int)MT_ORIGIN_MAX <= (int)MT_MID_GRANULE, "an origin fits below a size");
-    return usable + origin;
+    struct mt_shard *shard = heap->shard;
+    int64_t more = (int64_t)usable - MT_OWN(int64_t, shard->slack_bytes);
+    if (more <= 0 || !mt_is_alone() || !heap->batch_bytes) return;
+    MT_ADD(shard->slack_bytes, more);
+    MT_ADD(shard->low_limit_bytes, -(uint64_t)more);
 }
 
-/* A flush is due after the free of a large block, and batches are not 0. True when it can be owed: mt_large_owed()
- * of the block. */
-static inline bool mt_large_owe(struct mt_theap *heap, uint64_t own)
+/* The process has more than one thread from now on. */
+static inline void mt_large_narrow(struct mt_theap *heap)
 {
-    if (heap->near.owed || !mt_is_alone()) return false;
-    heap->near.owed = own;
-    return true;
-}
-
-/* A large block was allocated and counted. False when what is owed has to be flushed. */
-static inline bool mt_large_settle(struct mt_theap *heap, uint64_t own)
-{
-    uint64_t owed = heap->near.owed;
-    if (__builtin_expect(owed != own, 0)) return !owed;
-    heap->near.owed = 0;
-    return true;
-}
-
-/* What is owed is paid after an allocation by an origin, which was counted. */
-void mt_large_pay(struct mt_theap *heap, unsigned origin);
-
-static inline void mt_large_flush(struct mt_theap *heap)
-{
-    heap->near.owed = 0;
+    atomic_store_explicit(&heap->shard->slack_bytes, 0, memory_order_relaxed);
     mt_account_flush(heap);
 }
 
@@ -119,36 +88,42 @@ static inline struct mt_large_slot *mt_large_slot_of(struct mt_theap *heap, size
 void mt_large_prepare(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable);
 /* The place of a slot is given up: what waits there goes elsewhere. */
 void mt_large_clear(struct mt_theap *heap, struct mt_large_slot *slot);
-/* The heap counts elsewhere from now on; what waits in slots goes on waiting. */
+/* The heap counts elsewhere from now on, or begins to count; what waits in slots goes on waiting. */
 static inline void mt_large_forget(struct mt_theap *heap)
 {
-    for (unsigned i = 0; i < MT_LARGE_SLOTS; i++) heap->near.slots[i].note = heap->near.slots[i].requested = 0;
+    for (unsigned i = 0; i < MT_LARGE_SLOTS; i++) {
+        heap->near.slots[i].note = MT_NOTE_NEVER;
+        heap->near.slots[i].requested = 0;
+    }
 }
 
 /*
- * DONE: *block is it. MISS: nothing was done, mt_pools_allocate_large_slow() does it, as it does for a block that
- * gets a call stack by the sampler. DUE: mt_pools_large_due() is to be called.
+ * DONE: *block is it. MISS: nothing was done, but that the sampler may have come to the block;
+ * mt_pools_allocate_large_slow() does it. DUE: mt_pools_large_due() is to be called.
  */
 static inline __attribute__((always_inline)) enum mt_pools_end mt_large_take(struct mt_theap *heap, unsigned origin,
                                                                              size_t bytes, char **block)
 {
     struct mt_large_slot *slot = mt_large_slot_of(heap, bytes);
     if (__builtin_expect(slot->requested != bytes, 0)) return MT_POOLS_MISS;
-    if (__builtin_expect(mt_note_origin(slot->note) != origin, 0)) return MT_POOLS_MISS;
+    if (__builtin_expect(slot->origin != origin, 0)) return MT_POOLS_MISS;
     *block = slot->block;
     if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
-    if (mt_large_is_counted(heap, bytes) && !mt_large_pass_over(heap, bytes)) return MT_POOLS_MISS;
+    if (__builtin_expect((heap->near.sampler.left_bytes -= (int64_t)bytes) < 0, 0)) return MT_POOLS_MISS;
     struct mt_origin_counts *counts = slot->counts; /* before the stores, which the compiler knows nothing of */
-    struct mt_class_counter *class = slot->class;
+    struct mt_shard *shard = heap->shard;
+    _Atomic uint64_t *note_at = slot->note_at;
     size_t usable = slot->usable;
     slot->block = NULL;
-    mt_note_store(slot->note_at, slot->note);
-    MT_ADD(class->allocation_count, 1);
+    mt_note_store(note_at, slot->note);
+    MT_ADD(slot->class->allocation_count, 1);
     MT_ADD(counts->large_allocation_count, 1);
     MT_ADD(counts->large_requested_bytes, bytes);
     MT_ADD(counts->large_allocated_bytes, usable);
-    if (__builtin_expect(mt_pools_count_allocated(heap, bytes, usable), 0)) return MT_POOLS_DUE;
-    return __builtin_expect(mt_large_settle(heap, slot->owed), 1) ? MT_POOLS_DONE : MT_POOLS_DUE;
+    MT_ADD(shard->allocation_count, 1);
+    MT_ADD(shard->requested_bytes, bytes);
+    MT_ADD(shard->sample_countdown_bytes, bytes);
+    return mt_shard_grow(shard, usable, &heap->batch_bytes) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
 /*
@@ -156,30 +131,29 @@ static inline __attribute__((always_inline)) enum mt_pools_end mt_large_take(str
  * called. note_at: of the block, which begins there and has so many usable bytes.
  */
 static inline __attribute__((always_inline)) enum mt_pools_end
-mt_large_give(struct mt_theap *heap, void *block, _Atomic uint64_t *note_at, size_t usable, bool *is_flush_due)
+mt_large_give(struct mt_theap *heap, void *block, _Atomic uint64_t *note_at, size_t usable)
 {
     uint64_t note = mt_note_load(note_at);
     struct mt_large_slot *slot = mt_large_slot_of(heap, (uint32_t)note);
     if (__builtin_expect(slot->note != note, 0)) return MT_POOLS_MISS;
     if (__builtin_expect(slot->usable != usable, 0)) return MT_POOLS_MISS;
     if (__builtin_expect(slot->block != NULL, 0)) return MT_POOLS_MISS;
-    struct mt_origin_counts *counts = slot->counts;
-    struct mt_class_counter *class = slot->class;
-    size_t requested = slot->requested;
     slot->block = block;
     slot->note_at = note_at;
     mt_note_store(note_at, 0);
-    MT_ADD(class->free_count, 1);
+    struct mt_shard *shard = heap->shard;
+    MT_ADD(slot->class->free_count, 1);
+    struct mt_origin_counts *counts = slot->counts;
     MT_ADD(counts->large_free_count, 1);
-    MT_ADD(counts->large_requested_freed_bytes, requested);
+    MT_ADD(counts->large_requested_freed_bytes, slot->requested);
     MT_ADD(counts->large_freed_bytes, usable);
-    *is_flush_due = mt_pools_count_freed(heap, usable) && !mt_large_owe(heap, slot->owed);
-    if (__builtin_expect(*is_flush_due, 0)) return MT_POOLS_DUE;
+    MT_ADD(shard->free_count, 1);
+    if (mt_shard_shrink(shard, usable)) return MT_POOLS_DUE;
     return __builtin_expect(--heap->near.looks_in == 0, 0) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
 static inline __attribute__((always_inline)) enum mt_pools_end mt_large_give_mid(struct mt_theap *heap, void *block,
-                                                                                 uint64_t entry, bool *is_flush_due)
+                                                                                 uint64_t entry)
 {
     struct mt_mid_chunk *chunk = mt_entry_record(entry);
     size_t way = (size_t)((const char *)block - chunk->base);
@@ -187,16 +161,16 @@ static inline __attribute__((always_inline)) enum mt_pools_end mt_large_give_mid
     struct mt_mid_mark *mark = mt_mid_mark_behind(chunk, way);
     /* With room behind it, it is larger here than any slot is for. */
     size_t usable = (size_t)mt_mid_shape_of(mark) << MT_MID_GRANULE_SHIFT;
-    return mt_large_give(heap, block, &mark->note, usable, is_flush_due);
+    return mt_large_give(heap, block, &mark->note, usable);
 }
 
-static inline __attribute__((always_inline)) enum mt_pools_end
-mt_large_give_huge(struct mt_theap *heap, void *block, uint64_t entry, bool *is_flush_due)
+static inline __attribute__((always_inline)) enum mt_pools_end mt_large_give_huge(struct mt_theap *heap,
+                                                                                  void *block, uint64_t entry)
 {
     struct mt_huge *huge = mt_entry_record(entry);
     if (__builtin_expect(huge->base != block, 0)) return MT_POOLS_MISS;
     size_t usable = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
-    return mt_large_give(heap, block, &huge->note, usable, is_flush_due);
+    return mt_large_give(heap, block, &huge->note, usable);
 }
 
 /* ---- growing ---------------------------------------------------------------------------------- */

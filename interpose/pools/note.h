@@ -21,6 +21,7 @@ enum {
 #define MT_NOTE_AGAIN   (UINT64_C(1) << 48) /* it has waited: its content is old */
 #define MT_NOTE_SAMPLED (UINT64_C(1) << 49) /* it may have a call stack */
 #define MT_NOTE_LIVES   (UINT64_C(1) << 50) /* else the word is 0: no block, or one that waits */
+#define MT_NOTE_NEVER   (UINT64_C(1) << 51) /* stands beside no block */
 _Static_assert(MT_ORIGIN_MAX <= 1 << (64 - MT_NOTE_ORIGIN_SHIFT), "an origin fits into its bits");
 
 static inline uint64_t mt_note_make(size_t requested, unsigned origin)

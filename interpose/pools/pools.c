@@ -220,18 +220,13 @@ static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes,
     return block;
 }
 
-/* is_counted_off: the thread's sampler has come to it. */
+/* is_sampled: by the thread's sampler. */
 static MT_POOLS_COLD void large_due(struct mt_theap *heap, void *block, size_t bytes, size_t usable,
-                                    bool is_counted_off)
+                                    bool is_sampled)
 {
-    uint64_t entry = mt_pagemap_entry(block);
-    size_t requested;
-    if (heap->near.owed)
-        mt_large_pay(heap, mt_mid_origin(block, entry, &requested));
-    else
-        mt_account_flush_if_due(heap);
-    if (is_counted_off) {
-        mt_mid_note_sampled(block, entry);
+    mt_account_flush_if_due(heap);
+    if (is_sampled) {
+        mt_mid_note_sampled(block, mt_pagemap_entry(block));
         mt_pools_clients.large_sampled(heap->shard, block, bytes, usable, &heap->near.sampler);
     } else if (mt_shard_is_sample_due(heap->shard)) {
         tell_sampled_large(heap, block, bytes, usable);
@@ -253,7 +248,6 @@ static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment,
     if (!block) return NULL;
     mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
     bool is_sampled = mt_account_large_allocated(heap, origin, bytes, usable) || !heap;
-    if (heap && heap->near.owed) mt_large_pay(heap, origin);
     if (is_sampled) tell_sampled_large(heap, block, bytes, usable);
     return block;
 }
@@ -264,11 +258,10 @@ void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_
     size_t usable;
     void *block = bytes <= PTRDIFF_MAX ? mt_mid_allocate_waiting(heap, bytes, origin, &usable) : NULL;
     if (!block) return allocate_mid(heap, bytes, 1, MT_MID_FRESH, origin, &is_zero);
-    bool is_counted_off = mt_large_counts_off(heap, bytes);
+    bool is_sampled = mt_large_is_sampled(heap, bytes);
     bool is_due = mt_account_large_allocated_own(heap, origin, bytes, usable);
-    is_due |= !mt_large_settle(heap, mt_large_owed(origin, usable));
     mt_large_prepare(heap, origin, bytes, usable);
-    if (is_due || is_counted_off) large_due(heap, block, bytes, usable, is_counted_off);
+    if (is_due || is_sampled) large_due(heap, block, bytes, usable, is_sampled);
     return block;
 }
 
@@ -276,7 +269,7 @@ void mt_pools_before_thread(void)
 {
     struct mt_theap *heap = mt_theap_self;
     if (!heap || !mt_is_alone()) return;
-    if (heap->near.owed) mt_large_flush(heap);
+    mt_large_narrow(heap);
     for (unsigned i = 0; i < MT_LARGE_SLOTS; i++)
         if (heap->near.slots[i].usable > MT_MID_NEAR_BYTES) mt_large_clear(heap, &heap->near.slots[i]);
     if (heap->near.most_bytes > MT_MID_NEAR_BYTES) mt_mid_leave_heap(heap);
@@ -388,11 +381,8 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
 {
     struct mt_mid_block what;
     if (__builtin_expect(!mt_mid_end(block, entry, &what), 0)) return mt_mid_is_freed(block, entry);
-    if (!heap)
-        mt_account_large_freed(heap, what.origin, what.requested, what.usable);
-    else if (mt_account_large_freed_own(heap, what.origin, what.requested, what.usable) &&
-             (!heap->batch_bytes || !mt_large_owe(heap, mt_large_owed(what.origin, what.usable))))
-        mt_large_flush(heap);
+    if (heap) mt_large_widen(heap, what.usable);
+    mt_account_large_freed(heap, what.origin, what.requested, what.usable);
     if (what.is_sampled) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, what.usable);
     mt_mid_give(heap, block, what.all);
     return true;

@@ -88,22 +88,23 @@ struct mt_mid_cached {
  */
 struct mt_large_slot {
     _Alignas(64) char *block;  /* the one that waits; NULL: none does */
-    uint64_t note;             /* of every block that is counted so; 0: none is */
+    uint64_t note;             /* of every block that is counted so; MT_NOTE_NEVER: none is */
     size_t requested, usable;  /* of every such block; usable of the one that waits */
     _Atomic uint64_t *note_at; /* of the one that waits */
     struct mt_origin_counts *counts;
     struct mt_class_counter *class;
-    uint64_t owed; /* what its free owes */
+    uint16_t origin; /* as in the note */
 };
 _Static_assert(sizeof(struct mt_large_slot) == 64, "one line of the cache");
 
 /*
- * Which larger blocks of a thread get a call stack: those from `from_bytes` on are counted off, one in
- * 2^doublings on average, and do not move the shard's mark, which serves the smaller ones.
+ * Which larger blocks of a thread get a call stack, of those that have waited: by a mark of their own, so that they
+ * do not move the shard's, which serves all others.
  */
 struct mt_large_sampler {
-    uint64_t from_bytes;
-    uint64_t left;         /* blocks before the next one */
+    uint64_t from_bytes;   /* 0; UINT64_MAX: none gets one */
+    int64_t left_bytes;    /* before the next one, which it lies in when this is negative */
+    uint64_t rate_bytes;   /* that they were drawn with; 0: they were not, the next block gets one for certain */
     uint64_t second, tick; /* of the clock, when it was last looked at */
     uint32_t count, doublings;
 };
@@ -112,9 +113,8 @@ struct mt_large_sampler {
 struct mt_mid_near {
     uint32_t count, idle_count;         /* in blocks: all; those that have waited since the last look */
     uint32_t looks_in;                  /* frees, until the clock is looked at */
-    uint32_t looks;                     /* by frees into slots, since it stands where it stood: */
+    uint32_t looks;                     /* by frees into slots, since the clock stands where it stood: */
     uint64_t looked_ns;                 /* there */
-    uint64_t owed;                      /* see large.h */
     size_t bytes;                       /* in blocks */
     size_t most_bytes;                  /* that may wait */
     size_t missed_bytes[MT_MID_MISSED]; /* the sizes of the last large ones that were not let in */

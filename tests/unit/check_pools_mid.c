@@ -3,6 +3,7 @@
  * little: what they promise, and that they do not pin memory.
  */
 #include "heaps.h"
+#include "large.h"
 #include "mid.h"
 #include "mid_cache.h"
 #include "pools_support.h"
@@ -163,40 +164,73 @@ static void sample_every_fourth(struct mt_shard *shard, const void *block, uint6
                                 struct mt_large_sampler *sampler)
 {
     (void)shard;
-    ck_assert_uint_ge(requested, sampler->from_bytes);
+    ck_assert_uint_eq(sampler->from_bytes, 0);
     ck_assert_uint_eq(mt_pools_usable(block), usable);
     large_sampled_count++;
-    sampler->left = 3;
+    sampler->left_bytes = 3 * (int64_t)requested;
 }
 
-START_TEST(larger_blocks_are_counted_off_and_leave_the_mark_to_smaller_ones)
+/* The mark of all other blocks lies so far away that only what waits does not come to it. */
+static void check_own_mark(size_t bytes)
+{
+    struct mt_theap *heap = mt_theap_self;
+    for (unsigned i = 0; i < 3; i++) mt_pools_free(mt_pools_allocate(bytes)); /* a fresh one: by the shard's mark */
+    mt_mid_look(heap);                                                        /* a second has begun */
+    mt_large_sampler_begin(&heap->near.sampler, 0);
+    heap->near.sampler.second = mt_now_coarse_ns() >> 30;
+    large_sampled_count = sampled_count = sample_freed_count = 0;
+    atomic_store(&heap->shard->sample_countdown_bytes,
+                 (int64_t)atomic_load(&heap->shard->requested_bytes) + 600000);
+    for (unsigned i = 0; i < 64; i++) mt_pools_free(mt_pools_allocate(bytes));
+    ck_assert_uint_eq(large_sampled_count, 16);
+    ck_assert_uint_eq(sampled_count, 0);
+    ck_assert_uint_eq(sample_freed_count, 16);
+    for (unsigned i = 0; i < 21; i++) mt_pools_free(mt_pools_allocate(30000));
+    ck_assert_uint_eq(large_sampled_count, 16);
+    ck_assert_uint_ge(sampled_count, 1);
+}
+
+START_TEST(larger_blocks_that_waited_have_a_mark_of_their_own)
 {
     static const struct mt_pools_client client = {
         .sampled = note_sampled, .sample_freed = note_sample_freed, .large_sampled = sample_every_fourth};
     core.options.number[MT_OPT_STACKS] = MT_STACKS_SAMPLED;
-    core.options.number[MT_OPT_STACK_RATE] = 500000;
     detach();
     mt_pools_start(&core, &client);
     attach();
-    static const size_t sizes[] = {600000, LARGE, HUGE};
-    for (unsigned i = 0; i < 12; i++) mt_pools_free(mt_pools_allocate(sizes[i % 3])); /* fresh ones: by the mark */
-    mt_mid_look(mt_theap_self);                                                       /* a second has begun */
-    mt_theap_self->near.sampler.left = 0;
-    large_sampled_count = sampled_count = sample_freed_count = 0;
-    int64_t asked = (int64_t)atomic_load(&mt_theap_self->shard->requested_bytes);
-    atomic_store(&mt_theap_self->shard->sample_countdown_bytes, asked + 600000);
-    for (unsigned i = 0; i < 64; i++) mt_pools_free(mt_pools_allocate(sizes[i % 3]));
-    ck_assert_uint_eq(large_sampled_count, 16);
-    ck_assert_uint_eq(sampled_count, 0);
-    ck_assert_uint_eq(sample_freed_count, 16);
-    for (unsigned i = 0; i < 3; i++) mt_pools_free(mt_pools_allocate(250000));
-    ck_assert_uint_eq(large_sampled_count, 16);
-    ck_assert_uint_eq(sampled_count, 1);
-    ck_assert_uint_eq(sample_freed_count, 17);
+    static const size_t sizes[] = {40000, 250000, 600000, LARGE, HUGE};
+    for (unsigned i = 0; i < 5; i++) check_own_mark(sizes[i]);
 }
 END_TEST
 
-START_TEST(what_is_owed_is_settled_and_the_peak_stays_exact)
+START_TEST(without_a_sampler_larger_blocks_get_no_call_stack)
+{
+    mt_theap_self->near.sampler.left_bytes = 3 * LARGE;
+    for (unsigned i = 0; i < 16; i++) mt_pools_free(mt_pools_allocate(LARGE));
+    ck_assert_int_gt(mt_theap_self->near.sampler.left_bytes, INT64_MAX / 2);
+}
+END_TEST
+
+START_TEST(a_free_of_a_block_that_waits_is_ignored_when_its_heap_counts_elsewhere)
+{
+    static const size_t sizes[] = {40000, 100000, 500000, LARGE};
+    for (unsigned i = 0; i < 4; i++) {
+        void *block = mt_pools_allocate(sizes[i]);
+        for (unsigned k = 0; k < 4; k++) {
+            mt_pools_free(block);
+            ck_assert_ptr_eq(mt_pools_allocate(sizes[i]), block);
+        }
+        mt_pools_free(block);
+        mt_large_forget(mt_theap_self);
+        uint64_t frees = sum().free_count;
+        ck_assert(mt_pools_free(block)); /* the pools', and freed already */
+        ck_assert_uint_eq(sum().free_count, frees);
+        ck_assert_int_eq(sum().live_bytes, 0);
+    }
+}
+END_TEST
+
+START_TEST(a_thread_alone_hands_over_less_and_the_peak_stays_exact)
 {
     void *kept = mt_pools_allocate(LARGE);
     const struct mt_globals *globals = &core.segment->globals;
@@ -210,7 +244,7 @@ START_TEST(what_is_owed_is_settled_and_the_peak_stays_exact)
         ck_assert_int_eq(sum().peak_bytes, highest);
     }
     mt_pools_free(kept);
-    mt_pools_before_thread(); /* another thread could see what is owed */
+    mt_pools_before_thread(); /* another thread could see what is not handed over */
     ck_assert_int_eq(globals->current_bytes, 0);
     void *other = mt_pools_allocate(LARGE * 2);
     ck_assert_int_ge(globals->current_bytes, LARGE * 2);
@@ -519,8 +553,10 @@ int main(void)
     tcase_add_test(tests, a_huge_block_that_is_asked_for_again_and_again_keeps_its_memory);
     tcase_add_test(tests, what_waits_goes_before_the_use_of_memory_rises);
     tcase_add_loop_test(tests, what_waits_unused_goes_back_after_the_delay, 0, 2);
-    tcase_add_test(tests, larger_blocks_are_counted_off_and_leave_the_mark_to_smaller_ones);
-    tcase_add_test(tests, what_is_owed_is_settled_and_the_peak_stays_exact);
+    tcase_add_test(tests, larger_blocks_that_waited_have_a_mark_of_their_own);
+    tcase_add_test(tests, without_a_sampler_larger_blocks_get_no_call_stack);
+    tcase_add_test(tests, a_free_of_a_block_that_waits_is_ignored_when_its_heap_counts_elsewhere);
+    tcase_add_test(tests, a_thread_alone_hands_over_less_and_the_peak_stays_exact);
     tcase_add_test(tests, a_thread_that_ends_leaves_nothing_waiting);
     tcase_add_test(tests, random_large_blocks_agree_with_a_model);
     tcase_add_test(tests, threads_never_share_a_middle_block);

@@ -155,35 +155,29 @@ START_TEST(estimates_are_unbiased_while_the_pace_changes)
 }
 END_TEST
 
-/* One in 2^k of larger blocks, for all the paces there are. */
-START_TEST(larger_blocks_are_passed_over_as_often_as_they_should)
-{
-    enum { SAMPLES = 200000 };
-    for (unsigned doublings = 0; doublings <= MT_PACE_DOUBLINGS_LARGE; doublings += 4) {
-        uint64_t random = doublings + 1;
-        double one_in = (double)(UINT64_C(1) << doublings), blocks = 0;
-        for (unsigned i = 0; i < SAMPLES; i++) blocks += 1 + (double)mt_trace_passed_over(&random, doublings);
-        ck_assert_double_eq_tol(blocks / SAMPLES / one_in, 1, 0.01);
-        ck_assert_int_eq(mt_trace_weight_of(100, 200, one_in).count, (int64_t)one_in * MT_SCALE);
-    }
-}
-END_TEST
-
+/* Blocks that waited: the first one is taken for certain, as it is each second, the others by a mark of their own.
+ */
 START_TEST(estimates_of_larger_blocks_are_unbiased_while_the_pace_changes)
 {
+    enum { LARGER = 256 << 10 };
     double sum = 0;
     unsigned highest = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         struct mt_trace_pace pace = {0};
-        uint64_t random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1, now_ns = 0, left = 0;
+        uint64_t random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1, now_ns = 0, rate = 0;
+        int64_t left = 0;
         unsigned doublings = 0;
         for (uint64_t i = 0; i < BLOCKS; i++) {
             now_ns += i / 8000 % 2 ? 500000 : 400; /* fast and slow by turns */
-            if (left--) continue;
-            sum += (double)mt_trace_weight_of(1, 1, (double)(UINT64_C(1) << doublings)).count / MT_SCALE / SEEDS;
+            if (i % 5000 == 0) rate = doublings = (unsigned)(left = 0);
+            if ((left -= LARGER) >= 0) continue;
+            struct mt_stack_weight weight = rate ? mt_trace_weight(LARGER, LARGER, rate)
+                                                 : mt_trace_weight_of(LARGER, LARGER, 1);
+            sum += (double)weight.count / MT_SCALE / SEEDS;
             doublings = mt_trace_pace_large(&pace, now_ns, doublings);
             highest = highest < doublings ? doublings : highest;
-            left = mt_trace_passed_over(&random, doublings);
+            rate = (uint64_t)RATE * 8 << doublings;
+            left = (int64_t)mt_trace_distance(&random, rate);
         }
     }
     ck_assert_uint_gt(highest, 3);
@@ -202,7 +196,6 @@ int main(void)
     tcase_add_test(tests, estimates_are_unbiased_while_the_pace_changes);
     tcase_add_test(tests, samples_keep_their_rate_until_they_come_by_the_ten_thousand);
     tcase_add_test(tests, a_thread_that_becomes_quiet_is_sampled_finely_again);
-    tcase_add_test(tests, larger_blocks_are_passed_over_as_often_as_they_should);
     tcase_add_test(tests, estimates_of_larger_blocks_are_unbiased_while_the_pace_changes);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
