@@ -14,6 +14,7 @@
 #include "pooled.h"
 #include "process.h"
 #include "resident.h"
+#include "segment.h"
 #include "through.h"
 
 #include <unistd.h>
@@ -42,6 +43,7 @@ static void tell_segment(void)
     struct mt_process *process = &mt_core.segment->process;
     mt_copy_name(&mt_core, process->next_allocator, sizeof process->next_allocator, mt_next.path);
     mt_copy_name(&mt_core, process->foreign_allocator, sizeof process->foreign_allocator, mt_next.foreign);
+    mt_segment_rest(&mt_core, mt_core.segment, offsetof(struct mt_segment, process.pid)); /* texts for readers */
     mt_mappings_publish();
     atomic_store_explicit(&mt_core.left_parent, begin_in_child, memory_order_relaxed);
     atomic_store_explicit(&mt_core.change_scope, mt_thread_change_scope, memory_order_relaxed);

@@ -11,6 +11,7 @@
 #define MT_LAYOUT_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MT_SEGMENT_MAGIC  "MEMTRACK"
@@ -50,6 +51,12 @@ enum mt_process_state {
 enum mt_client { MT_CLIENT_PRELOAD = 1, MT_CLIENT_LAYER = 2 };
 
 struct mt_process {
+    char executable[512];
+    char command_line[4096];
+    char output_directory[1024];    /* absolute */
+    char options[MT_OPTIONS_BYTES]; /* "NAME=value\n" for every option in force */
+    char next_allocator[256];       /* path of the object that serves malloc below memtrack */
+    char foreign_allocator[256];    /* an allocator bundled in the program, or empty */
     int32_t pid;
     int32_t parent_pid;
     uint64_t start_ticks;       /* field 22 of /proc/PID/stat: tells a reused pid */
@@ -62,12 +69,6 @@ struct mt_process {
     _Atomic uint64_t end_ns;     /* CLOCK_MONOTONIC when state left RUNNING */
     uint32_t command_line_bytes; /* valid bytes of command_line, NUL-separated */
     uint32_t options_bytes;
-    char executable[512];
-    char command_line[4096];
-    char output_directory[1024];    /* absolute */
-    char options[MT_OPTIONS_BYTES]; /* "NAME=value\n" for every option in force */
-    char next_allocator[256];       /* path of the object that serves malloc below memtrack */
-    char foreign_allocator[256];    /* an allocator bundled in the program, or empty */
 };
 
 /* ---- counters ---------------------------------------------------------- */
@@ -435,10 +436,10 @@ struct mt_objects {
 
 enum {
     MT_STACK_DEPTH_MAX = 256,
-    MT_STACK_BUCKETS = 131072,       /* of mode all */
-    MT_STACK_BUCKETS_SAMPLED = 1024, /* the part of them that mode sampled uses: a page */
-    MT_STACK_CHUNK = 16,             /* stacks in one chunk */
-    MT_STACK_CHUNKS = 131072,        /* chunks in one segment: 2 Mi stacks */
+    MT_STACK_BUCKETS = 131072,      /* of mode all */
+    MT_STACK_BUCKETS_SAMPLED = 512, /* the last of them, which mode sampled uses: half a page */
+    MT_STACK_CHUNK = 16,            /* stacks in one chunk */
+    MT_STACK_CHUNKS = 131072,       /* chunks in one segment: 2 Mi stacks */
     MT_MODULE_MAX = 1024,
     MT_LIFETIME_BUCKETS = 32,
     MT_THREAD_NAMES = 256,
@@ -518,6 +519,8 @@ struct mt_stack {
 };
 _Static_assert(sizeof(struct mt_stack) == 192, "three cache lines");
 
+_Static_assert(MT_STACK_BUCKETS % 1024 == 0, "whole pages");
+
 /* A loaded object, registered when a stack first meets it. Rows are never reused. */
 struct mt_module {
     _Atomic uint32_t state; /* 1 = complete; release */
@@ -576,9 +579,12 @@ enum mt_leaks_state {
     MT_LEAKS_DONE = 2,
 };
 
+/* The buckets that mode sampled uses, what follows them and the first chunks lie in one page. */
 struct mt_attribution {
-    _Alignas(64) _Atomic uint32_t mode; /* enum mt_stacks_mode */
-    _Atomic uint32_t used_stacks;       /* ids 1 .. used_stacks have been handed out */
+    _Alignas(4096) char apart[MT_STACK_BUCKETS_SAMPLED * sizeof(uint32_t)];
+    _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
+    _Alignas(64) _Atomic uint32_t mode;         /* enum mt_stacks_mode */
+    _Atomic uint32_t used_stacks;               /* ids 1 .. used_stacks have been handed out */
     _Atomic uint32_t used_chunks;
     _Atomic uint32_t growing;
     uint64_t rate_bytes;
@@ -594,11 +600,10 @@ struct mt_attribution {
     struct mt_leak leaks_reachable; /* what can be reached, in the direct_ fields */
     _Atomic uint32_t walker_count;  /* numbers given to walkers, from 1 on, where every block is recorded */
     _Atomic uint32_t
-        bucket_pages[MT_STACK_BUCKETS / 1024 / 32]; /* bits: pages of buckets that have memory behind them */
+        bucket_pages[MT_STACK_BUCKETS / 1024 / 32]; /* bits: pages of buckets with memory behind them */
     _Atomic uint64_t chunks[MT_STACK_CHUNKS];
-    struct mt_thread_name thread_names[MT_THREAD_NAMES];       /* the last one is "(other)" */
-    _Alignas(4096) _Atomic uint32_t buckets[MT_STACK_BUCKETS]; /* id of the newest stack; release */
-    struct mt_modules modules;
+    struct mt_thread_name thread_names[MT_THREAD_NAMES]; /* the last one is "(other)" */
+    _Alignas(4096) struct mt_modules modules;
 };
 
 /* ---- groups: whose own peaks are known ------------------------------------------ */
@@ -709,13 +714,14 @@ struct mt_origin_counts {
 struct mt_segment {
     char magic[8];
     uint32_t layout_version;
-    uint32_t header_bytes;       /* sizeof(struct mt_segment) of the writer */
-    uint64_t virtual_bytes;      /* size of the file and of the mapping */
-    char build[64];              /* version string of the writer */
+    uint32_t header_bytes;  /* sizeof(struct mt_segment) of the writer */
+    uint64_t virtual_bytes; /* size of the file and of the mapping */
+    char build[64];         /* version string of the writer */
+    char apart[4096 - (88 + offsetof(struct mt_process, pid)) % 4096];
+    struct mt_process process;   /* its texts are for readers; from pid on all programs go on touching one page */
     _Atomic uint64_t used_bytes; /* bump pointer for chunks behind the fixed part */
     _Atomic uint64_t dropped[MT_DROPPED_COUNT];
     _Atomic uint32_t committed_tables; /* bits: tables below that have memory behind them */
-    struct mt_process process;
     struct mt_globals globals;
     _Atomic uint64_t shard_free_bits[MT_SHARD_MAX / 64];  /* 1 = may be claimed */
     _Atomic uint64_t shard_ready_bits[MT_SHARD_MAX / 64]; /* 1 = has memory behind it */
@@ -740,6 +746,10 @@ struct mt_segment {
     _Alignas(4096) struct mt_origins origins;
     _Alignas(4096) struct mt_group groups[MT_GROUP_MAX][MT_GROUP_KINDS]; /* by id, then by kind */
 };
+
+_Static_assert(offsetof(struct mt_segment, process.pid) % 4096 == 0, "a page begins");
+_Static_assert(offsetof(struct mt_segment, frames.ring) - offsetof(struct mt_segment, process.pid) <= 4096,
+               "one page");
 
 /* A histogram's bucket: exact to 16, then 16 buckets per doubling. */
 static inline unsigned mt_histogram_bucket(uint64_t value)

@@ -40,10 +40,11 @@ int mt_module_find(struct mt_core *core, uintptr_t address)
     return -1;
 }
 
+/* The program itself has no name here, and lies where it lies. */
 static bool is_row_of(const struct mt_module *row, const char *path, uint64_t base, uint64_t start, uint64_t end)
 {
     return row->base == base && row->start == start && row->end == end &&
-           !strncmp(row->path, path, sizeof row->path - 1);
+           (!path[0] || !strncmp(row->path, path, sizeof row->path - 1));
 }
 
 /* The GNU build-id note; memory of the object's own mapped segments. */
@@ -85,7 +86,9 @@ static void read_headers(struct mt_module *row)
 
 static void fill_path(struct mt_core *core, struct mt_module *row, const char *path)
 {
-    mt_copy_name(core, row->path, sizeof row->path, path[0] ? path : core->segment->process.executable);
+    const char *program = core->segment->process.executable;
+    mt_copy_name(core, row->path, sizeof row->path, path[0] ? path : program);
+    if (!path[0]) mt_segment_rest(core, core->segment, offsetof(struct mt_segment, process.pid));
 }
 
 /* Rows that the new one overlaps are gone: another object lies there now. */
@@ -139,7 +142,7 @@ int mt_module_seen(struct mt_core *core, const struct link_map *map, uintptr_t s
 {
     struct mt_modules *modules = &core->segment->attribution.modules;
     if (!map) return -1;
-    const char *path = map->l_name && map->l_name[0] ? map->l_name : core->segment->process.executable;
+    const char *path = map->l_name ? map->l_name : "";
     int row = mt_module_find(core, start);
     if (row >= 0 && is_row_of(&modules->rows[row], path, map->l_addr, start, end)) return row;
     uint32_t idle = 0;

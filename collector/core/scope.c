@@ -117,7 +117,8 @@ void mt_scope_tell(struct mt_core *core, uint32_t number)
     if (!number || atomic_load_explicit(&row->told, memory_order_relaxed) == epoch) return;
     char *to = core->segment->origins.scopes[number];
     if (!mt_segment_commit(core, to, MT_SCOPE_BYTES)) return;
-    memcpy(to, row->name, MT_SCOPE_BYTES); /* the same bytes, whoever writes them */
+    memcpy(to, row->name, MT_SCOPE_BYTES); /* the same bytes, whoever writes them, for readers */
+    mt_segment_rest(core, core->segment->origins.scopes, sizeof core->segment->origins.scopes);
     uint64_t budget_bytes = atomic_load_explicit(&row->budget_bytes, memory_order_relaxed);
     _Atomic uint64_t *budget = &core->segment->origins.budgets[number];
     if (budget_bytes && mt_segment_commit(core, budget, sizeof *budget))

@@ -228,7 +228,7 @@ static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
     if (!mt_segment_commit(core, segment, offsetof(struct mt_segment, frames) + offsetof(struct mt_frames, ring)))
         return false;
     if (core->options.number[MT_OPT_STACKS] &&
-        !mt_segment_commit(core, &segment->attribution, offsetof(struct mt_attribution, chunks)))
+        !mt_segment_commit(core, &segment->attribution.mode, sizeof(uint32_t)))
         return false;
     if (!mt_segment_commit(core, &segment->shards[0], 2 * sizeof(struct mt_shard))) return false;
     memcpy(segment->magic, MT_SEGMENT_MAGIC, sizeof segment->magic);

@@ -25,6 +25,11 @@ enum {
 };
 _Static_assert(MT_STACK_BUCKETS / BUCKETS_PER_PAGE <= 32 * sizeof((struct mt_attribution *)0)->bucket_pages / 4,
                "one bit for each page of buckets");
+_Static_assert(offsetof(struct mt_attribution, buckets[MT_STACK_BUCKETS - MT_STACK_BUCKETS_SAMPLED]) % 4096 == 0 &&
+                   offsetof(struct mt_attribution, chunks[64]) -
+                           offsetof(struct mt_attribution, buckets[MT_STACK_BUCKETS - MT_STACK_BUCKETS_SAMPLED]) <=
+                       4096,
+               "mode sampled has its buckets, its counters and its first chunks in one page");
 
 /* ---- start ------------------------------------------------------------------------ */
 
@@ -43,11 +48,17 @@ static void unlock(_Atomic uint32_t *word)
     atomic_store_explicit(word, 0, memory_order_release);
 }
 
+/* The page that mode sampled works in. */
+static bool commit_head(struct mt_core *core, struct mt_attribution *table)
+{
+    return mt_segment_commit(core, &table->mode, sizeof table->mode);
+}
+
 static bool start(struct mt_core *core, uint32_t mode)
 {
     struct mt_attribution *table = &core->segment->attribution;
     bool has_names = core->options.number[MT_OPT_STACK_THREADS] != 0;
-    if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, chunks)) ||
+    if (!commit_head(core, table) ||
         (has_names && !mt_segment_commit(core, table->thread_names, sizeof table->thread_names)) ||
         !mt_module_ready(core))
         return false;
@@ -64,7 +75,7 @@ bool mt_stack_ready_slow(struct mt_core *core)
     struct mt_attribution *table = &core->segment->attribution;
     uint32_t mode = (uint32_t)core->options.number[MT_OPT_STACKS];
     if (mode == MT_STACKS_OFF) return false;
-    if (!mt_segment_commit(core, table, offsetof(struct mt_attribution, chunks))) return false;
+    if (!commit_head(core, table)) return false;
     lock(&table->growing);
     bool is_on = atomic_load_explicit(&table->mode, memory_order_acquire) || start(core, mode);
     unlock(&table->growing);
@@ -234,19 +245,26 @@ static uint32_t add(struct mt_core *core, _Atomic uint32_t *bucket, uint32_t hea
     }
 }
 
-/* Buckets are committed by pages: a program with few stacks uses few of them. NULL when there is no memory. */
+/* In mode all; buckets are committed by pages: a program with few stacks uses few of them. */
+static bool commit_buckets(struct mt_core *core, struct mt_attribution *table, unsigned page)
+{
+    _Atomic uint32_t *pages = &table->bucket_pages[page / 32];
+    uint32_t bit = UINT32_C(1) << page % 32;
+    if (__builtin_expect(LOAD(*pages) & bit, 1)) return true;
+    if (!mt_segment_commit(core, &table->buckets[page * BUCKETS_PER_PAGE], 4096)) return false;
+    atomic_fetch_or_explicit(pages, bit, memory_order_relaxed);
+    return true;
+}
+
+/* NULL when there is no memory. */
 static _Atomic uint32_t *bucket_of(struct mt_core *core, uint64_t hash)
 {
     struct mt_attribution *table = &core->segment->attribution;
-    uint32_t count = LOAD(table->mode) == MT_STACKS_ALL ? MT_STACK_BUCKETS : MT_STACK_BUCKETS_SAMPLED;
-    unsigned index = (unsigned)((hash ^ (hash >> 32)) & (count - 1)), page = index / BUCKETS_PER_PAGE;
-    _Atomic uint32_t *pages = &table->bucket_pages[page / 32];
-    uint32_t bit = UINT32_C(1) << page % 32;
-    if (__builtin_expect(!(LOAD(*pages) & bit), 0)) {
-        if (!mt_segment_commit(core, &table->buckets[index], sizeof table->buckets[0])) return NULL;
-        atomic_fetch_or_explicit(pages, bit, memory_order_relaxed);
-    }
-    return &table->buckets[index];
+    unsigned index = (unsigned)(hash ^ hash >> 32);
+    if (LOAD(table->mode) != MT_STACKS_ALL)
+        return &table->buckets[MT_STACK_BUCKETS - 1 - index % MT_STACK_BUCKETS_SAMPLED];
+    index %= MT_STACK_BUCKETS;
+    return commit_buckets(core, table, index / BUCKETS_PER_PAGE) ? &table->buckets[index] : NULL;
 }
 
 static uint32_t intern(struct mt_core *core, const struct key *key, bool is_cut)

@@ -25,7 +25,8 @@ static int read_range(const struct mt_segment_file *file, uint64_t offset, void 
 static int read_head(struct mt_stacks *stacks, const struct mt_segment_file *file, struct mt_attribution *head)
 {
     uint64_t at = offsetof(struct mt_segment, attribution);
-    int error = mt_segment_file_read(file, at, head, offsetof(struct mt_attribution, chunks));
+    enum { FRONT = offsetof(struct mt_attribution, mode), BACK = offsetof(struct mt_attribution, chunks) };
+    int error = mt_segment_file_read(file, at + FRONT, (char *)head + FRONT, BACK - FRONT);
     if (!error)
         error = mt_segment_file_read(file, at + offsetof(struct mt_attribution, thread_names), head->thread_names,
                                      sizeof head->thread_names);
