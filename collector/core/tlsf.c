@@ -8,12 +8,6 @@
 
 /* How many blocks of a size's own list are looked at when no larger list holds any. */
 enum { OWN_LIST_LOOKS = 8 };
-/*
- * So many blocks that fit are compared for the lowest offset. What lies high is used seldom then and touched late,
- * if at all; more looks change little.
- */
-enum { FIT_LOOKS = 4 };
-
 struct list {
     unsigned first, second;
 };
@@ -99,7 +93,7 @@ static void unlink_free(struct mt_tlsf *tlsf, uint32_t id)
 }
 
 /* The head of the first list at or above `from` that is not empty, 0 when there is none. */
-static uint32_t head_at_or_above(const struct mt_tlsf *tlsf, struct list from)
+static inline uint32_t head_at_or_above(const struct mt_tlsf *tlsf, struct list from)
 {
     if (from.first >= MT_TLSF_FIRST) return 0;
     uint32_t second = tlsf->second_bitmap[from.first] & (~UINT32_C(0) << from.second);
@@ -141,24 +135,26 @@ static uint32_t next_free(const struct mt_tlsf *tlsf, uint32_t id)
     return head_at_or_above(tlsf, list);
 }
 
-/* The lowest of a few blocks, of which the first one fits. */
-static uint32_t lowest(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
+/*
+ * A free block that fits, or the next one where that lies lower: what lies high is used seldom then and touched
+ * late, if at all. More looks change little.
+ */
+static uint32_t lower(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
 {
-    uint32_t found = id;
-    for (unsigned looks = 1; looks < FIT_LOOKS && (id = next_free(tlsf, id)); looks++)
-        if (tlsf->blocks[id].offset < tlsf->blocks[found].offset && fits(tlsf, id, bytes, alignment)) found = id;
-    return found;
+    uint32_t next = next_free(tlsf, id);
+    bool is_lower = next && tlsf->blocks[next].offset < tlsf->blocks[id].offset;
+    return is_lower && fits(tlsf, next, bytes, alignment) ? next : id;
 }
 
 static uint32_t find(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
 {
     uint64_t granules = bytes >> tlsf->granule_shift;
     uint32_t id = head_at_or_above(tlsf, list_above(granules));
-    if (id && fits(tlsf, id, bytes, alignment)) return lowest(tlsf, id, bytes, alignment);
+    if (id && fits(tlsf, id, bytes, alignment)) return lower(tlsf, id, bytes, alignment);
     uint64_t extra = alignment >> tlsf->granule_shift;
     if (extra > 1) {
         id = head_at_or_above(tlsf, list_above(granules + extra - 1));
-        if (id && fits(tlsf, id, bytes, alignment)) return lowest(tlsf, id, bytes, alignment);
+        if (id && fits(tlsf, id, bytes, alignment)) return lower(tlsf, id, bytes, alignment);
     }
     return look_in_own_list(tlsf, bytes, alignment);
 }
@@ -201,9 +197,18 @@ static bool is_free(const struct mt_tlsf *tlsf, uint32_t id)
 
 /* ---- the interface ---------------------------------------------------------------- */
 
+/* What is zero already is only read: memory that was never written stays untouched. */
+static void clear(struct mt_tlsf *tlsf)
+{
+    _Static_assert(sizeof *tlsf % sizeof(uint64_t) == 0, "whole words");
+    uint64_t *words = (uint64_t *)(void *)tlsf;
+    for (size_t i = 0; i < sizeof *tlsf / sizeof *words; i++)
+        if (words[i]) words[i] = 0;
+}
+
 void mt_tlsf_init(struct mt_tlsf *tlsf, uint64_t granule_bytes, struct mt_tlsf_block *records, uint32_t capacity)
 {
-    memset(tlsf, 0, sizeof *tlsf);
+    clear(tlsf);
     tlsf->blocks = records;
     tlsf->capacity = capacity;
     tlsf->untouched = 1;

@@ -23,9 +23,9 @@
 
 enum {
     ARENAS = 4,
-    OPEN_BYTES = 8 << 20, /* by so much an arena grows */
-    FIRST_RECORDS = 1600, /* 64 KiB of them */
-    PUBLISHED = 5,
+    OPEN_BYTES = 8 << 20,     /* by so much an arena grows */
+    FIRST_RECORDS = 1600,     /* 64 KiB of them */
+    CALLS_PER_LARGEST = 16,   /* that is told so often */
     ROOM_STEP = 8,            /* from much room to some */
     DOUBLED_ROOM = 512 << 10, /* to here a block that creeps may grow to twice its size without a lock, */
     MOST_ROOM = 64 << 10,     /* and beyond by so much or a quarter */
@@ -37,7 +37,10 @@ struct arena {
     _Alignas(64) struct mt_lock lock;
     struct mt_mid_chunk *chunks;
     uint64_t dirty_granules, last_look_ns;
-    uint64_t published[PUBLISHED];
+    struct {
+        uint64_t used_bytes, dirty_bytes, used_count, free_count;
+        unsigned call_count;
+    } published;
     _Atomic uint64_t largest_free;
     size_t record_bytes;
     _Atomic bool is_started;
@@ -62,32 +65,37 @@ static size_t granule_of(const struct mt_mid_chunk *chunk, const void *address)
 
 /* ---- chunks ---------------------------------------------------------------------------- */
 
-/* An addition is an atomic operation on a line that all threads share: only where there is something to add. */
-#define PUBLISH_CHANGE(field, index)                                                                               \
+/*
+ * Adds what has changed since the last time. Where there are other threads, an addition is an atomic operation on a
+ * line that all share: only where there is something to add.
+ */
+#define PUBLISH_CHANGE(field, value, before)                                                                       \
     do {                                                                                                           \
-        if (now[index] != arena->published[index]) MT_POOL_STAT_ADD(field, now[index] - arena->published[index]);  \
+        uint64_t change = (value) - (before);                                                                      \
+        (before) += change;                                                                                        \
+        if (change) MT_POOL_STAT_ADD(field, change);                                                               \
     } while (0)
 
-/* Adds what has changed since the last time to the pools' counters. */
-static void publish(struct arena *arena)
+static void publish_largest(struct arena *arena)
 {
-    uint64_t now[PUBLISHED] = {arena->tlsf.used_bytes, arena->dirty_granules * MT_MID_GRANULE,
-                               arena->tlsf.used_count, arena->tlsf.free_count, arena->tlsf.chunk_count};
-    PUBLISH_CHANGE(tlsf_used_bytes, 0);
-    PUBLISH_CHANGE(tlsf_dirty_bytes, 1);
-    PUBLISH_CHANGE(tlsf_used_count, 2);
-    PUBLISH_CHANGE(tlsf_free_count, 3);
-    PUBLISH_CHANGE(tlsf_chunk_count, 4);
-    memcpy(arena->published, now, sizeof now);
-    uint64_t own = mt_tlsf_largest_free(&arena->tlsf);
-    if (own == atomic_load_explicit(&arena->largest_free, memory_order_relaxed)) return;
+    uint64_t own = mt_tlsf_largest_free(&arena->tlsf), largest = 0;
     atomic_store_explicit(&arena->largest_free, own, memory_order_relaxed);
-    uint64_t largest = 0;
     for (unsigned i = 0; i < ARENAS; i++) {
         uint64_t other = atomic_load_explicit(&arenas[i].largest_free, memory_order_relaxed);
         if (other > largest) largest = other;
     }
     MT_POOL_STAT_SET(tlsf_largest_free_bytes, largest);
+}
+
+/* The largest free range may be some calls old. */
+static inline void publish(struct arena *arena)
+{
+    const struct mt_tlsf *tlsf = &arena->tlsf;
+    PUBLISH_CHANGE(tlsf_used_bytes, tlsf->used_bytes, arena->published.used_bytes);
+    PUBLISH_CHANGE(tlsf_dirty_bytes, arena->dirty_granules * MT_MID_GRANULE, arena->published.dirty_bytes);
+    PUBLISH_CHANGE(tlsf_used_count, tlsf->used_count, arena->published.used_count);
+    PUBLISH_CHANGE(tlsf_free_count, tlsf->free_count, arena->published.free_count);
+    if (arena->published.call_count++ % CALLS_PER_LARGEST == 0) publish_largest(arena);
 }
 
 static bool ensure_records(struct arena *arena)
@@ -116,6 +124,7 @@ static bool chunk_new(struct arena *arena, size_t bytes, size_t reserved_bytes)
     chunk->arena = arena;
     chunk->next = arena->chunks;
     arena->chunks = chunk;
+    MT_POOL_STAT_ADD(tlsf_chunk_count, 1);
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, bytes);
     return true;
 }
@@ -139,6 +148,7 @@ static void chunk_drop(struct arena *arena, struct mt_mid_chunk **link, uint32_t
     *link = chunk->next;
     mt_tlsf_remove_chunk(&arena->tlsf, id);
     arena->dirty_granules -= mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT);
+    MT_POOL_STAT_ADD(tlsf_chunk_count, -1);
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
     mt_mid_chunk_drop(chunk);
 }
@@ -331,8 +341,7 @@ static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, un
     struct mt_mid_chunk *chunk = chunk_of(block->offset);
     size_t first = granule_of(chunk, at), granules = whole_granules(bytes),
            all = block->bytes >> MT_MID_GRANULE_SHIFT;
-    size_t dirty = mt_mid_bits_count(chunk->touched, first, all);
-    if (dirty) mt_mid_bits_put(chunk->aged, first, all, false);
+    size_t dirty = mt_mid_bits_take(chunk->touched, chunk->aged, first, all);
     arena->dirty_granules -= dirty;
     struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
     mark->id = id;
@@ -368,10 +377,9 @@ static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsig
     return at;
 }
 
-/* The block's mark says already that no block lies there. */
-static void arena_free(void *block, size_t granules, bool is_clean)
+/* The block's mark says already that no block lies there. What is idle goes back when mt_mid_look() looks. */
+static void arena_free(struct mt_mid_chunk *chunk, const void *block, size_t granules, bool is_clean)
 {
-    struct mt_mid_chunk *chunk = mt_entry_record(mt_pagemap_entry(block));
     struct arena *arena = chunk->arena;
     size_t first = granule_of(chunk, block);
     mt_lock_take(&arena->lock);
@@ -379,7 +387,6 @@ static void arena_free(void *block, size_t granules, bool is_clean)
     mt_mid_bits_put(chunk->touched, first, granules, !is_clean);
     if (!is_clean) arena->dirty_granules += granules;
     mt_tlsf_free(&arena->tlsf, id);
-    look_at_clock_locked(arena);
     publish(arena);
     mt_lock_give(&arena->lock);
 }
@@ -387,14 +394,14 @@ static void arena_free(void *block, size_t granules, bool is_clean)
 /* ---- blocks that wait ------------------------------------------------------------------------ */
 
 /* is_idle: it has waited for the purge delay already, so that its memory goes back with it. */
-static void let_go_mid(struct mt_mid_cached block, bool is_idle)
+static void let_go_mid(struct mt_mid_chunk *chunk, struct mt_mid_cached block, bool is_idle)
 {
     bool is_clean = is_idle && mt_os_purge(block.block, block.bytes);
     if (is_clean) {
         MT_POOL_STAT_ADD(tlsf_purged_bytes, block.bytes);
         MT_POOL_STAT_ADD(tlsf_purge_count, 1);
     }
-    arena_free(block.block, block.bytes / MT_MID_GRANULE, is_clean);
+    arena_free(chunk, block.block, block.bytes / MT_MID_GRANULE, is_clean);
 }
 
 /* Blocks that waited in vain. Returns the bytes of huge ones, which go back to the system. */
@@ -403,8 +410,8 @@ static size_t let_go(const struct mt_mid_cached *others, unsigned count, bool is
     size_t huge_bytes = 0;
     while (count-- > 0) {
         uint64_t entry = mt_pagemap_entry(others[count].block);
-        if (mt_entry_class(entry) != MT_ENTRY_HUGE) {
-            let_go_mid(others[count], is_idle);
+        if (mt_entry_bin(entry) != MT_ENTRY_HUGE) {
+            let_go_mid(mt_entry_record(entry), others[count], is_idle);
             continue;
         }
         mt_huge_release(mt_entry_record(entry), others[count].bytes);
@@ -492,19 +499,19 @@ void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, unsigned orig
 }
 
 /* Where the note of a block lies; NULL where no live block can start. */
-static _Atomic uint64_t *note_of(const void *block, uint64_t entry)
+static inline _Atomic uint64_t *note_of(const void *block, uint64_t entry)
 {
     struct mt_huge *huge = mt_entry_record(entry);
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE) return huge->base == block ? &huge->note : NULL;
+    if (mt_entry_bin(entry) == MT_ENTRY_HUGE) return huge->base == block ? &huge->note : NULL;
     if ((uintptr_t)block & (MT_MID_GRANULE - 1)) return NULL;
     return &mt_mid_mark_of(mt_entry_record(entry), block)->note;
 }
 
 /* Its usable size, and with its room. */
-static void read_sizes(const void *block, uint64_t entry, struct mt_mid_block *what)
+static inline void read_sizes(const void *block, uint64_t entry, struct mt_mid_block *what)
 {
     struct mt_huge *huge = mt_entry_record(entry);
-    if (mt_entry_class(entry) == MT_ENTRY_HUGE) {
+    if (mt_entry_bin(entry) == MT_ENTRY_HUGE) {
         what->usable = what->all = atomic_load_explicit(&huge->bytes, memory_order_relaxed);
         return;
     }
@@ -513,9 +520,9 @@ static void read_sizes(const void *block, uint64_t entry, struct mt_mid_block *w
     what->all = what->usable + mt_mid_room(mark) * MT_MID_GRANULE;
 }
 
-static bool read_block(const void *block, uint64_t entry, struct mt_mid_block *what)
+static inline bool read_block(const void *block, uint64_t entry, const _Atomic uint64_t *at,
+                              struct mt_mid_block *what)
 {
-    const _Atomic uint64_t *at = note_of(block, entry);
     uint64_t note = at ? mt_note_load(at) : 0;
     if (!(note & MT_NOTE_LIVES)) return false;
     read_sizes(block, entry, what);
@@ -527,8 +534,9 @@ static bool read_block(const void *block, uint64_t entry, struct mt_mid_block *w
 
 bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what)
 {
-    if (!read_block(block, entry, what)) return false;
-    mt_note_store(note_of(block, entry), 0);
+    _Atomic uint64_t *at = note_of(block, entry);
+    if (!read_block(block, entry, at, what)) return false;
+    mt_note_store(at, 0);
     return true;
 }
 
@@ -572,8 +580,7 @@ static size_t range_changed(struct mt_mid_chunk *chunk, size_t first, size_t use
 {
     struct arena *arena = chunk->arena;
     if (now > all) {
-        size_t dirty = mt_mid_bits_count(chunk->touched, first + all, now - all);
-        mt_mid_bits_put(chunk->aged, first + all, now - all, false);
+        size_t dirty = mt_mid_bits_take(chunk->touched, chunk->aged, first + all, now - all);
         arena->dirty_granules -= dirty;
         return now - all - dirty;
     }
@@ -677,7 +684,7 @@ unsigned mt_mid_origin(const void *block, uint64_t entry, size_t *requested)
 size_t mt_mid_usable(const void *block, uint64_t entry)
 {
     struct mt_mid_block what;
-    return read_block(block, entry, &what) ? what.usable : 0;
+    return read_block(block, entry, note_of(block, entry), &what) ? what.usable : 0;
 }
 
 bool mt_mid_is_freed(const void *block, uint64_t entry)
@@ -692,7 +699,7 @@ void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to)
     mt_mid_end(from, entry, &what);
     if (mt_entry_class(entry) == MT_ENTRY_MID && what.usable >= MOVE_PAGES_FROM &&
         mt_os_move_content(from, to, what.usable)) {
-        arena_free(from, what.all / MT_MID_GRANULE,
+        arena_free(mt_entry_record(entry), from, what.all / MT_MID_GRANULE,
                    what.all == what.usable); /* what lies in its room is not known */
         return;
     }

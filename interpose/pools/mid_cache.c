@@ -63,7 +63,8 @@ static bool take_from_slots(struct mt_mid_near *near, size_t bytes, struct mt_mi
 bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
 {
     size_t slack = mt_mid_cache_slack(bytes);
-    for (unsigned i = near->count; i-- > 0;) {
+    unsigned count = bytes > MT_MID_NEAR_BYTES && near->bytes <= MT_MID_NEAR_BYTES ? 0 : near->count;
+    for (unsigned i = count; i-- > 0;) {
         if (!mt_mid_cache_fits(near->blocks[i].bytes, bytes, slack)) continue;
         *found = remove_at(near, i);
         return true;

