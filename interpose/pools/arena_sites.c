@@ -46,11 +46,12 @@ static struct {
     struct mt_lock lock;
     struct mt_core *core;
     uint64_t mode, pin_limit;
-    struct mt_arena_rules rules;
     unsigned count;                  /* of rows, row 0 included */
     struct mt_arena_site *published; /* the segment's copy of rows, NULL = none */
     _Atomic uint64_t return_ns;      /* when the next demoted site may come back, 0 = none is waiting */
 } sites = {.mode = ARENA_OFF, .count = 1};
+
+static struct mt_arena_rules rules;
 
 static struct mt_arena_site rows[MT_ARENA_SITE_MAX];
 static struct place places[SETS * WAYS]; /* in the order in which their addresses were first met */
@@ -82,15 +83,15 @@ void mt_arena_sites_start(struct mt_core *core)
     sites.core = core;
     sites.mode = core->options.number[MT_OPT_ARENA];
     sites.pin_limit = core->options.number[MT_OPT_ARENA_PIN];
-    mt_arena_rules_parse(&sites.rules, core->options.text[MT_OPT_ARENA_SITES], complain);
+    mt_arena_rules_parse(&rules, core->options.text[MT_OPT_ARENA_SITES], complain);
     if (core->options.number[MT_OPT_STACKS] == MT_STACKS_ALL) sites.mode = ARENA_OFF; /* every block has a stack */
-    if (sites.mode == ARENA_OFF && sites.rules.count)
+    if (sites.mode == ARENA_OFF && rules.count)
         mt_say("MEMTRACK_ARENA_SITES has no effect: MEMTRACK_ARENA=off and MEMTRACK_STACKS=all do without arenas");
 }
 
 bool mt_arena_is_wanted(void)
 {
-    return sites.mode == ARENA_AUTO || (sites.mode == ARENA_RULES && sites.rules.count);
+    return sites.mode == ARENA_AUTO || (sites.mode == ARENA_RULES && rules.count);
 }
 
 /* ---- the rows, here and in the segment -------------------------------------------------- */
@@ -235,9 +236,9 @@ unsigned mt_arena_site_of(uintptr_t address, uint32_t origin, const char *thread
 {
     if (!mt_arena_is_wanted()) return 0;
     const char *slash = strrchr(module, '/');
-    struct mt_arena_caller caller = {.names = {slash ? slash + 1 : module, thread,
-                                               sites.rules.wants_symbols ? mt_arena_symbol_of(address) : ""}};
-    bool is_named = mt_arena_rules_match(&sites.rules, &caller) != 0;
+    struct mt_arena_caller caller = {
+        .names = {slash ? slash + 1 : module, thread, rules.wants_symbols ? mt_arena_symbol_of(address) : ""}};
+    bool is_named = mt_arena_rules_match(&rules, &caller) != 0;
     if (!lock_politely()) return 0;
     const struct place *place = place_find(address);
     unsigned site = 0;
