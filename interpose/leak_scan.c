@@ -261,19 +261,14 @@ static void look_outside_heap(const struct area *area, uintptr_t low)
     look_outside_own(work.blocks[last].start + work.blocks[last].bytes, area->high);
 }
 
-/* Below a stack pointer a stack is not in use. */
+/* Below what a thread uses of it a stack is not looked at. */
 static uintptr_t used_from(const struct area *area, const struct mt_leak_threads *threads)
 {
-    enum { RED_ZONE = 128 };
-    uintptr_t low = area->low;
     for (unsigned i = 0; i < threads->count; i++) {
         uintptr_t stack = threads->stack[i];
-        if (stack >= area->low && stack < area->high && stack - area->low > RED_ZONE) {
-            low = (stack - RED_ZONE) & ~(uintptr_t)15;
-            break;
-        }
+        if (stack >= area->low && stack < area->high) return stack & ~(uintptr_t)(sizeof stack - 1);
     }
-    return low;
+    return area->low;
 }
 
 static void look_at_roots(const struct mt_leak_threads *threads)

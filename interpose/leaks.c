@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TEXT = 512 };
+enum { TEXT = 512, RED_ZONE = 128 /* below the stack pointer, which leaf functions use */ };
 
 enum { LEAKS_ALL, LEAKS_REACHABLE }; /* the choices of MEMTRACK_LEAKS */
 
@@ -67,7 +67,8 @@ static void add_thread(const char *tid)
         stack = strrchr(text, ' ');
     }
     threads.tid[threads.count] = parse_number(tid);
-    threads.stack[threads.count++] = stack ? parse_hex(stack + 1) : 0;
+    uintptr_t pointer = stack ? parse_hex(stack + 1) : 0;
+    threads.stack[threads.count++] = pointer > RED_ZONE ? pointer - RED_ZONE : 0;
 }
 
 struct entry {
@@ -78,14 +79,19 @@ struct entry {
     char name[];
 };
 
-static void find_threads(void)
+/*
+ * Of the calling thread all that its caller has on the stack is in use, with the registers that the caller put
+ * there. What lies below is the copy's when it looks: frames of the scan, which know where blocks begin.
+ */
+static __attribute__((noinline)) void find_threads(void)
 {
+    enum { FRAME_RECORD = 2 * sizeof(void *) }; /* of this function */
     char buffer[1024] __attribute__((aligned(8)));
     long own = syscall(SYS_gettid);
     char own_name[24];
     mt_format(own_name, sizeof own_name, "%ld", own);
     threads.count = 0;
-    threads.stack[threads.count++] = (uintptr_t)__builtin_frame_address(0);
+    threads.stack[threads.count++] = (uintptr_t)__builtin_frame_address(0) + FRAME_RECORD;
     long fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return;
     for (long got; (got = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0;)
