@@ -24,7 +24,8 @@
 enum {
     ARENAS = 4,
     OPEN_BYTES = 8 << 20,     /* by so much an arena grows */
-    FIRST_RECORDS = 1600,     /* 64 KiB of them */
+    FIRST_RECORDS = 32,       /* for programs with few such blocks; then */
+    MORE_RECORDS = 1600,      /* 64 KiB of them, and twice as many each time */
     CALLS_PER_LARGEST = 16,   /* that is told so often */
     ROOM_STEP = 8,            /* from much room to some */
     DOUBLED_ROOM = 512 << 10, /* to here a block that creeps may grow to twice its size without a lock, */
@@ -42,9 +43,10 @@ struct arena {
         unsigned call_count;
     } published;
     _Atomic uint64_t largest_free;
-    size_t record_bytes;
+    uint32_t records;
     _Atomic bool is_started;
     struct mt_tlsf tlsf;
+    struct mt_tlsf_block first_records[FIRST_RECORDS];
 };
 
 static struct arena arenas[ARENAS];
@@ -101,14 +103,14 @@ static inline void publish(struct arena *arena)
 static bool ensure_records(struct arena *arena)
 {
     if (mt_tlsf_records_left(&arena->tlsf) >= MT_TLSF_RECORDS_NEEDED + 1) return true;
-    size_t bytes = arena->record_bytes * 2;
-    struct mt_tlsf_block *records = mt_os_map(bytes);
-    if (!records) return false;
-    memcpy(records, arena->tlsf.blocks, arena->record_bytes);
     struct mt_tlsf_block *old = arena->tlsf.blocks;
-    mt_tlsf_move_records(&arena->tlsf, records, (uint32_t)(bytes / sizeof *records));
-    mt_os_unmap(old, arena->record_bytes);
-    arena->record_bytes = bytes;
+    uint32_t had = arena->records, count = had * 2 < MORE_RECORDS ? MORE_RECORDS : had * 2;
+    struct mt_tlsf_block *records = mt_os_map(count * sizeof *records);
+    if (!records) return false;
+    memcpy(records, old, had * sizeof *records);
+    mt_tlsf_move_records(&arena->tlsf, records, count);
+    if (old != arena->first_records) mt_os_unmap(old, had * sizeof *records);
+    arena->records = count;
     return true;
 }
 
@@ -284,16 +286,12 @@ void mt_mid_set_purge_delay(uint64_t nanoseconds)
 
 /* ---- blocks of an arena -------------------------------------------------------------------- */
 
-static bool start_arena(struct arena *arena)
+static void start_arena(struct arena *arena)
 {
-    if (arena->is_started) return true;
-    size_t bytes = FIRST_RECORDS * sizeof(struct mt_tlsf_block);
-    struct mt_tlsf_block *records = mt_os_map(bytes);
-    if (!records) return false;
-    mt_tlsf_init(&arena->tlsf, MT_MID_GRANULE, records, FIRST_RECORDS);
-    arena->record_bytes = bytes;
+    if (arena->is_started) return;
+    mt_tlsf_init(&arena->tlsf, MT_MID_GRANULE, arena->first_records, FIRST_RECORDS);
+    arena->records = FIRST_RECORDS;
     atomic_store_explicit(&arena->is_started, true, memory_order_relaxed);
-    return true;
 }
 
 void mt_mid_start(size_t bytes)
@@ -334,7 +332,8 @@ static uint32_t take_id(struct arena *arena, size_t bytes, size_t alignment, uns
 static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, unsigned room, size_t *usable,
                          bool *is_zero)
 {
-    uint32_t id = start_arena(arena) ? take_id(arena, bytes, alignment, room) : 0;
+    start_arena(arena);
+    uint32_t id = take_id(arena, bytes, alignment, room);
     if (!id) return NULL;
     const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
     char *at = (char *)(uintptr_t)block->offset;

@@ -1,5 +1,6 @@
 /*
- * Bitmaps with one bit for each granule of an arena's chunk. Under the arena's
+ * Bitmaps with one bit for each granule of an arena's chunk. Their words go
+ * downwards from the first one, which lies behind all others. Under the arena's
  * lock; a reader that holds the granules may look at single bits without it.
  */
 #ifndef MT_POOLS_MID_BITS_H
@@ -14,7 +15,7 @@ enum { MT_MID_BITS = 64 }; /* of a word */
 
 static inline bool mt_mid_bit(const _Atomic uint64_t *bits, size_t index)
 {
-    return atomic_load_explicit(&bits[index / MT_MID_BITS], memory_order_relaxed) >> (index % MT_MID_BITS) & 1;
+    return atomic_load_explicit(bits - index / MT_MID_BITS, memory_order_relaxed) >> (index % MT_MID_BITS) & 1;
 }
 
 /* The machine's own instruction is not to be had everywhere, and most words are empty or full. */
@@ -43,6 +44,7 @@ static inline uint64_t mt_mid_last_mask(size_t end)
 static inline size_t mt_mid_word_take(const _Atomic uint64_t *bits, _Atomic uint64_t *part, uint64_t mask)
 {
     uint64_t found = atomic_load_explicit(bits, memory_order_relaxed) & mask;
+    if (!found) return 0;
     uint64_t both = atomic_load_explicit(part, memory_order_relaxed);
     if (both & mask) atomic_store_explicit(part, both & ~mask, memory_order_relaxed);
     return mt_mid_bits_in(found);
@@ -55,16 +57,16 @@ static inline size_t mt_mid_bits_take(const _Atomic uint64_t *bits, _Atomic uint
 {
     size_t end = first + count, at = first / MT_MID_BITS, last = (end - 1) / MT_MID_BITS;
     uint64_t mask = mt_mid_first_mask(first, count);
-    if (at == last) return mt_mid_word_take(&bits[at], &part[at], mask & mt_mid_last_mask(end));
-    size_t set = mt_mid_word_take(&bits[at], &part[at], mask);
+    if (at == last) return mt_mid_word_take(bits - at, part - at, mask & mt_mid_last_mask(end));
+    size_t set = mt_mid_word_take(bits - at, part - at, mask);
     while (++at < last) {
-        uint64_t found = atomic_load_explicit(&bits[at], memory_order_relaxed);
+        uint64_t found = atomic_load_explicit(bits - at, memory_order_relaxed);
         if (!found) continue;
         set += found == UINT64_MAX ? (size_t)MT_MID_BITS : mt_mid_bits_in(found);
-        if (atomic_load_explicit(&part[at], memory_order_relaxed))
-            atomic_store_explicit(&part[at], 0, memory_order_relaxed);
+        if (atomic_load_explicit(part - at, memory_order_relaxed))
+            atomic_store_explicit(part - at, 0, memory_order_relaxed);
     }
-    return set + mt_mid_word_take(&bits[last], &part[last], mt_mid_last_mask(end));
+    return set + mt_mid_word_take(bits - last, part - last, mt_mid_last_mask(end));
 }
 
 /* How many bits of a range are set. */
@@ -75,9 +77,9 @@ static inline size_t mt_mid_bits_count(const _Atomic uint64_t *bits, size_t firs
     uint64_t mask = mt_mid_first_mask(first, count);
     size_t set = 0;
     for (; at < last; at++, mask = UINT64_MAX)
-        set += mt_mid_bits_in(atomic_load_explicit(&bits[at], memory_order_relaxed) & mask);
+        set += mt_mid_bits_in(atomic_load_explicit(bits - at, memory_order_relaxed) & mask);
     return set +
-           mt_mid_bits_in(atomic_load_explicit(&bits[at], memory_order_relaxed) & mask & mt_mid_last_mask(end));
+           mt_mid_bits_in(atomic_load_explicit(bits - at, memory_order_relaxed) & mask & mt_mid_last_mask(end));
 }
 
 static inline void mt_mid_word_put(_Atomic uint64_t *word, uint64_t mask, bool is_set)
@@ -94,11 +96,11 @@ static inline __attribute__((always_inline)) void mt_mid_bits_put(_Atomic uint64
     size_t end = first + count, at = first / MT_MID_BITS, last = (end - 1) / MT_MID_BITS;
     uint64_t mask = mt_mid_first_mask(first, count);
     if (at < last) {
-        mt_mid_word_put(&bits[at++], mask, is_set);
-        for (; at < last; at++) atomic_store_explicit(&bits[at], is_set ? UINT64_MAX : 0, memory_order_relaxed);
+        mt_mid_word_put(bits - at++, mask, is_set);
+        for (; at < last; at++) atomic_store_explicit(bits - at, is_set ? UINT64_MAX : 0, memory_order_relaxed);
         mask = UINT64_MAX;
     }
-    mt_mid_word_put(&bits[at], mask & mt_mid_last_mask(end), is_set);
+    mt_mid_word_put(bits - at, mask & mt_mid_last_mask(end), is_set);
 }
 
 #endif

@@ -55,6 +55,7 @@ struct mt_mid_chunk {
     struct mt_mid_mark *marks;
     _Atomic uint64_t *touched; /* one bit per granule: has been part of a freed block, so may hold old content */
     _Atomic uint64_t *aged;    /* was free and touched at the last look */
+    char *side;                /* where the marks and both maps lie */
     size_t side_bytes;
     struct mt_mid_chunk *next;
     uint32_t first_id; /* of the block at its base */

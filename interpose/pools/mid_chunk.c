@@ -8,18 +8,20 @@
 
 enum { HUGE_PAGE_BYTES = 2 << 20 };
 
+enum { FIRST_BITS_BYTES = 512 }; /* of a map, in a page with the first marks */
+
 static bool map_side(struct mt_mid_chunk *chunk, size_t bytes)
 {
-    size_t granules = bytes >> MT_MID_GRANULE_SHIFT, words = (granules + 63) / 64;
+    size_t granules = bytes >> MT_MID_GRANULE_SHIFT, map_bytes = (granules + 63) / 64 * sizeof(uint64_t);
     size_t groups = (granules + MT_MID_MARK_GROUP - 1) / MT_MID_MARK_GROUP;
     size_t mark_bytes = groups * MT_MID_MARK_GROUP * sizeof(struct mt_mid_mark);
-    chunk->side_bytes = (mark_bytes + 2 * words * sizeof(uint64_t) + MT_MID_GRANULE - 1) &
-                        ~(size_t)(MT_MID_GRANULE - 1);
-    char *side = mt_os_map(chunk->side_bytes);
-    if (!side) return false;
-    chunk->marks = (struct mt_mid_mark *)(void *)side;
-    chunk->touched = (_Atomic uint64_t *)(void *)(side + mark_bytes);
-    chunk->aged = chunk->touched + words;
+    size_t before = ((2 * map_bytes + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1)) + FIRST_BITS_BYTES;
+    chunk->side_bytes = (before + mark_bytes + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1);
+    chunk->side = mt_os_map(chunk->side_bytes);
+    if (!chunk->side) return false;
+    chunk->marks = (struct mt_mid_mark *)(void *)(chunk->side + before);
+    chunk->touched = (_Atomic uint64_t *)(void *)(chunk->side + before) - 1;
+    chunk->aged = (_Atomic uint64_t *)(void *)(chunk->side + map_bytes) - 1;
     return true;
 }
 
@@ -43,7 +45,7 @@ static bool fill(struct mt_mid_chunk *chunk, size_t bytes, size_t reserved_bytes
         return true;
     }
     if (chunk->base) mt_os_unmap(chunk->base, reserved_bytes);
-    mt_os_unmap(chunk->marks, chunk->side_bytes);
+    mt_os_unmap(chunk->side, chunk->side_bytes);
     return false;
 }
 
@@ -77,6 +79,6 @@ void mt_mid_chunk_drop(struct mt_mid_chunk *chunk)
 {
     mt_pagemap_set(chunk->base, chunk->bytes, 0);
     mt_os_unmap(chunk->base, chunk->reserved_bytes);
-    mt_os_unmap(chunk->marks, chunk->side_bytes);
+    mt_os_unmap(chunk->side, chunk->side_bytes);
     mt_record_drop(chunk);
 }
