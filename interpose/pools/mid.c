@@ -565,9 +565,13 @@ static bool is_look_due(struct mt_mid_near *near)
     return true;
 }
 
-void mt_mid_give(struct mt_theap *heap, void *block, size_t bytes)
+void mt_mid_give(struct mt_theap *heap, void *block, size_t usable, size_t all)
 {
-    mt_mid_wait(heap, (struct mt_mid_cached){block, bytes});
+    struct mt_mid_cached what = {block, all};
+    if (all == usable)
+        mt_mid_wait(heap, what);
+    else
+        let_go(&what, 1, false);
     /* What idles goes back also while all requests are served by the caches. */
     if (!heap || is_look_due(&heap->near)) mt_mid_look(heap);
 }
@@ -703,7 +707,7 @@ void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to)
         return;
     }
     memcpy(to, from, what.usable);
-    mt_mid_give(heap, from, what.all);
+    mt_mid_give(heap, from, what.usable, what.all);
 }
 
 static void *huge_resize(struct mt_huge *huge, size_t bytes, bool creeps, size_t *usable)

@@ -47,17 +47,12 @@ struct mt_mid_block {
     bool is_sampled;
 };
 bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what);
-/* bytes: with its room. */
-void mt_mid_give(struct mt_theap *heap, void *block, size_t bytes);
+/* all: with its room. One that has room grew bit by bit, and has a size that hardly comes again: it does not wait,
+ * so that the next one that grows begins where it did. */
+void mt_mid_give(struct mt_theap *heap, void *block, size_t usable, size_t all);
 /* The part of it that is nobody's but the caches': lets a block wait, maybe in place of others. */
 void mt_mid_wait(struct mt_theap *heap, struct mt_mid_cached block);
 
-/*
- * A new size for a live block of an arena without a lock: within its usable size if more
- * than half of it stays in use, or its room. Says what the block was. False,
- * with nothing done, where that cannot be.
- */
-bool mt_mid_stretch(void *block, uint64_t entry, size_t bytes, struct mt_mid_block *what, size_t *usable);
 /*
  * Changes the size where the block lies or, for huge ones, by moving its
  * pages. The block, or NULL with nothing changed. creeps: takes more room for

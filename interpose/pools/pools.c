@@ -384,7 +384,7 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
     if (heap) mt_large_widen(heap, what.usable);
     mt_account_large_freed(heap, what.origin, what.requested, what.usable);
     if (what.is_sampled) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, what.usable);
-    mt_mid_give(heap, block, what.all);
+    mt_mid_give(heap, block, what.usable, what.all);
     return true;
 }
 

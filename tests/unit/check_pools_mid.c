@@ -416,6 +416,18 @@ static unsigned char *creep_to(size_t bytes, size_t end, int filling)
     return text;
 }
 
+START_TEST(what_grows_bit_by_bit_begins_where_the_last_one_did)
+{
+    unsigned char *first = creep_to(1000, 400000, 1);
+    mt_pools_free(first);
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned char *again = creep_to(1000, 400000, 2);
+        ck_assert_ptr_eq(again, first);
+        mt_pools_free(again);
+    }
+}
+END_TEST
+
 static void check_zero_blocks(void)
 {
     for (size_t bytes = 40000; bytes < 3000000; bytes += bytes / 3) {
@@ -561,6 +573,7 @@ int main(void)
     tcase_add_test(tests, random_large_blocks_agree_with_a_model);
     tcase_add_test(tests, threads_never_share_a_middle_block);
     tcase_add_test(tests, a_block_that_creeps_moves_seldom_and_keeps_its_content);
+    tcase_add_test(tests, what_grows_bit_by_bit_begins_where_the_last_one_did);
     tcase_add_test(tests, the_room_of_a_block_is_known_to_be_used_when_it_goes_back);
     tcase_add_test(tests, every_realloc_counts_as_one_free_and_one_allocation);
     tcase_add_test(tests, a_huge_block_used_again_is_zero_and_costs_no_memory);
