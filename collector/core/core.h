@@ -69,8 +69,8 @@ struct mt_core {
     _Atomic(uint32_t (*)(void)) tag_in_force; /* of the calling thread; set by whoever serves memtrack.h */
     _Atomic uint32_t scope_count;             /* rows of scopes taken, from 1 on */
     _Atomic uint16_t scope_buckets[MT_SCOPE_BUCKETS]; /* row of a name; 0 = empty; release */
+    struct mt_scope_name scopes[MT_SCOPE_MAX];        /* the first ones beside the buckets */
     _Atomic uint32_t contexts[MT_CONTEXT_PAIRS];      /* tag << 16 | scope; 0 = empty */
-    struct mt_scope_name scopes[MT_SCOPE_MAX];
 };
 
 /*

@@ -83,7 +83,8 @@ void mt_arena_sites_start(struct mt_core *core)
     sites.core = core;
     sites.mode = core->options.number[MT_OPT_ARENA];
     sites.pin_limit = core->options.number[MT_OPT_ARENA_PIN];
-    mt_arena_rules_parse(&rules, core->options.text[MT_OPT_ARENA_SITES], complain);
+    const char *text = core->options.text[MT_OPT_ARENA_SITES];
+    if (text[0]) mt_arena_rules_parse(&rules, text, complain);
     if (core->options.number[MT_OPT_STACKS] == MT_STACKS_ALL) sites.mode = ARENA_OFF; /* every block has a stack */
     if (sites.mode == ARENA_OFF && rules.count)
         mt_say("MEMTRACK_ARENA_SITES has no effect: MEMTRACK_ARENA=off and MEMTRACK_STACKS=all do without arenas");
