@@ -9,14 +9,15 @@
 #include "stats.h"
 
 enum {
-    SURPLUS_BYTES = 64 << 10, /* free memory that slabs may have while they grow */
-    SURPLUS_SHARE = 32,       /* and this part of what they use */
+    SURPLUS_BYTES = 64 << 10, /* slabs may have so much more memory than they ever used */
+    SURPLUS_SHARE = 16,       /* and this part of that */
     IDLE_SHARE = 4,           /* free memory below this part of the used memory is left alone */
     IDLE_BYTES = 1 << 20,     /* and so much in any case */
     PURGE_AT_LEAST = 1 << 20, /* fewer calls of the system */
 };
 
 static _Atomic uint64_t highest_bytes;
+static _Atomic uint64_t held_bytes, highest_held_bytes; /* in slabs and arenas */
 static bool is_wanted = true;
 
 void mt_balance_start(bool is_on)
@@ -24,11 +25,22 @@ void mt_balance_start(bool is_on)
     is_wanted = is_on;
 }
 
-void mt_keep_surplus_down(void)
+void mt_balance_hold(int64_t bytes)
+{
+    mt_alone_add(&held_bytes, (uint64_t)bytes);
+}
+
+/* What lies free may stay where it was in use before: it is asked for again by whoever grew then. */
+size_t mt_balance_excess(void)
 {
     const struct mt_pools *stats = &mt_pools_stats;
-    uint64_t kept = SURPLUS_BYTES + stats->slab_used_bytes / SURPLUS_SHARE;
-    if (is_wanted && stats->slab_dirty_bytes > kept) mt_span_purge_some(stats->slab_dirty_bytes - kept);
+    uint64_t held = held_bytes + stats->arena_chunk_count * MT_SLICE_BYTES, dirty = stats->slab_dirty_bytes;
+    uint64_t highest = atomic_load_explicit(&highest_held_bytes, memory_order_relaxed);
+    if (held > highest) atomic_store_explicit(&highest_held_bytes, highest = held, memory_order_relaxed);
+    uint64_t limit = highest + highest / SURPLUS_SHARE + SURPLUS_BYTES;
+    if (!is_wanted || held + dirty <= limit) return 0;
+    size_t excess = held + dirty - limit, done = mt_span_purge_surplus(excess);
+    return done < excess ? excess - done : 0;
 }
 
 void mt_keep_peak_down(size_t fresh_bytes)

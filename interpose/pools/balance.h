@@ -8,12 +8,18 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Off: the pools keep what they have. */
 void mt_balance_start(bool is_on);
 
-/* A heap has grown by more than a little: what slabs have left over goes back but for a part of it. */
-void mt_keep_surplus_down(void);
+/* Slabs have touched so much more, or less. */
+void mt_balance_hold(int64_t bytes);
+/*
+ * A heap has grown by more than a little. Where slabs with what lies free have more memory than they ever used, so
+ * much of what lies free goes back. Returns what is still too much.
+ */
+size_t mt_balance_excess(void);
 
 /* A pool is about to touch so many bytes that had no memory behind them. */
 void mt_keep_peak_down(size_t fresh_bytes);

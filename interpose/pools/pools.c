@@ -654,6 +654,7 @@ static void release_all(struct mt_theap *heap)
     mt_slab_drain(heap);
     mt_slab_trim_all(heap);
     mt_slab_release_empty(heap);
+    mt_slab_make_holes(heap);
 }
 
 bool mt_pools_trim(void)

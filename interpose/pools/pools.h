@@ -143,13 +143,15 @@ struct mt_theap {
     struct mt_sub subs[MT_SUBS];
     struct mt_origin_counts *counts[MT_ORIGIN_CACHED]; /* by origin modulo their number */
     struct mt_remote_slot remote[MT_REMOTE_SLOTS];
-    struct mt_slab *slabs; /* all that it owns */
-    uint32_t slab_count;   /* of them */
-    uint32_t looked_at;    /* the bin whose list's length was looked at last, by the way */
-    size_t held_bytes;     /* of them, that may have memory behind them */
-    size_t grown_bytes;    /* fresh ones since it was last looked for what the heap does not use */
-    bool keeps_nothing;    /* free blocks go home at once: few are asked for, of all classes */
-    uint64_t begun[2];     /* bits, of a heap that keeps nothing: classes that had a slab */
+    struct mt_slab *slabs;  /* all that it owns */
+    uint32_t slab_count;    /* of them */
+    uint32_t looked_at;     /* the bin whose list's length was looked at last, by the way */
+    size_t held_bytes;      /* of them, that may have memory behind them */
+    size_t excess_bytes;   /* what one look still has to give back, */
+    uint32_t examines_left; /* slabs in which free pages may be looked for in this look */
+    size_t grown_bytes;     /* fresh ones since it was last looked for what the heap does not use */
+    bool keeps_nothing;     /* free blocks go home at once: few are asked for, of all classes */
+    uint64_t begun[2];      /* bits, of a heap that keeps nothing: classes that had a slab */
     struct mt_theap *next_dead;
     uint64_t dead_since_ns;
     uint64_t tidied_ns; /* when its idle bins were last looked for */

@@ -4,6 +4,7 @@
 #include "slab.h"
 #include "account.h"
 #include "balance.h"
+#include "holes.h"
 #include "os.h"
 #include "stats.h"
 #include "tables.h"
@@ -14,11 +15,14 @@ enum {
     SHORTEN_MOST = 1024, /* blocks that go home at once, so that no call takes long */
     SHORTEN_STEPS = 16,  /* bins in which one is looked for whose list may be too long */
     WAIT_BYTES = 256,    /* blocks that wait where larger ones go home at once */
-    GROWTH_LEAST = 32 << 10, /* bytes of fresh memory after which a heap looks for what it does not use */
-    GROWTH_SHARE = 16,       /* and this part of those that it has */
-    PARTIAL_MANY = 4,        /* slabs with free blocks, so that no more need wait in the bin's list */
-    DENSE_SLABS = 16,        /* a bin with so many goes on growing */
-    SMALL_SLAB_BLOCK = 8192, /* larger blocks come from slabs of four slices */
+    GROWTH_LEAST = 32 << 10,  /* bytes of fresh memory after which a heap looks for what it does not use */
+    GROWTH_SHARE = 16,        /* and this part of those that it has */
+    TAIL_BYTES = 8 << 10,     /* worth a call of the system */
+    PARTIAL_MANY = 4,         /* slabs with free blocks, so that no more need wait in the bin's list */
+    EXAMINES_LEAST = 64,      /* slabs in which free pages are looked for at once */
+    EXAMINE_BYTES = 32 << 10, /* and one for each so many bytes that the heap has grown by */
+    DENSE_SLABS = 16,         /* a bin with so many goes on growing */
+    SMALL_SLAB_BLOCK = 8192,  /* larger blocks come from slabs of four slices */
 };
 
 static uint64_t own_load(const _Atomic uint64_t *counter)
@@ -40,16 +44,12 @@ static struct mt_bin *bin_of(struct mt_theap *heap, const struct mt_slab *slab)
 
 /* ---- origins ------------------------------------------------------------------------ */
 
-static size_t block_index(const struct mt_slab *slab, const void *block)
-{
-    return (size_t)(((uint64_t)((const char *)block - slab->start) * slab->inverse) >> 32);
-}
-
 unsigned mt_slab_mark_of(const struct mt_slab *slab, const void *block)
 {
     /* Acquire pairs with the release in origins_new(). */
     const _Atomic uint16_t *origins = atomic_load_explicit(&slab->origins, memory_order_acquire);
-    return origins ? atomic_load_explicit(&origins[block_index(slab, block)], memory_order_relaxed) : slab->origin;
+    return origins ? atomic_load_explicit(&origins[mt_slab_index(slab, block)], memory_order_relaxed)
+                   : slab->origin;
 }
 
 static _Atomic uint16_t *origins_new(struct mt_slab *slab)
@@ -73,7 +73,7 @@ unsigned mt_slab_mark(void *block, unsigned mark)
     if (!origins && slab->origin == mark) return mark;
     if (!origins) origins = origins_new(slab);
     if (!origins) return slab->origin;
-    atomic_store_explicit(&origins[block_index(slab, block)], (uint16_t)mark, memory_order_relaxed);
+    atomic_store_explicit(&origins[mt_slab_index(slab, block)], (uint16_t)mark, memory_order_relaxed);
     return mark;
 }
 
@@ -101,24 +101,57 @@ static void partial_remove(struct mt_bin *bin, struct mt_slab *slab)
 static void fresh_push(struct mt_bin *bin, struct mt_slab *slab)
 {
     slab->is_fresh = true;
+    slab->fresh_previous = NULL;
     slab->fresh_next = bin->fresh;
+    if (bin->fresh) bin->fresh->fresh_previous = slab;
     bin->fresh = slab;
 }
 
 static void fresh_remove(struct mt_bin *bin, struct mt_slab *slab)
 {
     if (!slab->is_fresh) return;
-    struct mt_slab **link = &bin->fresh;
-    while (*link != slab) link = &(*link)->fresh_next;
-    *link = slab->fresh_next;
+    if (slab->fresh_next) slab->fresh_next->fresh_previous = slab->fresh_previous;
+    if (slab->fresh_previous)
+        slab->fresh_previous->fresh_next = slab->fresh_next;
+    else
+        bin->fresh = slab->fresh_next;
     slab->is_fresh = false;
 }
 
-/* So many of the slab's first bytes may have memory behind them. */
-static uint32_t held_bytes(const struct mt_slab *slab)
+static uint32_t page_up(uint32_t bytes)
+{
+    return (bytes + MT_OS_PAGE - 1) & ~(uint32_t)(MT_OS_PAGE - 1);
+}
+
+/* So many of the slab's first bytes may have been touched. */
+static uint32_t extent_bytes(const struct mt_slab *slab)
 {
     uint32_t cut_bytes = slab->cut_count * slab->block_bytes;
     return slab->touched_bytes > cut_bytes ? slab->touched_bytes : cut_bytes;
+}
+
+/* And so many have memory behind them. */
+static uint32_t held_bytes(const struct mt_slab *slab)
+{
+    return extent_bytes(slab) - (uint32_t)__builtin_popcountll(slab->holes) * MT_OS_PAGE;
+}
+
+/* Whether more blocks can be made ready. */
+static bool has_room(const struct mt_slab *slab)
+{
+    return slab->cut_count < slab->capacity || slab->holes;
+}
+
+/* Blocks that are live, or in the bin's list. */
+static uint32_t out_count(const struct mt_slab *slab)
+{
+    return slab->cut_count - slab->free_count - slab->sleeping_count;
+}
+
+static void change_held(struct mt_theap *heap, int64_t bytes)
+{
+    heap->held_bytes += (size_t)bytes;
+    mt_balance_hold(bytes);
 }
 
 static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
@@ -130,7 +163,7 @@ static void heap_push(struct mt_theap *heap, struct mt_slab *slab)
     heap->slabs = slab;
     bin_of(heap, slab)->slab_count++;
     heap->slab_count++;
-    heap->held_bytes += held_bytes(slab);
+    change_held(heap, held_bytes(slab));
     mt_pagemap_set(slab->start, (size_t)slab->slices * MT_SLICE_BYTES,
                    mt_entry_make(slab, heap->id, slab->bin < MT_SLAB_CLASSES, slab->bin));
 }
@@ -144,7 +177,7 @@ static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
         heap->slabs = slab->heap_next;
     bin_of(heap, slab)->slab_count--;
     heap->slab_count--;
-    heap->held_bytes -= held_bytes(slab);
+    change_held(heap, -(int64_t)held_bytes(slab));
 }
 
 /* ---- slabs come and go --------------------------------------------------------------- */
@@ -157,33 +190,19 @@ static bool take_span(struct mt_theap *heap, unsigned slices, unsigned wishes, u
     return mt_span_take(slices, wishes | MT_SPAN_GROW, wanted_bytes, span);
 }
 
-/* What a bin's first slab keeps of the memory that others left in it. */
+/* A bin that begins may stay small. */
 static uint32_t first_bytes(const struct mt_bin *bin)
 {
-    return ((uint32_t)bin->bytes + MT_OS_PAGE - 1) & ~(uint32_t)(MT_OS_PAGE - 1);
+    return page_up((uint32_t)bin->bytes);
 }
 
 /* A bin that begins may stay small, and what another one touched before it would lie idle behind its blocks. */
 static void purge_tail(struct mt_slab *slab, uint32_t kept)
 {
-    if (slab->touched_bytes <= kept) return;
-    if (mt_os_purge(slab->start + kept, slab->touched_bytes - kept)) slab->touched_bytes = kept;
-}
-
-/* Before a heap grows by much it looks for what it does not use. */
-static void look_if_grown(struct mt_theap *heap)
-{
-    size_t limit = heap->held_bytes / GROWTH_SHARE;
-    if (heap->grown_bytes < (limit > GROWTH_LEAST ? limit : GROWTH_LEAST)) return;
-    heap->grown_bytes = 0;
-    mt_slab_trim_idle(heap);
-    mt_keep_surplus_down();
-}
-
-void mt_slab_make_room(struct mt_theap *heap)
-{
-    look_if_grown(heap);
-    heap->grown_bytes += MT_SLICE_BYTES;
+    size_t bytes = slab->touched_bytes > kept ? slab->touched_bytes - kept : 0;
+    if (!bytes || !mt_span_may_purge() || !mt_os_purge(slab->start + kept, bytes)) return;
+    mt_span_note_purged(bytes);
+    slab->touched_bytes = kept;
 }
 
 /* The bin has no slab; where slabs come and go with a block, it never had one. */
@@ -240,7 +259,7 @@ static void forget_origins(struct mt_slab *slab)
 
 static void note_touched(struct mt_slab *slab)
 {
-    slab->touched_bytes = held_bytes(slab);
+    slab->touched_bytes = extent_bytes(slab);
 }
 
 /* Gives back a slab of which all blocks are home. */
@@ -259,13 +278,16 @@ static void slab_release(struct mt_theap *heap, struct mt_slab *slab)
 }
 
 /* All blocks are home: cut it anew from its start, so that blocks leave it in the order of their addresses. */
-static void slab_restart(struct mt_bin *bin, struct mt_slab *slab)
+static void slab_restart(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
 {
     if (slab->is_partial) partial_remove(bin, slab);
     if (!slab->is_fresh) fresh_push(bin, slab);
     note_touched(slab);
+    if (slab->holes) change_held(heap, slab->touched_bytes - held_bytes(slab));
+    slab->holes = 0;
     slab->free = NULL;
     slab->free_count = slab->cut_count = 0;
+    slab->sleeping_count = slab->examined_count = 0;
     slab->is_zero = false;
     slab->is_marked = bin->sub != 0;
     forget_origins(slab);
@@ -279,11 +301,11 @@ static void slab_return(struct mt_theap *heap, void *block)
     *(void **)block = slab->free;
     slab->free = block;
     slab->free_count++;
-    if (slab->free_count == slab->cut_count) {
+    if (!out_count(slab)) {
         if (bin->slab_count > 1 || heap->keeps_nothing)
             slab_release(heap, slab);
         else
-            slab_restart(bin, slab);
+            slab_restart(heap, bin, slab);
     } else if (!slab->is_partial) {
         partial_push(bin, slab);
     }
@@ -294,7 +316,7 @@ void mt_slab_release_empty(struct mt_theap *heap)
     struct mt_slab *next;
     for (struct mt_slab *slab = heap->slabs; slab; slab = next) {
         next = slab->heap_next;
-        if (slab->free_count == slab->cut_count) slab_release(heap, slab);
+        if (!out_count(slab)) slab_release(heap, slab);
     }
 }
 
@@ -356,15 +378,20 @@ static uint32_t first_handed_out(const struct mt_bin *bin, const struct mt_slab 
     return bin->index * (uint32_t)BEGIN_STEP % CUT_BYTES / slab->block_bytes % count;
 }
 
-/* So many more blocks of the slab are ready. */
-static void count_cut(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab, uint32_t count)
+/* More blocks of the slab are ready, which held so much before. */
+static void note_grown(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab, uint32_t before)
+{
+    uint32_t grown = held_bytes(slab) - before;
+    if (grown) change_held(heap, grown);
+    heap->grown_bytes += grown;
+    if (!has_room(slab)) fresh_remove(bin, slab);
+}
+
+static void fill_hole(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
 {
     uint32_t before = held_bytes(slab);
-    slab->cut_count += count;
-    uint32_t grown = held_bytes(slab) - before;
-    heap->held_bytes += grown;
-    heap->grown_bytes += grown;
-    if (slab->cut_count == slab->capacity) fresh_remove(bin, slab);
+    bin->adjust += mt_holes_fill(slab, &bin->head);
+    note_grown(heap, bin, slab, before);
 }
 
 /* Makes the next blocks of a slab ready: as many as end in the page of memory where the first one begins. */
@@ -383,7 +410,9 @@ static void cut(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
     if (head > first) *(void **)(void *)(head - bytes) = bin->head;
     bin->head = head;
     bin->adjust += count;
-    count_cut(heap, bin, slab, count);
+    uint32_t before = held_bytes(slab);
+    slab->cut_count += count;
+    note_grown(heap, bin, slab, before);
 }
 
 static void take_partial(struct mt_bin *bin)
@@ -394,7 +423,10 @@ static void take_partial(struct mt_bin *bin)
     bin->adjust += slab->free_count;
     slab->free = NULL;
     slab->free_count = 0;
+    slab->examined_count = 0;
 }
+
+static void look_if_grown(struct mt_theap *heap);
 
 bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
 {
@@ -410,7 +442,10 @@ bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
     struct mt_slab *slab = bin->fresh ? bin->fresh : slab_new(heap, bin);
     if (bin->head) return true; /* heaps were absorbed on the way */
     if (!slab) return false;
-    cut(heap, bin, slab);
+    if (slab->holes)
+        fill_hole(heap, bin, slab);
+    else
+        cut(heap, bin, slab);
     return true;
 }
 
@@ -419,9 +454,11 @@ void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin)
     if (bin->head || bin->partial || atomic_load_explicit(&heap->inbox, memory_order_relaxed)) return NULL;
     look_if_grown(heap);
     struct mt_slab *slab = bin->fresh ? bin->fresh : slab_new(heap, bin);
-    if (!slab || !slab->is_zero || bin->head) return NULL;
+    if (!slab || !slab->is_zero || slab->cut_count == slab->capacity || bin->head) return NULL;
     char *block = slab->start + (size_t)slab->cut_count * slab->block_bytes;
-    count_cut(heap, bin, slab, 1);
+    uint32_t before = held_bytes(slab);
+    slab->cut_count++;
+    note_grown(heap, bin, slab, before);
     return block;
 }
 
@@ -445,11 +482,63 @@ void mt_slab_trim_all(struct mt_theap *heap)
     visit_bins(heap, trim);
 }
 
-static bool has_many_partial(const struct mt_bin *bin)
+/* Worth a look: less than half of the blocks are out, and less than at the last look by a quarter. */
+static bool may_have_free_pages(const struct mt_slab *slab)
 {
-    unsigned count = 0;
-    for (const struct mt_slab *slab = bin->partial; slab && count < PARTIAL_MANY; slab = slab->next) count++;
-    return count == PARTIAL_MANY;
+    uint32_t out = out_count(slab), examined = slab->examined_count;
+    return slab->free_count * slab->block_bytes >= 2 * MT_OS_PAGE && out <= slab->cut_count / 2 &&
+           (!examined || out <= examined - (examined + 3) / 4);
+}
+
+/* Memory of a slab's has gone back. */
+static void note_shrunk(struct mt_theap *heap, const struct mt_slab *slab, uint32_t before)
+{
+    uint32_t bytes = before - held_bytes(slab);
+    change_held(heap, -(int64_t)bytes);
+    heap->excess_bytes -= bytes < heap->excess_bytes ? bytes : heap->excess_bytes;
+}
+
+static void make_holes(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
+{
+    uint32_t before = held_bytes(slab);
+    bool is_made = mt_holes_make(slab);
+    slab->examined_count = (uint16_t)out_count(slab);
+    if (!is_made) return;
+    note_shrunk(heap, slab, before);
+    if (!slab->free) partial_remove(bin, slab);
+    if (!slab->is_fresh) fresh_push(bin, slab);
+}
+
+/* In a bin's partial slabs from one on. */
+static void make_some_holes(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
+{
+    struct mt_slab *next;
+    for (; slab && heap->examines_left && heap->excess_bytes; slab = next) {
+        next = slab->next;
+        if (!may_have_free_pages(slab)) continue;
+        if (!mt_span_may_purge()) return;
+        heap->examines_left--;
+        make_holes(heap, bin, slab);
+    }
+}
+
+/* What another bin touched lies idle behind a slab's blocks. */
+static void give_tail(struct mt_theap *heap, struct mt_slab *slab)
+{
+    uint32_t cut_bytes = slab->cut_count * slab->block_bytes, before = held_bytes(slab);
+    uint32_t start = page_up(cut_bytes), end = page_up(slab->touched_bytes);
+    if (end < start + TAIL_BYTES || !mt_span_may_purge() || !mt_os_purge(slab->start + start, end - start)) return;
+    mt_span_note_purged(end - start);
+    slab->touched_bytes = cut_bytes;
+    note_shrunk(heap, slab, before);
+}
+
+/* NULL where a bin has not so many slabs with free blocks. */
+static struct mt_slab *partial_behind(const struct mt_bin *bin, unsigned count)
+{
+    struct mt_slab *slab = bin->partial;
+    for (; slab && count; count--) slab = slab->next;
+    return slab;
 }
 
 /* A busy bin may show the same head twice: then it is filled again from its slabs. */
@@ -458,19 +547,54 @@ static void trim_if_idle(struct mt_theap *heap, struct mt_bin *bin)
     uint32_t head = (uint32_t)((uintptr_t)bin->head >> 4);
     if (bin->seen != head) {
         bin->seen = head;
-        if (has_many_partial(bin))
+        if (partial_behind(bin, PARTIAL_MANY - 1))
             send_home(heap, bin, 0, SHORTEN_MOST);
         else
             mt_slab_shorten(heap, bin);
         return;
     }
     if (bin->head) mt_slab_trim_bin(heap, bin, 0);
+    bin->seen = 0;
     if (bin->slab_count == 1 && bin->fresh && !bin->fresh->cut_count) slab_release(heap, bin->fresh);
+}
+
+/* Pages that no block needs, while there is an excess. A busy bin keeps those of its first slabs. */
+static void give_pages(struct mt_theap *heap, struct mt_bin *bin)
+{
+    if (!heap->excess_bytes || heap->keeps_nothing) return;
+    bool is_idle = !bin->head && !bin->seen;
+    if (bin->fresh && bin->slab_count == 1) give_tail(heap, bin->fresh);
+    make_some_holes(heap, bin, is_idle ? bin->partial : partial_behind(bin, PARTIAL_MANY));
+}
+
+static void give_pages_of_all(struct mt_theap *heap, size_t excess)
+{
+    heap->excess_bytes = excess;
+    heap->examines_left = (uint32_t)(EXAMINES_LEAST + heap->grown_bytes / EXAMINE_BYTES);
+    visit_bins(heap, give_pages);
 }
 
 void mt_slab_trim_idle(struct mt_theap *heap)
 {
     visit_bins(heap, trim_if_idle);
+    give_pages_of_all(heap, SIZE_MAX);
+}
+
+/* Before a heap grows by much it looks for what it does not use. */
+static void look_if_grown(struct mt_theap *heap)
+{
+    size_t limit = heap->held_bytes / GROWTH_SHARE;
+    if (heap->grown_bytes < (limit > GROWTH_LEAST ? limit : GROWTH_LEAST)) return;
+    visit_bins(heap, trim_if_idle);
+    size_t excess = mt_balance_excess();
+    if (excess) give_pages_of_all(heap, excess);
+    heap->grown_bytes = 0;
+}
+
+void mt_slab_make_room(struct mt_theap *heap)
+{
+    look_if_grown(heap);
+    heap->grown_bytes += MT_SLICE_BYTES;
 }
 
 void mt_slab_take_back(struct mt_theap *heap, void *block)
@@ -484,6 +608,12 @@ void mt_slab_take_back(struct mt_theap *heap, void *block)
     }
     mt_slab_trim_bin(heap, bin, 0);
     slab_return(heap, block);
+}
+
+void mt_slab_make_holes(struct mt_theap *heap)
+{
+    for (struct mt_slab *slab = heap->slabs; slab; slab = slab->heap_next)
+        if (slab->is_partial && !heap->keeps_nothing) make_holes(heap, bin_of(heap, slab), slab);
 }
 
 /* ---- blocks freed by other threads ------------------------------------------------------- */
@@ -541,7 +671,7 @@ static void move_slab(struct mt_theap *to, struct mt_theap *from, struct mt_slab
     slab->bin = bin->index;
     heap_push(to, slab);
     if (slab->free_count) partial_push(bin, slab);
-    if (slab->cut_count < slab->capacity) fresh_push(bin, slab);
+    if (has_room(slab)) fresh_push(bin, slab);
 }
 
 /* Where a slab of another heap belongs. */
@@ -634,6 +764,8 @@ void mt_slab_adopt(struct mt_theap *heap, struct mt_slab *slab)
     slab->free = NULL;
     slab->free_count = 0;
     slab->cut_count = slab->capacity;
+    slab->holes = 0;
+    slab->sleeping_count = slab->examined_count = 0;
     slab->is_partial = slab->is_fresh = slab->is_zero = false;
     slab->is_marked = true;
     slab->bin = home_bin(heap, slab)->index;

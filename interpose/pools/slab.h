@@ -16,13 +16,16 @@ struct mt_slab {
     void *free; /* blocks that have come back */
     uint32_t free_count, cut_count, capacity, block_bytes;
     struct mt_slab *next, *previous; /* in the bin's list of partial slabs */
-    struct mt_slab *fresh_next;
+    struct mt_slab *fresh_next, *fresh_previous;
     struct mt_slab *heap_next, *heap_previous;
     struct mt_span_chunk *chunk;
     _Atomic(_Atomic uint16_t *) origins; /* the mark of each block; NULL = all have the one below; release */
+    uint64_t holes;                      /* bits: pages without memory, see holes.h */
     uint32_t inverse;                    /* 2^32 / block_bytes, rounded up */
     uint32_t touched_bytes;              /* by whoever had its memory before, or before it was cut anew */
     uint16_t owner, bin, origin;
+    uint16_t sleeping_count; /* blocks in holes */
+    uint16_t examined_count; /* blocks that were out when free pages were last looked for; 0: never */
     uint8_t class, slices;
     bool is_marked;            /* origin stands for live blocks */
     bool is_partial, is_fresh; /* which of the bin's lists it is in */
@@ -45,7 +48,8 @@ void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep);
 void mt_slab_shorten(struct mt_theap *heap, struct mt_bin *bin);
 /* As mt_slab_trim_bin() with 0 for all bins. */
 void mt_slab_trim_all(struct mt_theap *heap);
-/* The same for bins that nothing came from or went to since this was last asked; their memory goes back. */
+/* The same for bins that nothing came from or went to since this was last asked; their memory goes back, and free
+ * pages of some slabs. */
 void mt_slab_trim_idle(struct mt_theap *heap);
 /* Before the heap's arena takes another chunk: now and then what slabs do not use goes back first. */
 void mt_slab_make_room(struct mt_theap *heap);
@@ -57,6 +61,8 @@ void mt_slab_take_back(struct mt_theap *heap, void *block);
 void mt_slab_drain(struct mt_theap *heap);
 /* Gives every slab back of which all blocks are home. */
 void mt_slab_release_empty(struct mt_theap *heap);
+/* Gives free pages of all other slabs back. */
+void mt_slab_make_holes(struct mt_theap *heap);
 
 /*
  * Whose block it is: its mark is the number of its origin and, in slabs that
@@ -70,6 +76,10 @@ static inline unsigned mt_slab_mark_make(unsigned origin, unsigned classes_below
 {
     _Static_assert(MT_ORIGIN_MAX <= 1 << 10, "a mark has 10 bits for the origin, 6 for the class");
     return origin | classes_below << 10;
+}
+static inline uint32_t mt_slab_index(const struct mt_slab *slab, const void *block)
+{
+    return (uint32_t)((uint64_t)((const char *)block - slab->start) * slab->inverse >> 32);
 }
 unsigned mt_slab_mark(void *block, unsigned mark);
 unsigned mt_slab_mark_of(const struct mt_slab *slab, const void *block);

@@ -21,7 +21,11 @@ enum {
     SMALL_CHUNK_SLICES = 64, /* tried where 32 MiB cannot be had */
     RECORD_BATCH_BYTES = 1024,
     SLICE_PAGES = MT_SLICE_BYTES / MT_OS_PAGE,
-    DIRTY_LOOKS = 32, /* runs that were used before, of which the best one is taken */
+    ALLOWED_BYTES_PER_US = 16, /* 16 MB a second: four thousand page faults */
+    ALLOWED_MOST_NS = 250000000,
+    CALL_BYTES = 16 << 10, /* a call of the system costs as much as so many bytes */
+    PURGE_SLICES = 4,      /* that go back at once where not much is wanted */
+    DIRTY_LOOKS = 32,      /* runs that were used before, of which the best one is taken */
 };
 
 struct mt_span_chunk {
@@ -41,6 +45,9 @@ static struct {
     struct mt_span_chunk *chunks; /* those with free slices come first */
     struct mt_span_counters counters;
     uint64_t purge_delay_ns, last_look_ns, huge_from_bytes;
+    uint64_t most_used_bytes; /* so far */
+    int64_t allowed_bytes;    /* to be given back because others grow */
+    uint64_t allowed_ns;      /* when they were last reckoned */
     struct record *records;
     char *record_area, *record_end;
 } spans = {.purge_delay_ns = UINT64_C(1000000000), .huge_from_bytes = UINT64_MAX};
@@ -356,6 +363,16 @@ static size_t purge_bits(struct mt_span_chunk *chunk, unsigned word, uint64_t bi
     return bytes;
 }
 
+/* From the end, because what lies low is taken first again; little at once where little is enough. */
+static size_t purge_word(struct mt_span_chunk *chunk, unsigned word, uint64_t bits, size_t enough)
+{
+    size_t bytes = 0;
+    if (enough > 64 * (size_t)MT_SLICE_BYTES) return purge_bits(chunk, word, bits);
+    for (unsigned at = 64; at > 0 && bytes < enough; at -= PURGE_SLICES)
+        bytes += purge_bits(chunk, word, bits & run_mask(PURGE_SLICES) << (at - PURGE_SLICES));
+    return bytes;
+}
+
 /* Purges what has been free since the last look, or everything that is free, until it is enough. */
 static size_t purge_locked(bool is_all, size_t enough)
 {
@@ -364,9 +381,10 @@ static size_t purge_locked(bool is_all, size_t enough)
     for (struct mt_span_chunk *chunk = spans.chunks; chunk && chunk->free_count && bytes < enough; chunk = next) {
         next = chunk->next;
         uint64_t any_dirty = 0;
-        for (unsigned i = CHUNK_WORDS; i-- > 0;) { /* from the end: what lies low is taken first again */
+        for (unsigned i = CHUNK_WORDS; i-- > 0;) {
             uint64_t dirty = chunk->free[i] & chunk->dirty[i];
-            if (bytes < enough) bytes += purge_bits(chunk, i, is_all ? dirty : dirty & chunk->aged[i]);
+            if (!is_all) dirty &= chunk->aged[i];
+            if (bytes < enough) bytes += purge_word(chunk, i, dirty, enough - bytes);
             chunk->aged[i] = chunk->free[i] & chunk->dirty[i];
             any_dirty |= chunk->dirty[i];
         }
@@ -402,9 +420,11 @@ bool mt_span_take(unsigned slices, unsigned wishes, uint32_t wanted_bytes, struc
     bool is_taken = take_best_locked(slices, wishes, wanted_bytes, span);
     if (!is_taken && (wishes & MT_SPAN_GROW) && chunk_new(slices))
         is_taken = take_best_locked(slices, wishes, wanted_bytes, span);
+    bool has_grown = spans.counters.used_bytes > spans.most_used_bytes;
+    if (has_grown) spans.most_used_bytes = spans.counters.used_bytes;
     publish_locked();
     mt_lock_give(&spans.lock);
-    if (is_taken && span->is_zero) mt_keep_peak_down((size_t)slices * MT_SLICE_BYTES);
+    if (has_grown && span->is_zero) mt_keep_peak_down((size_t)slices * MT_SLICE_BYTES);
     return is_taken;
 }
 
@@ -452,6 +472,58 @@ size_t mt_span_purge_some(size_t enough)
     publish_locked();
     mt_lock_give(&spans.lock);
     return bytes;
+}
+
+/*
+ * What goes back to make room may soon be asked for again: a page costs a fault then. So there are bounds to it: so
+ * much for each second, and not more than that of a fraction of one at once.
+ */
+static int64_t allowed_locked(void)
+{
+    uint64_t now = mt_now_coarse_ns(), since = now - spans.allowed_ns;
+    if (since > ALLOWED_MOST_NS) since = ALLOWED_MOST_NS;
+    spans.allowed_ns = now;
+    spans.allowed_bytes += (int64_t)(since / 1000 * ALLOWED_BYTES_PER_US);
+    int64_t most = (int64_t)(ALLOWED_MOST_NS / 1000 * ALLOWED_BYTES_PER_US);
+    if (spans.allowed_bytes > most) spans.allowed_bytes = most;
+    return spans.allowed_bytes;
+}
+
+static void use_up_locked(size_t bytes, uint64_t calls)
+{
+    spans.allowed_bytes -= (int64_t)(bytes + calls * CALL_BYTES);
+}
+
+bool mt_span_may_purge(void)
+{
+    mt_lock_take(&spans.lock);
+    bool may = allowed_locked() > 0;
+    mt_lock_give(&spans.lock);
+    return may;
+}
+
+size_t mt_span_purge_surplus(size_t enough)
+{
+    size_t bytes = 0;
+    mt_lock_take(&spans.lock);
+    uint64_t calls = spans.counters.purge_count;
+    if (allowed_locked() > 0) {
+        bytes = purge_locked(true, enough);
+        use_up_locked(bytes, spans.counters.purge_count - calls);
+        publish_locked();
+    }
+    mt_lock_give(&spans.lock);
+    return bytes;
+}
+
+void mt_span_note_purged(size_t bytes)
+{
+    mt_lock_take(&spans.lock);
+    spans.counters.purged_bytes += bytes;
+    spans.counters.purge_count++;
+    use_up_locked(bytes, 1);
+    publish_locked();
+    mt_lock_give(&spans.lock);
 }
 
 void mt_span_look(void)

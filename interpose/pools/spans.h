@@ -40,6 +40,11 @@ void mt_span_give(struct mt_span_chunk *chunk, char *start, unsigned slices, uin
 /* Gives the memory of free spans back now: all of it, or about so many bytes. Returns the bytes given back. */
 size_t mt_span_purge_all(void);
 size_t mt_span_purge_some(size_t bytes);
+/* About so many bytes because others grow, as far as that may be now. */
+size_t mt_span_purge_surplus(size_t bytes);
+/* Whether parts of spans in use may be given back now for that reason; and so much was. */
+bool mt_span_may_purge(void);
+void mt_span_note_purged(size_t bytes);
 /* Gives back what was free at the last look, a purge delay ago. */
 void mt_span_look(void);
 void mt_span_set_purge_delay(uint64_t nanoseconds);
