@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -507,15 +508,24 @@ MT_EXPORT int malloc_trim(size_t pad)
 {
     static void *_Atomic slot;
     int (*next)(size_t) = (int (*)(size_t))(uintptr_t)find(&slot, "malloc_trim");
-    int by_next = next ? next(pad) : 0;
-    return (mt_pooled() && mt_pools_trim()) || by_next;
+    if (mt_pooled()) return mt_pools_trim(); /* what libc's own holds beside them is next to nothing */
+    return next ? next(pad) : 0;
 }
 
 MT_EXPORT int mallopt(int parameter, int value)
 {
     static void *_Atomic slot;
+    static _Atomic bool is_asked;
     int (*next)(int, int) = (int (*)(int, int))(uintptr_t)find(&slot, "mallopt");
-    return next ? next(parameter, value) : 0;
+    /* While the pools serve, this may be libc's first call: two threads must not make it at once, and glibc's
+     * before 2.37 may end a thread that was cancelled, and leave its heap half made. */
+    if (mt_pooled() && atomic_exchange_explicit(&is_asked, true, memory_order_acquire)) return 1;
+    int cancel_state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    int result = next ? next(parameter, value) : 0;
+    pthread_setcancelstate(cancel_state, NULL);
+    atomic_store_explicit(&is_asked, false, memory_order_release);
+    return result;
 }
 
 /* What malloc_stats() of glibc says, in the pools' numbers. */
