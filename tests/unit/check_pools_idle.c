@@ -1,6 +1,6 @@
 /*
  * What slabs do with memory that a program does not use any more: long lists,
- * idle size classes, slabs that go to another class, blocks of call stacks.
+ * idle size classes, slabs that go to another class, holes in slabs, blocks of call stacks.
  * Each test runs in a process of its own.
  */
 #include "account.h"
@@ -11,6 +11,7 @@
 #include "stats.h"
 
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum { PAGE = 4096 };
@@ -103,6 +104,86 @@ START_TEST(a_class_that_begins_does_not_keep_what_another_one_touched)
 }
 END_TEST
 
+static unsigned resident_between(const char *from, const char *to)
+{
+    unsigned count = 0;
+    for (uintptr_t at = (uintptr_t)from & ~(uintptr_t)(MT_SLICE_BYTES - 1); at <= (uintptr_t)to;
+         at += MT_SLICE_BYTES)
+        count += resident_pages((void *)at);
+    return count;
+}
+
+static void mark(void *block, uint32_t bytes, uint32_t number)
+{
+    memset(block, (int)(number & 0x7f), bytes);
+    memcpy(block, &number, sizeof number);
+}
+
+static bool is_marked(const void *block, uint32_t bytes, uint32_t number)
+{
+    const unsigned char *at = block;
+    if (memcmp(at, &number, sizeof number)) return false;
+    for (uint32_t i = sizeof number; i < bytes; i++)
+        if (at[i] != (number & 0x7f)) return false;
+    return true;
+}
+
+/* Blocks in one page, in two, and in more than that. */
+static const uint32_t sizes_with_holes[] = {16, 48, 64, 640, 3072, 6656};
+
+START_TEST(pages_without_a_live_block_go_back_and_come_again)
+{
+    enum { BYTES = 8 * MT_SLICE_BYTES, APART = 24 << 10 };
+    static char *blocks[BYTES / 16];
+    const uint32_t bytes = sizes_with_holes[_i], count = BYTES / bytes, kept = APART / bytes;
+    const char *from = (const char *)UINTPTR_MAX, *to = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        mark(blocks[i] = mt_pools_allocate(bytes), bytes, i);
+        if (blocks[i] < from) from = blocks[i];
+        if (blocks[i] > to) to = blocks[i];
+    }
+    unsigned full = resident_between(from, to);
+    uint64_t used = used_bytes();
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < count; i++)
+            if (i % kept) ck_assert(mt_pools_free(blocks[i]));
+        mt_slab_trim_all(mt_theap_self);
+        size_t held = mt_theap_self->held_bytes;
+        mt_slab_make_holes(mt_theap_self);
+        ck_assert_uint_le(resident_between(from, to), full * 3 / 4);
+        ck_assert_uint_le(mt_theap_self->held_bytes, held * 3 / 4);
+        for (uint32_t i = 0; i < count; i++)
+            if (i % kept) mark(blocks[i] = mt_pools_allocate(bytes), bytes, i);
+        for (uint32_t i = 0; i < count; i++) ck_assert(is_marked(blocks[i], bytes, i));
+        /* They lie where they lay, but for those of a slab that blocks of others may share. */
+        ck_assert_uint_le(used_bytes(), used + MT_SLICE_BYTES);
+    }
+    for (uint32_t i = 0; i < count; i++) ck_assert(mt_pools_free(blocks[i]));
+    mt_slab_trim_all(mt_theap_self);
+    mt_slab_release_empty(mt_theap_self);
+    ck_assert_uint_le(used_bytes(), 2 * MT_SLICE_BYTES);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
+START_TEST(bursts_that_come_again_find_their_memory)
+{
+    enum { COUNT = 20000, ROUNDS = 40, MOST_GIVEN_BACK = 4 << 20 };
+    static void *blocks[COUNT];
+    uint32_t random = 1;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            random = random * 1664525 + 1013904223;
+            blocks[i] = mt_pools_allocate(16 + (random >> 16) % 400);
+        }
+        for (unsigned i = 0; i < COUNT; i++) ck_assert(mt_pools_free(blocks[i]));
+    }
+    struct mt_span_counters counters;
+    mt_span_counters(&counters);
+    ck_assert_uint_lt(counters.purged_bytes, MOST_GIVEN_BACK + ROUNDS * (uint64_t)(128 << 10));
+}
+END_TEST
+
 static void note_sampled(struct mt_shard *shard, const void *block, uint64_t requested, uint64_t usable)
 {
     (void)block, (void)requested, (void)usable;
@@ -170,6 +251,9 @@ int main(void)
     tcase_add_test(tests, no_call_sends_a_long_list_home_at_once);
     tcase_add_test(tests, idle_classes_make_room_before_the_heap_grows);
     tcase_add_test(tests, a_class_that_begins_does_not_keep_what_another_one_touched);
+    tcase_add_loop_test(tests, pages_without_a_live_block_go_back_and_come_again, 0,
+                        sizeof sizes_with_holes / sizeof sizes_with_holes[0]);
+    tcase_add_test(tests, bursts_that_come_again_find_their_memory);
     tcase_add_test(tests, slabs_of_sampled_blocks_go_with_their_last_one);
     tcase_add_test(tests, sampled_blocks_of_several_classes_share_slabs);
     suite_add_tcase(suite, tests);
