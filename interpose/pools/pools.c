@@ -604,14 +604,26 @@ void *mt_pools_stretched(struct mt_theap *heap, void *block, size_t bytes)
     return block;
 }
 
+/* As the hooks do it; a call stack ends here. */
+static enum mt_pools_end stretch_sampled(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
+{
+    size_t usable = mt_mid_usable(block, entry);
+    if (!usable || !mt_mid_take_sampled(block, entry)) return MT_POOLS_MISS;
+    enum mt_pools_end end = mt_large_stretch(heap, block, bytes, entry);
+    if (end == MT_POOLS_MISS)
+        mt_mid_note_sampled(block, entry);
+    else
+        mt_pools_clients.sample_freed(heap->shard, block, usable);
+    return end;
+}
+
 /* A block of an arena where it lies. NULL, with nothing done, where it cannot stay there without more ado. */
 static void *stretch(struct mt_theap *heap, void *block, uint64_t entry, size_t bytes)
 {
-    switch (mt_large_stretch(heap, block, bytes, entry)) {
-    case MT_POOLS_DONE: return block;
-    case MT_POOLS_DUE: return mt_pools_stretched(heap, block, bytes);
-    default: return NULL;
-    }
+    enum mt_pools_end end = mt_large_stretch(heap, block, bytes, entry);
+    if (end == MT_POOLS_MISS) end = stretch_sampled(heap, block, entry, bytes);
+    if (end == MT_POOLS_DUE) return mt_pools_stretched(heap, block, bytes);
+    return end == MT_POOLS_DONE ? block : NULL;
 }
 
 void *mt_pools_reallocate_due(struct mt_theap *heap, void *block, size_t bytes)

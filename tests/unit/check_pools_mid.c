@@ -428,6 +428,24 @@ START_TEST(what_grows_bit_by_bit_begins_where_the_last_one_did)
 }
 END_TEST
 
+START_TEST(a_block_with_a_call_stack_grows_where_it_lies_and_loses_it)
+{
+    static const struct mt_pools_client client = {.sampled = note_sampled, .sample_freed = note_sample_freed};
+    mt_pools_start(&core, &client);
+    unsigned char *text = creep_to(1000, 15000, 5);
+    ck_assert_uint_gt(mt_pools_usable(text), 32768);
+    mt_mid_note_sampled(text, mt_pagemap_entry(text));
+    sample_freed_count = 0;
+    ck_assert_ptr_eq(mt_pools_reallocate(text, 16000), text);
+    ck_assert_uint_eq(sample_freed_count, 1);
+    ck_assert_ptr_eq(mt_pools_reallocate(text, 17000), text);
+    ck_assert_uint_eq(sample_freed_count, 1);
+    for (unsigned i = 0; i < 9000; i += 100) ck_assert_uint_eq(text[i], 5);
+    mt_pools_free(text);
+    ck_assert_int_eq(sum().live_bytes, 0);
+}
+END_TEST
+
 static void check_zero_blocks(void)
 {
     for (size_t bytes = 40000; bytes < 3000000; bytes += bytes / 3) {
@@ -574,6 +592,7 @@ int main(void)
     tcase_add_test(tests, threads_never_share_a_middle_block);
     tcase_add_test(tests, a_block_that_creeps_moves_seldom_and_keeps_its_content);
     tcase_add_test(tests, what_grows_bit_by_bit_begins_where_the_last_one_did);
+    tcase_add_test(tests, a_block_with_a_call_stack_grows_where_it_lies_and_loses_it);
     tcase_add_test(tests, the_room_of_a_block_is_known_to_be_used_when_it_goes_back);
     tcase_add_test(tests, every_realloc_counts_as_one_free_and_one_allocation);
     tcase_add_test(tests, a_huge_block_used_again_is_zero_and_costs_no_memory);
