@@ -10,9 +10,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #ifndef MADV_DONTDUMP
 #define MADV_DONTDUMP 16
@@ -59,21 +63,48 @@ static void keep_apart(uintptr_t low, uintptr_t high)
         advise(low + pages * i / count * PAGE_BYTES, low + pages * (i + 1) / count * PAGE_BYTES, MADV_DONTDUMP);
 }
 
-/*
- * The loader has read libc's symbol tables for this library, and its start has read some of libc's constants: most
- * of it nobody needs again. Code stays, where a debugger may have put its marks.
- */
-static void release_libc(void)
+/* True when the file is what lies there: no debugger, probe or patch has put a page of its own in its place. */
+static bool is_files_own(int pagemap, uintptr_t low, uintptr_t high)
 {
-    Dl_info info;
-    if (!dladdr((const void *)(uintptr_t)&madvise, &info) || !info.dli_fbase) return;
-    const char *base = info.dli_fbase;
+    enum { BATCH = 64 };
+    const uint64_t present = UINT64_C(1) << 63, of_file = UINT64_C(1) << 61;
+    uint64_t pages[BATCH];
+    for (uintptr_t at = low; at < high; at += BATCH * PAGE_BYTES) {
+        size_t count = (high - at) / PAGE_BYTES < BATCH ? (high - at) / PAGE_BYTES : BATCH;
+        ssize_t got = pread(pagemap, pages, count * sizeof *pages, (off_t)(at / PAGE_BYTES * sizeof *pages));
+        if (got != (ssize_t)(count * sizeof *pages)) return false;
+        for (size_t i = 0; i < count; i++)
+            if ((pages[i] & present) && !(pages[i] & of_file)) return false;
+    }
+    return true;
+}
+
+static void release_object(const char *base, int pagemap)
+{
     const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)(const void *)base;
     const ElfW(Phdr) *part = (const ElfW(Phdr) *)(const void *)(base + header->e_phoff);
-    for (unsigned i = 0; i < header->e_phnum; i++)
-        if (part[i].p_type == PT_LOAD && part[i].p_flags == PF_R)
-            advise(page_after(base + part[i].p_vaddr), page_of(base + part[i].p_vaddr + part[i].p_filesz),
-                   MADV_DONTNEED);
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        uintptr_t low = page_after(base + part[i].p_vaddr),
+                  high = page_of(base + part[i].p_vaddr + part[i].p_filesz);
+        if (part[i].p_type == PT_LOAD && !(part[i].p_flags & PF_W) && low < high &&
+            is_files_own(pagemap, low, high))
+            advise(low, high, MADV_DONTNEED);
+    }
+}
+
+/*
+ * The start of a process, the loader's part of it and this library's, goes through libc and the loader far and
+ * wide, and most of it nobody needs again.
+ */
+static __attribute__((noinline)) void release_system(void)
+{
+    Dl_info info;
+    const char *loader = (const char *)getauxval(AT_BASE);
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (pagemap < 0) return;
+    if (dladdr((const void *)(uintptr_t)&madvise, &info) && info.dli_fbase) release_object(info.dli_fbase, pagemap);
+    if (loader) release_object(loader, pagemap);
+    close(pagemap);
 }
 
 void mt_resident_release_tables(void)
@@ -90,8 +121,8 @@ void mt_resident_settle(void)
     keep_apart(page_after(mt_part_relocations), page_of(mt_part_stacks));
     keep_apart(page_of(mt_part_large), page_of(mt_part_always));
     advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTDUMP);
+    release_system();
     advise(page_after(mt_part_relocations), page_of(mt_part_always), MADV_DONTNEED);
-    release_libc();
     advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTNEED);
     errno = saved;
 }
