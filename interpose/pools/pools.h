@@ -147,7 +147,7 @@ struct mt_theap {
     uint32_t slab_count;    /* of them */
     uint32_t looked_at;     /* the bin whose list's length was looked at last, by the way */
     size_t held_bytes;      /* of them, that may have memory behind them */
-    size_t excess_bytes;   /* what one look still has to give back, */
+    size_t excess_bytes;    /* what one look still has to give back, */
     uint32_t examines_left; /* slabs in which free pages may be looked for in this look */
     size_t grown_bytes;     /* fresh ones since it was last looked for what the heap does not use */
     bool keeps_nothing;     /* free blocks go home at once: few are asked for, of all classes */
