@@ -30,17 +30,28 @@ void mt_balance_hold(int64_t bytes)
     mt_alone_add(&held_bytes, (uint64_t)bytes);
 }
 
+static uint64_t held_now(void)
+{
+    return atomic_load_explicit(&held_bytes, memory_order_relaxed) +
+           mt_pools_stats.arena_chunk_count * (uint64_t)MT_SLICE_BYTES;
+}
+
 /* What lies free may stay where it was in use before: it is asked for again by whoever grew then. */
 size_t mt_balance_excess(void)
 {
-    const struct mt_pools *stats = &mt_pools_stats;
-    uint64_t held = held_bytes + stats->arena_chunk_count * MT_SLICE_BYTES, dirty = stats->slab_dirty_bytes;
-    uint64_t highest = atomic_load_explicit(&highest_held_bytes, memory_order_relaxed);
-    if (held > highest) atomic_store_explicit(&highest_held_bytes, highest = held, memory_order_relaxed);
-    uint64_t limit = highest + highest / SURPLUS_SHARE + SURPLUS_BYTES;
-    if (!is_wanted || held + dirty <= limit) return 0;
-    size_t excess = held + dirty - limit, done = mt_span_purge_surplus(excess);
+    uint64_t held = held_now(), all = held + mt_pools_stats.slab_dirty_bytes;
+    uint64_t limit = atomic_load_explicit(&highest_held_bytes, memory_order_relaxed);
+    if (held <= limit) limit += limit / SURPLUS_SHARE + SURPLUS_BYTES;
+    if (!is_wanted || all <= limit) return 0;
+    size_t excess = all - limit, done = mt_span_purge_surplus(excess);
     return done < excess ? excess - done : 0;
+}
+
+void mt_balance_settle(void)
+{
+    uint64_t held = held_now();
+    if (held > atomic_load_explicit(&highest_held_bytes, memory_order_relaxed))
+        atomic_store_explicit(&highest_held_bytes, held, memory_order_relaxed);
 }
 
 void mt_keep_peak_down(size_t fresh_bytes)

@@ -20,6 +20,8 @@ void mt_balance_hold(int64_t bytes);
  * much of what lies free goes back. Returns what is still too much.
  */
 size_t mt_balance_excess(void);
+/* What is held now was needed. */
+void mt_balance_settle(void);
 
 /* A pool is about to touch so many bytes that had no memory behind them. */
 void mt_keep_peak_down(size_t fresh_bytes);

@@ -588,6 +588,7 @@ static void look_if_grown(struct mt_theap *heap)
     visit_bins(heap, trim_if_idle);
     size_t excess = mt_balance_excess();
     if (excess) give_pages_of_all(heap, excess);
+    mt_balance_settle();
     heap->grown_bytes = 0;
 }
 
