@@ -67,14 +67,14 @@ static void keep_apart(uintptr_t low, uintptr_t high)
 static bool is_files_own(int pagemap, uintptr_t low, uintptr_t high)
 {
     enum { BATCH = 64 };
-    const uint64_t present = UINT64_C(1) << 63, of_file = UINT64_C(1) << 61;
+    const uint64_t there = UINT64_C(3) << 62, of_file = UINT64_C(1) << 61; /* in memory or swapped out */
     uint64_t pages[BATCH];
     for (uintptr_t at = low; at < high; at += BATCH * PAGE_BYTES) {
         size_t count = (high - at) / PAGE_BYTES < BATCH ? (high - at) / PAGE_BYTES : BATCH;
         ssize_t got = pread(pagemap, pages, count * sizeof *pages, (off_t)(at / PAGE_BYTES * sizeof *pages));
         if (got != (ssize_t)(count * sizeof *pages)) return false;
         for (size_t i = 0; i < count; i++)
-            if ((pages[i] & present) && !(pages[i] & of_file)) return false;
+            if ((pages[i] & there) && !(pages[i] & of_file)) return false;
     }
     return true;
 }
