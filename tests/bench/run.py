@@ -232,7 +232,12 @@ class Bench:
         containers = built(self.build, "bench_containers")
         if containers:
             rows.append(Work("C++ containers", [containers]))
-        self.table(rows, "Patterns of allocation")
+        self.table(rows, "Patterns of allocation", self.with_empty(self.variants()))
+
+    def with_empty(self, variants):
+        """The control: a preloaded library that does nothing, behind the plain run."""
+        path = os.path.join(self.build, "tests", "libempty.so")
+        return variants[:1] + ([("empty library", [], {"LD_PRELOAD": path})] if os.path.exists(path) else []) + variants[1:]
 
     def arenas(self):
         program = built(self.build, "bench_bursts")
@@ -280,7 +285,9 @@ class Bench:
         if absent:
             lines += ["", "Left out: " + "; ".join(absent) + "."]
         self.sections.append((heading, text or "Each cell: wall time / processor time / resident size of the program "
-                              f"alone, as ratios to the plain run; {self.options.rounds} interleaved rounds. `counting` is the preloaded library "
+                              f"alone, as ratios to the plain run; {self.options.rounds} interleaved rounds. "
+                              + ("`empty library` is a preloaded one that does nothing. " if "empty library" in names else "")
+                              + "`counting` is the preloaded library "
                               "over the program's own allocator, `pools` the library with its pools, the two `stacks` "
                               "columns pools and call stacks, `memtrack run` the whole command with default options, its "
                               "collector, its start and its end.", lines))

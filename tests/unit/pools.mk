@@ -35,12 +35,16 @@ fuzz-tlsf: ## fuzz the TLSF engine (clang)
 .SECONDARY: $(pools_obj)
 
 pools_bench := $(BUILD)/tests/bench_patterns $(BUILD)/tests/bench_bursts $(BUILD)/tests/bench_scale
-BENCH_PROGRAMS += $(pools_bench) $(BUILD)/tests/bench_containers $(BUILD)/tests/bench_launch
+BENCH_PROGRAMS += $(pools_bench) $(BUILD)/tests/bench_containers $(BUILD)/tests/bench_launch $(BUILD)/tests/libempty.so
 # Static, where that can be linked: memtrack and heaptrack then see the program behind it alone.
 $(BUILD)/tests/bench_launch: tests/bench/bench_launch.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE_CFLAGS) -MF $@.d $(CFLAGS) -static -o $@ $< 2>/dev/null || $(CC) $(BASE_CFLAGS) -MF $@.d $(CFLAGS) -o $@ $<
+$(BUILD)/tests/libempty.so: tests/bench/libempty.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(BASE_CFLAGS) -MF $@.d $(CFLAGS) -shared -fPIC -o $@ $<
 $(pools_bench): $(BUILD)/tests/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
