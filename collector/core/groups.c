@@ -269,15 +269,30 @@ static void begin_again(struct mt_shard *shard)
     STORE(shard->look_low_bytes, live);
 }
 
+static int64_t much_of_batches(const struct mt_core *core)
+{
+    return (mt_is_alone() ? MT_GROUP_BATCHES_ALONE : MT_GROUP_BATCHES) *
+           (int64_t)core->segment->globals.batch_bytes;
+}
+
+/* All threads together may hold back a part of what the process ever held: one large block can be more than all
+ * batches. */
+static bool is_much(const struct mt_core *core, int64_t bytes)
+{
+    const struct mt_globals *globals = &core->segment->globals;
+    if (mt_is_alone() || !globals->batch_bytes) return true;
+    return bytes * MT_GROUP_PARTS * (int64_t)LOAD(globals->live_shards) > LOAD(globals->peak_bytes);
+}
+
 /* True when it can wait. */
 static bool take_down(const struct mt_core *core, struct mt_shard *shard, uint64_t calls)
 {
     int64_t live = LOAD(shard->live_bytes), from = LOAD(shard->look_bytes);
     int64_t high = mt_group_most(mt_group_most(LOAD(shard->high_bytes), live), LOAD(shard->look_high_bytes));
     int64_t low = mt_group_least(live, LOAD(shard->look_low_bytes));
-    int64_t much = (mt_is_alone() ? MT_GROUP_BATCHES_ALONE : MT_GROUP_BATCHES) *
-                   (int64_t)core->segment->globals.batch_bytes;
-    if (calls - shard->look_calls >= MT_GROUP_CALLS || high - from >= much || from - low >= much) return false;
+    int64_t way = mt_group_most(high - from, from - low);
+    if (calls - shard->look_calls >= MT_GROUP_CALLS || (way >= much_of_batches(core) && is_much(core, way)))
+        return false;
     STORE(shard->look_high_bytes, high);
     STORE(shard->look_low_bytes, low);
     return true;

@@ -101,11 +101,12 @@ static inline struct mt_group_step mt_group_of_large(const struct mt_origin_coun
 /*
  * A look by the owner of a shard that is not shard 0, in the middle of a flush.
  * Where little has happened since the last one it only takes down how far the
- * thread's bytes went: fewer calls and fewer batches than these. A look costs
- * about as much as 10 calls; what is not handed over yet is part of the error
- * as soon as there are several threads.
+ * thread's bytes went: fewer calls and fewer batches than these, or, with
+ * several threads, less than their share of a 32nd of the most that the process
+ * ever held. A look costs about as much as 10 calls; what is not handed over yet
+ * is part of the error as soon as there are several threads.
  */
-enum { MT_GROUP_CALLS = 512, MT_GROUP_BATCHES = 4, MT_GROUP_BATCHES_ALONE = 64 };
+enum { MT_GROUP_CALLS = 512, MT_GROUP_BATCHES = 4, MT_GROUP_BATCHES_ALONE = 64, MT_GROUP_PARTS = 32 };
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard);
 /* So many calls have come since the last look. */
 static inline bool mt_groups_are_many(const struct mt_shard *shard)
