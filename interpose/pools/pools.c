@@ -151,6 +151,17 @@ void *mt_pools_take_twin(struct mt_theap *heap, const void *block, unsigned clas
     return twin;
 }
 
+static bool has_grown(struct mt_theap *heap, const void *block)
+{
+    return *mt_large_grown(heap, block) == block;
+}
+
+/* What a block was exchanged for goes on growing as it would have. */
+static void pass_growth_on(struct mt_theap *heap, const void *block, const void *to)
+{
+    if (has_grown(heap, block)) *mt_large_grown(heap, to) = to;
+}
+
 /*
  * A block in place of another one of the thread's heap, which goes back
  * uncounted: with a call stack. The block itself where none can be had.
@@ -163,6 +174,7 @@ static void *exchange(struct mt_theap *heap, void *block, size_t requested, size
                                     mt_slab_origin(mt_entry_record(entry), block), requested);
     if (!twin) return block;
     memcpy(twin, block, used);
+    pass_growth_on(heap, block, twin);
     *(void **)block = bin->head;
     bin->head = block;
     bin->adjust += 1; /* its allocation stays counted */
@@ -455,7 +467,7 @@ size_t mt_pools_usable(const void *block)
 /* The block grew here before, and again by little: it will go on. Blocks that double need no help. */
 static bool creeps(struct mt_theap *heap, const void *block, size_t usable, size_t bytes)
 {
-    return heap && bytes > usable && bytes - usable <= usable / 4 && *mt_large_grown(heap, block) == block;
+    return heap && bytes > usable && bytes - usable <= usable / 4 && has_grown(heap, block);
 }
 
 static void move_mid(struct mt_theap *heap, void *block, size_t usable, void *to)
@@ -473,12 +485,13 @@ static size_t creeping_bytes(size_t bytes)
     return bytes + (bytes < CREEP_DOUBLES ? bytes / 2 : bytes);
 }
 
-/* A place for a block that has to move. */
+/* A place for a block that has to move. One that could stay but for its call stack keeps the room that it has. */
 static void *place(struct mt_theap *heap, const void *block, size_t usable, size_t bytes, unsigned origin,
                    bool *is_zero)
 {
     bool is_creeping = creeps(heap, block, usable, bytes);
-    size_t roomy = is_creeping ? creeping_bytes(bytes) : bytes;
+    bool keeps_room = usable <= MT_SLAB_MAX && mt_pools_may_stay(usable, bytes);
+    size_t roomy = is_creeping ? creeping_bytes(bytes) : keeps_room ? usable : bytes;
     if (roomy && bytes <= MT_SLAB_MAX) return allocate_small(heap, mt_class_of(roomy), bytes, origin);
     if (is_creeping && bytes <= MT_MID_MAX) return allocate_mid(heap, bytes, 1, MT_MID_CREEPS, origin, is_zero);
     bool is_growing = bytes > usable && bytes <= MT_MID_MAX && usable > MT_SLAB_MAX;
@@ -508,6 +521,7 @@ static void *move(struct mt_theap *heap, void *block, uint64_t entry, size_t usa
         return moved;
     }
     memcpy(moved, block, bytes < usable ? bytes : usable);
+    if (heap) pass_growth_on(heap, block, moved);
     mt_pools_free(block);
     return moved;
 }
