@@ -15,6 +15,7 @@
 #include "count.h"
 #include "export.h"
 #include "init.h"
+#include "rlimit.h"
 #include "next.h"
 
 #include <errno.h>
@@ -296,6 +297,8 @@ static void *map_next(void *address, size_t bytes, int protection, int flags, in
 static void *map(void *address, size_t bytes, int protection, int flags, int fd, off_t offset, const void *caller)
 {
     void *mapped = map_next(address, bytes, protection, flags, fd, offset);
+    if (mapped == MAP_FAILED && errno == ENOMEM && mt_rlimit_make_room())
+        mapped = map_next(address, bytes, protection, flags, fd, offset);
     if (mapped == MAP_FAILED || !is_wanted(caller)) return mapped;
     int saved = errno;
     record_mapped(mapped, bytes);

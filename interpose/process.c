@@ -10,6 +10,7 @@
 #include "dlclose.h"
 #include "export.h"
 #include "leaks.h"
+#include "rlimit.h"
 #include "locked.h"
 #include "mappings.h"
 #include "next.h"
@@ -233,6 +234,7 @@ void mt_process_start(void)
     mt_thread_find_next();
     mt_mappings_find_next();
     mt_dlclose_find_next();
+    mt_rlimit_find_next();
     mt_locked_find_next();
     mt_next_find_once(&next.execve, "execve");
     mt_next_find_once(&next.execv, "execv");

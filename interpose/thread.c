@@ -10,6 +10,7 @@
 #include "count.h"
 #include "export.h"
 #include "init.h"
+#include "rlimit.h"
 #include "next.h"
 #include "pooled.h"
 #include "record.h"
@@ -347,10 +348,18 @@ void mt_thread_find_next(void)
     mt_next_find_once(&next.prctl, "prctl");
 }
 
+/* What is free in the pools may be what the new thread's stack lacks. */
+static int create_somehow(create_function *create, pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*routine)(void *), void *argument)
+{
+    int error = create(thread, attributes, routine, argument);
+    return error == EAGAIN && mt_rlimit_make_room() ? create(thread, attributes, routine, argument) : error;
+}
+
 static int create_counted(create_function *create, struct start_slot *slot, pthread_t *thread,
                           const pthread_attr_t *attributes)
 {
-    int error = create(thread, attributes, begin_thread, slot);
+    int error = create_somehow(create, thread, attributes, begin_thread, slot);
     if (error) atomic_store_explicit(&slot->is_taken, false, memory_order_release);
     return error;
 }
@@ -365,7 +374,7 @@ MT_EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *r
     mt_pools_before_thread();
     uint64_t stack_bytes = mt_init_wants_mappings() ? stack_bytes_of(attributes) : 0;
     struct start_slot *slot = stack_bytes ? take_slot() : NULL;
-    if (!slot) return create(thread, attributes, routine, argument);
+    if (!slot) return create_somehow(create, thread, attributes, routine, argument);
     slot->routine = routine;
     slot->argument = argument;
     slot->stack_bytes = stack_bytes;

@@ -295,14 +295,15 @@ uint64_t mt_core_alloc(struct mt_core *core, uint64_t bytes)
 {
     struct mt_segment *segment = core->segment;
     bytes = (bytes + 63) & ~UINT64_C(63);
-    uint64_t offset = LOAD(segment->used_bytes);
+    /* Acquire pairs with the release in mt_segment_shrink(). */
+    uint64_t offset = atomic_load_explicit(&segment->used_bytes, memory_order_acquire);
     do {
         if (bytes > core->mapped_bytes || offset > core->mapped_bytes - bytes) {
             mt_core_drop(core, MT_DROPPED_MEMORY);
             return 0;
         }
     } while (!atomic_compare_exchange_weak_explicit(&segment->used_bytes, &offset, offset + bytes,
-                                                    memory_order_relaxed, memory_order_relaxed));
+                                                    memory_order_acquire, memory_order_acquire));
     return mt_segment_commit(core, (char *)segment + offset, bytes) ? offset : 0;
 }
 

@@ -50,7 +50,7 @@ struct mt_core {
     _Atomic uint32_t state;           /* enum mt_core_state; ON is stored with release */
     _Atomic uint32_t epoch;           /* grows by one in every fork's child: ids of older epochs are void */
     struct mt_segment *segment;       /* keeps its address for the life of the process */
-    uint64_t mapped_bytes;            /* size of the mapping */
+    _Atomic uint64_t mapped_bytes;    /* size of the mapping; becomes less where address space is limited */
     _Atomic uint64_t committed_bytes; /* offsets below this are backed by memory */
     bool is_file;                     /* false: anonymous memory, nobody else can read it */
     bool is_private;                  /* options came from a set-user-id program's owner: ignored */

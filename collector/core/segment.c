@@ -248,20 +248,44 @@ static bool fill_fixed_part(struct mt_core *core, uint64_t start_ticks)
 }
 
 /* Under a limit of address space the program needs it more than the statistics do. */
-static uint64_t fair_bytes(uint64_t wanted)
+static uint64_t fair_bytes(uint64_t wanted, uint64_t limit)
 {
     enum { SHARE = 16 };
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur / SHARE >= wanted)
-        return wanted;
-    uint64_t fair = limit.rlim_cur / SHARE & ~(uint64_t)(PAGE - 1);
+    if (limit / SHARE >= wanted) return wanted;
+    uint64_t fair = limit / SHARE & ~(uint64_t)(PAGE - 1);
     return fair > MINIMUM_BYTES ? fair : MINIMUM_BYTES;
+}
+
+static uint64_t address_space_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
+void mt_segment_shrink(struct mt_core *core, uint64_t limit_bytes)
+{
+    enum { SPARE = 1 << 20 };
+    struct mt_segment *segment = core->segment;
+    uint64_t had = core->mapped_bytes, bytes = fair_bytes(had, limit_bytes);
+    uint64_t used = atomic_load_explicit(&segment->used_bytes, memory_order_relaxed), least;
+    do { /* all that is left is taken, so that nobody takes a part of it while it goes */
+        least = (used + SPARE + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+        if (bytes < least) bytes = least;
+        if (bytes >= had) return;
+    } while (!atomic_compare_exchange_weak_explicit(&segment->used_bytes, &used, had, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    int saved = errno;
+    core->mapped_bytes = bytes;
+    mt_sys_munmap((char *)segment + bytes, had - bytes);
+    errno = saved;
+    /* Release: whoever takes a part next knows the new end. */
+    atomic_store_explicit(&segment->used_bytes, used, memory_order_release);
 }
 
 int mt_segment_create(struct mt_core *core)
 {
     void *where = core->segment;
-    if (!where) core->mapped_bytes = fair_bytes(core->mapped_bytes);
+    if (!where) core->mapped_bytes = fair_bytes(core->mapped_bytes, address_space_limit());
     uint64_t start_ticks = read_start_ticks();
     int file_error = core->directory[0] ? map_file(core, where, start_ticks) : -ENOENT;
     if (!file_error && fill_fixed_part(core, start_ticks)) return 0;

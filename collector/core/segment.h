@@ -31,6 +31,12 @@ bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes);
 /* Takes what will not be looked at for long out of the process's resident memory. The file keeps it. */
 void mt_segment_rest(struct mt_core *core, const void *from, size_t bytes);
 
+/*
+ * Address space is about to be limited to so many bytes: gives back what of the mapping is not in use, but for a
+ * fair share. Any thread. The file keeps its size.
+ */
+void mt_segment_shrink(struct mt_core *core, uint64_t limit_bytes);
+
 /* The same for a whole table that is not part of the start; cheap once done. */
 enum mt_table {
     MT_TABLE_EVENTS,

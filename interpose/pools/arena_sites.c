@@ -70,8 +70,13 @@ static bool lock_politely(void)
 
 /* ---- start --------------------------------------------------------------------------- */
 
+/* The first mistakes are told one by one, the others by their number. */
+enum { TOLD_MISTAKES = 8 };
+static unsigned mistake_count;
+
 static void complain(const char *rule, int length, const char *mistake)
 {
+    if (++mistake_count > TOLD_MISTAKES) return;
     char text[MT_ARENA_GLOB_BYTES + 1];
     memcpy(text, rule, (size_t)length);
     text[length] = 0;
@@ -85,6 +90,8 @@ void mt_arena_sites_start(struct mt_core *core)
     sites.pin_limit = core->options.number[MT_OPT_ARENA_PIN];
     const char *text = core->options.text[MT_OPT_ARENA_SITES];
     if (text[0]) mt_arena_rules_parse(&rules, text, complain);
+    if (mistake_count > TOLD_MISTAKES)
+        mt_say("MEMTRACK_ARENA_SITES: %u more rules are left out", mistake_count - TOLD_MISTAKES);
     if (core->options.number[MT_OPT_STACKS] == MT_STACKS_ALL) sites.mode = ARENA_OFF; /* every block has a stack */
     if (sites.mode == ARENA_OFF && rules.count)
         mt_say("MEMTRACK_ARENA_SITES has no effect: MEMTRACK_ARENA=off and MEMTRACK_STACKS=all do without arenas");

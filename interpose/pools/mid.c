@@ -160,13 +160,20 @@ static struct mt_mid_chunk *chunk_of(uint64_t address)
     return mt_entry_record(mt_pagemap_entry((const void *)(uintptr_t)address));
 }
 
+static size_t whole_slices(size_t bytes)
+{
+    return (bytes + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
+}
+
 static bool grow_arena(struct arena *arena, size_t need)
 {
-    size_t exact = (need + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
-    size_t some = exact > OPEN_BYTES ? exact : (size_t)OPEN_BYTES;
+    size_t exact = whole_slices(need), some = exact > OPEN_BYTES ? exact : (size_t)OPEN_BYTES;
     if (chunk_open(arena, exact)) return true;
-    return (some <= chunk_bytes && !mt_os_is_tight() && chunk_new(arena, some, chunk_bytes)) ||
-           chunk_new(arena, some, some) || chunk_new(arena, exact, exact);
+    if (mt_os_is_tight()) /* no room is left that is too small for the next one */
+        some = exact > OPEN_BYTES ? exact : whole_slices(OPEN_BYTES / need * need);
+    else if (some <= chunk_bytes && chunk_new(arena, some, chunk_bytes))
+        return true;
+    return chunk_new(arena, some, some) || chunk_new(arena, exact, exact);
 }
 
 static size_t empty_caches(bool is_idle_only);
@@ -277,6 +284,15 @@ size_t mt_mid_purge_some(size_t enough)
     bytes += empty_caches(false);
     mt_huge_drop_all();
     return bytes + (bytes < enough ? purge_arenas(enough < SIZE_MAX ? enough - bytes : SIZE_MAX) : 0);
+}
+
+void mt_mid_close(void)
+{
+    for (unsigned i = 0; i < ARENAS; i++) {
+        mt_lock_take(&arenas[i].lock);
+        for (struct mt_mid_chunk *chunk = arenas[i].chunks; chunk; chunk = chunk->next) mt_mid_chunk_close(chunk);
+        mt_lock_give(&arenas[i].lock);
+    }
 }
 
 void mt_mid_set_purge_delay(uint64_t nanoseconds)

@@ -78,6 +78,8 @@ void mt_mid_look(struct mt_theap *heap);
 size_t mt_mid_purge_all(void);
 size_t mt_mid_purge_some(size_t bytes);
 void mt_mid_set_purge_delay(uint64_t nanoseconds);
+/* Gives address space back that the arenas took to grow into. */
+void mt_mid_close(void);
 
 void mt_mid_lock_all(void);
 void mt_mid_unlock_all(void);

@@ -75,6 +75,13 @@ bool mt_mid_chunk_open(struct mt_mid_chunk *chunk, size_t bytes)
     return true;
 }
 
+void mt_mid_chunk_close(struct mt_mid_chunk *chunk)
+{
+    if (chunk->reserved_bytes > chunk->bytes)
+        mt_os_unmap(chunk->base + chunk->bytes, chunk->reserved_bytes - chunk->bytes);
+    chunk->reserved_bytes = chunk->bytes;
+}
+
 void mt_mid_chunk_drop(struct mt_mid_chunk *chunk)
 {
     mt_pagemap_set(chunk->base, chunk->bytes, 0);

@@ -13,6 +13,8 @@
 struct mt_mid_chunk *mt_mid_chunk_new(size_t bytes, size_t reserved_bytes);
 /* Opens so many more bytes at its end, whole slices. False, with nothing changed, when they cannot be had. */
 bool mt_mid_chunk_open(struct mt_mid_chunk *chunk, size_t bytes);
+/* Gives back what is not open: it grows no more. */
+void mt_mid_chunk_close(struct mt_mid_chunk *chunk);
 /* No block lies in it. */
 void mt_mid_chunk_drop(struct mt_mid_chunk *chunk);
 

@@ -31,9 +31,8 @@ static _Atomic int tightness;
 
 static bool is_limited(int resource)
 {
-    static const rlim_t PLENTY = (rlim_t)16 << 30;
     struct rlimit limit;
-    return !getrlimit((__rlimit_resource_t)resource, &limit) && limit.rlim_cur < PLENTY;
+    return !getrlimit((__rlimit_resource_t)resource, &limit) && limit.rlim_cur < MT_OS_PLENTY;
 }
 
 bool mt_os_is_tight(void)
@@ -45,6 +44,11 @@ bool mt_os_is_tight(void)
     errno = saved;
     atomic_store_explicit(&tightness, is_tight ? 2 : 1, memory_order_relaxed);
     return is_tight;
+}
+
+void mt_os_limits_changed(void)
+{
+    atomic_store_explicit(&tightness, 0, memory_order_relaxed);
 }
 
 /* ---- the break: where mmap gives nothing, as a program's own malloc would do ------------- */
@@ -89,7 +93,7 @@ static void *map(size_t bytes, int protection, int flags)
     int saved = errno;
     void *at = mt_sys_mmap(NULL, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
     if (at == MAP_FAILED) {
-        atomic_store_explicit(&tightness, 0, memory_order_relaxed); /* a limit may have been set meanwhile */
+        mt_os_limits_changed(); /* without a call of libc's */
         at = protection == PROT_NONE ? NULL : map_spare(bytes);
     }
     errno = saved;

@@ -42,8 +42,11 @@ bool mt_os_purge(void *at, size_t bytes);
  * for them. */
 bool mt_os_advise_huge(void *at, size_t bytes, bool is_wanted);
 
-/* True where address space is limited, so that none should be taken in advance. */
+/* True where address space is limited to less than this, so that none should be taken in advance. */
+#define MT_OS_PLENTY (UINT64_C(16) << 30)
 bool mt_os_is_tight(void);
+/* A limit was set meanwhile. */
+void mt_os_limits_changed(void);
 
 /* For tests: the request for memory with this number, counted from now, fails; negative = none does, every later
  * one too. */

@@ -12,6 +12,7 @@
 #include "locked_heaps.h"
 #include "mid.h"
 #include "mid_cache.h"
+#include "os.h"
 #include "slab.h"
 #include "stats.h"
 
@@ -681,6 +682,21 @@ static void release_all(struct mt_theap *heap)
     mt_slab_trim_all(heap);
     mt_slab_release_empty(heap);
     mt_slab_make_holes(heap);
+}
+
+void mt_pools_limit(uint64_t bytes)
+{
+    if (bytes < MT_OS_PLENTY) mt_mid_close();
+}
+
+void mt_pools_limits_changed(void)
+{
+    mt_os_limits_changed();
+}
+
+bool mt_pools_make_room(void)
+{
+    return mt_os_is_tight() && mt_pools_trim();
 }
 
 bool mt_pools_trim(void)

@@ -260,6 +260,12 @@ static inline bool mt_pools_owns(const void *block)
 
 /* Gives what can be given back to the system; for malloc_trim(). True when that was anything. */
 bool mt_pools_trim(void);
+/* Address space is about to be limited to so many bytes: gives back what is only reserved. And when it is limited.
+ */
+void mt_pools_limit(uint64_t bytes);
+void mt_pools_limits_changed(void);
+/* The system has just refused the program memory: true where it is worth asking again. */
+bool mt_pools_make_room(void);
 
 struct mt_pools_info {
     uint64_t reserved_bytes; /* address space of chunks and huge blocks */
