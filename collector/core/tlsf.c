@@ -8,21 +8,16 @@
 
 /* How many blocks of a size's own list are looked at when no larger list holds any. */
 enum { OWN_LIST_LOOKS = 8 };
-struct list {
-    unsigned first, second;
-};
-
-/* The list in which a free block of this many granules lies. */
-static struct list list_of(uint64_t granules)
+/* The list in which a free block of this many granules lies: MT_TLSF_SECOND of them for each doubling. */
+static inline unsigned list_of(uint64_t granules)
 {
-    if (granules < MT_TLSF_SECOND) return (struct list){0, (unsigned)granules};
-    unsigned exponent = 63u - (unsigned)__builtin_clzll(granules);
-    unsigned second = (unsigned)(granules >> (exponent - MT_TLSF_SECOND_BITS)) - MT_TLSF_SECOND;
-    return (struct list){exponent - MT_TLSF_SECOND_BITS + 1, second};
+    if (granules < MT_TLSF_SECOND) return (unsigned)granules;
+    unsigned shift = 63u - MT_TLSF_SECOND_BITS - (unsigned)__builtin_clzll(granules);
+    return (shift << MT_TLSF_SECOND_BITS) + (unsigned)(granules >> shift);
 }
 
 /* The first list of which every block has at least this many granules. */
-static struct list list_above(uint64_t granules)
+static inline unsigned list_above(uint64_t granules)
 {
     if (granules >= MT_TLSF_SECOND) {
         unsigned exponent = 63u - (unsigned)__builtin_clzll(granules);
@@ -31,7 +26,17 @@ static struct list list_above(uint64_t granules)
     return list_of(granules);
 }
 
-static uint64_t round_up(const struct mt_tlsf *tlsf, uint64_t bytes)
+static inline unsigned list_of_block(const struct mt_tlsf *tlsf, const struct mt_tlsf_block *block)
+{
+    return list_of(block->bytes >> tlsf->granule_shift);
+}
+
+static inline uint32_t *head_of(struct mt_tlsf *tlsf, unsigned list)
+{
+    return &tlsf->heads[list / MT_TLSF_SECOND][list % MT_TLSF_SECOND];
+}
+
+static inline uint64_t round_up(const struct mt_tlsf *tlsf, uint64_t bytes)
 {
     uint64_t mask = (UINT64_C(1) << tlsf->granule_shift) - 1;
     return (bytes + mask) & ~mask;
@@ -39,7 +44,8 @@ static uint64_t round_up(const struct mt_tlsf *tlsf, uint64_t bytes)
 
 /* ---- records --------------------------------------------------------------- */
 
-static uint32_t take_record(struct mt_tlsf *tlsf)
+/* Its fields are those that it had last. */
+static inline uint32_t take_record(struct mt_tlsf *tlsf)
 {
     uint32_t id = tlsf->spare;
     if (id) {
@@ -50,61 +56,84 @@ static uint32_t take_record(struct mt_tlsf *tlsf)
     return tlsf->untouched < tlsf->capacity ? tlsf->untouched++ : 0;
 }
 
-static void drop_record(struct mt_tlsf *tlsf, uint32_t id)
+static inline void drop_record(struct mt_tlsf *tlsf, uint32_t id)
 {
-    tlsf->blocks[id] = (struct mt_tlsf_block){.state = MT_TLSF_SPARE, .next = tlsf->spare};
+    tlsf->blocks[id].state = MT_TLSF_SPARE;
+    tlsf->blocks[id].next = tlsf->spare;
     tlsf->spare = id;
     tlsf->spare_count++;
 }
 
 /* ---- free lists -------------------------------------------------------------- */
 
-static void link_free(struct mt_tlsf *tlsf, uint32_t id)
+static inline void link_into(struct mt_tlsf *tlsf, uint32_t id, unsigned list)
 {
     struct mt_tlsf_block *block = &tlsf->blocks[id];
-    struct list list = list_of(block->bytes >> tlsf->granule_shift);
-    uint32_t *head = &tlsf->heads[list.first][list.second];
+    uint32_t *head = head_of(tlsf, list), next = *head;
     block->state = MT_TLSF_FREE;
     block->previous = 0;
-    block->next = *head;
-    if (*head) tlsf->blocks[*head].previous = id;
+    block->next = next;
     *head = id;
-    tlsf->second_bitmap[list.first] |= UINT32_C(1) << list.second;
-    tlsf->first_bitmap |= UINT64_C(1) << list.first;
-    tlsf->free_bytes += block->bytes;
+    if (next) {
+        tlsf->blocks[next].previous = id;
+        return;
+    }
+    tlsf->second_bitmap[list / MT_TLSF_SECOND] |= UINT32_C(1) << list % MT_TLSF_SECOND;
+    tlsf->first_bitmap |= UINT64_C(1) << list / MT_TLSF_SECOND;
+}
+
+static inline void unlink_from(struct mt_tlsf *tlsf, const struct mt_tlsf_block *block, unsigned list)
+{
+    uint32_t next = block->next, previous = block->previous;
+    if (next) tlsf->blocks[next].previous = previous;
+    if (previous) {
+        tlsf->blocks[previous].next = next;
+        return;
+    }
+    *head_of(tlsf, list) = next;
+    if (next) return;
+    uint32_t left = tlsf->second_bitmap[list / MT_TLSF_SECOND] &= ~(UINT32_C(1) << list % MT_TLSF_SECOND);
+    if (!left) tlsf->first_bitmap &= ~(UINT64_C(1) << list / MT_TLSF_SECOND);
+}
+
+static void link_free(struct mt_tlsf *tlsf, uint32_t id)
+{
+    link_into(tlsf, id, list_of_block(tlsf, &tlsf->blocks[id]));
     tlsf->free_count++;
 }
 
 static void unlink_free(struct mt_tlsf *tlsf, uint32_t id)
 {
-    struct mt_tlsf_block *block = &tlsf->blocks[id];
-    tlsf->free_bytes -= block->bytes;
+    unlink_from(tlsf, &tlsf->blocks[id], list_of_block(tlsf, &tlsf->blocks[id]));
     tlsf->free_count--;
-    if (block->next) tlsf->blocks[block->next].previous = block->previous;
-    if (block->previous) {
-        tlsf->blocks[block->previous].next = block->next;
-        return;
-    }
-    struct list list = list_of(block->bytes >> tlsf->granule_shift);
-    tlsf->heads[list.first][list.second] = block->next;
-    if (block->next) return;
-    tlsf->second_bitmap[list.first] &= ~(UINT32_C(1) << list.second);
-    if (!tlsf->second_bitmap[list.first]) tlsf->first_bitmap &= ~(UINT64_C(1) << list.first);
 }
 
-/* The head of the first list at or above `from` that is not empty, 0 when there is none. */
-static inline uint32_t head_at_or_above(const struct mt_tlsf *tlsf, struct list from)
+/* A free block has another size from now on. */
+static inline void resize_free(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
 {
-    if (from.first >= MT_TLSF_FIRST) return 0;
-    uint32_t second = tlsf->second_bitmap[from.first] & (~UINT32_C(0) << from.second);
+    struct mt_tlsf_block *block = &tlsf->blocks[id];
+    unsigned before = list_of_block(tlsf, block), now = list_of(bytes >> tlsf->granule_shift);
+    block->bytes = bytes;
+    if (before == now) return;
+    unlink_from(tlsf, block, before);
+    link_into(tlsf, id, now);
+}
+
+/* ---- finding ------------------------------------------------------------------- */
+
+/* The head of the first list at or above `from` that is not empty, 0 when there is none. */
+static inline uint32_t head_at_or_above(const struct mt_tlsf *tlsf, unsigned from)
+{
+    unsigned first = from / MT_TLSF_SECOND;
+    if (first >= MT_TLSF_FIRST) return 0;
+    uint32_t second = tlsf->second_bitmap[first] & (~UINT32_C(0) << from % MT_TLSF_SECOND);
     if (!second) {
-        if (from.first + 1 >= MT_TLSF_FIRST) return 0;
-        uint64_t first = tlsf->first_bitmap & (~UINT64_C(0) << (from.first + 1));
-        if (!first) return 0;
-        from.first = (unsigned)__builtin_ctzll(first);
-        second = tlsf->second_bitmap[from.first];
+        uint64_t above = tlsf->first_bitmap & (~UINT64_C(1) << first);
+        if (!above) return 0;
+        first = (unsigned)__builtin_ctzll(above);
+        second = tlsf->second_bitmap[first];
     }
-    return tlsf->heads[from.first][(unsigned)__builtin_ctz(second)];
+    return tlsf->heads[first][(unsigned)__builtin_ctz(second)];
 }
 
 static bool fits(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
@@ -117,32 +146,23 @@ static bool fits(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64
 /* A block of the size's own list may fit too, although not every one does. */
 static uint32_t look_in_own_list(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
 {
-    struct list list = list_of(bytes >> tlsf->granule_shift);
-    if (list.first >= MT_TLSF_FIRST) return 0;
-    uint32_t id = tlsf->heads[list.first][list.second];
+    unsigned list = list_of(bytes >> tlsf->granule_shift);
+    if (list / MT_TLSF_SECOND >= MT_TLSF_FIRST) return 0;
+    uint32_t id = tlsf->heads[list / MT_TLSF_SECOND][list % MT_TLSF_SECOND];
     for (unsigned looks = 0; id && looks < OWN_LIST_LOOKS; looks++, id = tlsf->blocks[id].next)
         if (fits(tlsf, id, bytes, alignment)) return id;
     return 0;
 }
 
-/* The next free block, of the same list or the first larger one that is not empty. */
-static uint32_t next_free(const struct mt_tlsf *tlsf, uint32_t id)
+/*
+ * A free block that fits, or the next one, of the same list or the first larger one that is not empty, where that
+ * lies lower: what lies high is used seldom then and touched late, if at all. More looks change little.
+ */
+static inline uint32_t lower(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
 {
     const struct mt_tlsf_block *block = &tlsf->blocks[id];
-    if (block->next) return block->next;
-    struct list list = list_of(block->bytes >> tlsf->granule_shift);
-    if (++list.second == MT_TLSF_SECOND) list = (struct list){list.first + 1, 0};
-    return head_at_or_above(tlsf, list);
-}
-
-/*
- * A free block that fits, or the next one where that lies lower: what lies high is used seldom then and touched
- * late, if at all. More looks change little.
- */
-static uint32_t lower(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
-{
-    uint32_t next = next_free(tlsf, id);
-    bool is_lower = next && tlsf->blocks[next].offset < tlsf->blocks[id].offset;
+    uint32_t next = block->next ? block->next : head_at_or_above(tlsf, list_of_block(tlsf, block) + 1);
+    bool is_lower = next && tlsf->blocks[next].offset < block->offset;
     return is_lower && fits(tlsf, next, bytes, alignment) ? next : id;
 }
 
@@ -171,6 +191,7 @@ static uint32_t cut(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
                                     .left = id,
                                     .right = block->right,
                                     .state = MT_TLSF_USED,
+                                    .marks = block->marks,
                                     .user = block->user};
     if (block->right) tlsf->blocks[block->right].left = right_id;
     block->right = right_id;
@@ -178,21 +199,49 @@ static uint32_t cut(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
     return right_id;
 }
 
-/* Joins a block with its right neighbour, whose record is given back. Neither is in a list. */
-static void join_right(struct mt_tlsf *tlsf, uint32_t id)
+/* A block takes the place of its right neighbour, which is in no list and whose record is given back. The caller
+ * sees to its size. */
+static inline void join_right(struct mt_tlsf *tlsf, uint32_t id)
 {
     struct mt_tlsf_block *block = &tlsf->blocks[id];
     uint32_t right_id = block->right;
-    struct mt_tlsf_block *right = &tlsf->blocks[right_id];
-    block->bytes += right->bytes;
+    const struct mt_tlsf_block *right = &tlsf->blocks[right_id];
+    block->marks |= right->marks;
     block->right = right->right;
     if (right->right) tlsf->blocks[right->right].left = id;
     drop_record(tlsf, right_id);
 }
 
-static bool is_free(const struct mt_tlsf *tlsf, uint32_t id)
+static inline bool is_free(const struct mt_tlsf *tlsf, uint32_t id)
 {
     return id && tlsf->blocks[id].state == MT_TLSF_FREE;
+}
+
+/* All of a free block becomes a used one, or its first part does: that gets a new record, so that what is left
+ * stays in its list where it may, unless the chunk begins there. */
+static inline uint32_t take_front(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
+{
+    struct mt_tlsf_block *block = &tlsf->blocks[id];
+    if (block->bytes == bytes || !block->left) {
+        unlink_free(tlsf, id);
+        if (block->bytes > bytes) link_free(tlsf, cut(tlsf, id, bytes));
+        block->state = MT_TLSF_USED;
+        return id;
+    }
+    uint32_t made_id = take_record(tlsf);
+    struct mt_tlsf_block *made = &tlsf->blocks[made_id];
+    made->offset = block->offset;
+    made->bytes = bytes;
+    made->left = block->left;
+    made->right = id;
+    made->state = MT_TLSF_USED;
+    made->marks = block->marks;
+    made->user = block->user;
+    tlsf->blocks[block->left].right = made_id;
+    block->left = made_id;
+    block->offset += bytes;
+    resize_free(tlsf, id, block->bytes - bytes);
+    return made_id;
 }
 
 /* ---- the interface ---------------------------------------------------------------- */
@@ -227,28 +276,29 @@ uint32_t mt_tlsf_add_chunk(struct mt_tlsf *tlsf, uint64_t offset, uint64_t bytes
     if (!id) return 0;
     tlsf->blocks[id] = (struct mt_tlsf_block){.offset = offset, .bytes = bytes, .user = user};
     link_free(tlsf, id);
+    tlsf->free_bytes += bytes;
     tlsf->chunk_count++;
     return id;
 }
 
-bool mt_tlsf_extend_chunk(struct mt_tlsf *tlsf, uint32_t first, uint64_t bytes)
+uint32_t mt_tlsf_extend_chunk(struct mt_tlsf *tlsf, uint32_t first, uint64_t bytes)
 {
     uint32_t last = first;
     while (tlsf->blocks[last].right) last = tlsf->blocks[last].right;
     struct mt_tlsf_block *block = &tlsf->blocks[last];
     if (block->state == MT_TLSF_FREE) {
-        unlink_free(tlsf, last);
-        block->bytes += bytes;
-        link_free(tlsf, last);
-        return true;
+        resize_free(tlsf, last, block->bytes + bytes);
+        tlsf->free_bytes += bytes;
+        return last;
     }
     uint32_t id = take_record(tlsf);
-    if (!id) return false;
+    if (!id) return 0;
     tlsf->blocks[id] = (struct mt_tlsf_block){
         .offset = block->offset + block->bytes, .bytes = bytes, .left = last, .user = block->user};
     block->right = id;
     link_free(tlsf, id);
-    return true;
+    tlsf->free_bytes += bytes;
+    return id;
 }
 
 bool mt_tlsf_is_whole_chunk(const struct mt_tlsf *tlsf, uint32_t id)
@@ -260,6 +310,7 @@ bool mt_tlsf_is_whole_chunk(const struct mt_tlsf *tlsf, uint32_t id)
 void mt_tlsf_remove_chunk(struct mt_tlsf *tlsf, uint32_t id)
 {
     unlink_free(tlsf, id);
+    tlsf->free_bytes -= tlsf->blocks[id].bytes;
     drop_record(tlsf, id);
     tlsf->chunk_count--;
 }
@@ -271,33 +322,63 @@ uint32_t mt_tlsf_allocate(struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignme
     bytes = round_up(tlsf, bytes);
     uint32_t id = find(tlsf, bytes, alignment);
     if (!id) return 0;
-    unlink_free(tlsf, id);
     uint64_t pad = (0 - tlsf->blocks[id].offset) & (alignment - 1);
     if (pad) {
         uint32_t before = id;
+        unlink_free(tlsf, before);
         id = cut(tlsf, before, pad);
         link_free(tlsf, before);
+        link_free(tlsf, id);
     }
-    if (tlsf->blocks[id].bytes > bytes) link_free(tlsf, cut(tlsf, id, bytes));
-    tlsf->blocks[id].state = MT_TLSF_USED;
+    id = take_front(tlsf, id, bytes);
+    tlsf->free_bytes -= bytes;
     tlsf->used_bytes += bytes;
     tlsf->used_count++;
     return id;
 }
 
-uint32_t mt_tlsf_free(struct mt_tlsf *tlsf, uint32_t id)
+/* A block that is free now joins its left neighbour, and the right one does where that is free too. */
+static inline uint32_t join_left(struct mt_tlsf *tlsf, uint32_t id, uint32_t left, uint32_t right)
 {
-    tlsf->used_bytes -= tlsf->blocks[id].bytes;
-    tlsf->used_count--;
-    uint32_t right = tlsf->blocks[id].right, left = tlsf->blocks[id].left;
+    uint64_t bytes = tlsf->blocks[left].bytes + tlsf->blocks[id].bytes;
     if (is_free(tlsf, right)) {
+        bytes += tlsf->blocks[right].bytes;
         unlink_free(tlsf, right);
         join_right(tlsf, id);
     }
-    if (is_free(tlsf, left)) {
-        unlink_free(tlsf, left);
-        join_right(tlsf, left);
-        id = left;
+    join_right(tlsf, left);
+    resize_free(tlsf, left, bytes);
+    return left;
+}
+
+/* The right neighbour takes its place. */
+static inline uint32_t join_into_right(struct mt_tlsf *tlsf, uint32_t id, uint32_t left, uint32_t right)
+{
+    const struct mt_tlsf_block *block = &tlsf->blocks[id];
+    struct mt_tlsf_block *other = &tlsf->blocks[right];
+    other->offset = block->offset;
+    other->left = left;
+    other->marks |= block->marks;
+    tlsf->blocks[left].right = right;
+    resize_free(tlsf, right, other->bytes + block->bytes);
+    drop_record(tlsf, id);
+    return right;
+}
+
+/* The first block of a chunk keeps its record, and of two joined ones the one that is in a list already. */
+uint32_t mt_tlsf_free(struct mt_tlsf *tlsf, uint32_t id)
+{
+    struct mt_tlsf_block *block = &tlsf->blocks[id];
+    tlsf->used_bytes -= block->bytes;
+    tlsf->free_bytes += block->bytes;
+    tlsf->used_count--;
+    uint32_t right = block->right, left = block->left;
+    if (is_free(tlsf, left)) return join_left(tlsf, id, left, right);
+    if (is_free(tlsf, right)) {
+        if (left) return join_into_right(tlsf, id, left, right);
+        unlink_free(tlsf, right);
+        block->bytes += tlsf->blocks[right].bytes;
+        join_right(tlsf, id);
     }
     link_free(tlsf, id);
     return id;
@@ -308,16 +389,16 @@ static bool shrink(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
     uint32_t right = tlsf->blocks[id].right;
     uint64_t less = tlsf->blocks[id].bytes - bytes;
     if (is_free(tlsf, right)) {
-        unlink_free(tlsf, right);
         tlsf->blocks[right].offset -= less;
-        tlsf->blocks[right].bytes += less;
+        tlsf->blocks[right].marks |= tlsf->blocks[id].marks;
         tlsf->blocks[id].bytes = bytes;
-        link_free(tlsf, right);
+        resize_free(tlsf, right, tlsf->blocks[right].bytes + less);
     } else {
         if (!mt_tlsf_records_left(tlsf)) return false;
         link_free(tlsf, cut(tlsf, id, bytes));
     }
     tlsf->used_bytes -= less;
+    tlsf->free_bytes += less;
     return true;
 }
 
@@ -326,16 +407,17 @@ static bool grow(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
     uint32_t right = tlsf->blocks[id].right;
     uint64_t more = bytes - tlsf->blocks[id].bytes;
     if (!is_free(tlsf, right) || tlsf->blocks[right].bytes < more) return false;
-    unlink_free(tlsf, right);
     if (tlsf->blocks[right].bytes == more) {
+        unlink_free(tlsf, right);
         join_right(tlsf, id);
     } else {
         tlsf->blocks[right].offset += more;
-        tlsf->blocks[right].bytes -= more;
-        tlsf->blocks[id].bytes = bytes;
-        link_free(tlsf, right);
+        tlsf->blocks[id].marks |= tlsf->blocks[right].marks;
+        resize_free(tlsf, right, tlsf->blocks[right].bytes - more);
     }
+    tlsf->blocks[id].bytes = bytes;
     tlsf->used_bytes += more;
+    tlsf->free_bytes -= more;
     return true;
 }
 
@@ -405,10 +487,9 @@ static const char *check_list(const struct mt_tlsf *tlsf, unsigned first, unsign
     if (has_bit != (id != 0)) return "a bitmap that differs from its list";
     for (; id; previous = id, id = tlsf->blocks[id].next) {
         const struct mt_tlsf_block *block = &tlsf->blocks[id];
-        struct list list = list_of(block->bytes >> tlsf->granule_shift);
         if (block->state != MT_TLSF_FREE) return "a used block in a free list";
         if (block->previous != previous) return "a free list broken backwards";
-        if (list.first != first || list.second != second) return "a block in the wrong free list";
+        if (list_of_block(tlsf, block) != first * MT_TLSF_SECOND + second) return "a block in the wrong free list";
         if (++*seen > tlsf->free_count) return "more blocks in the lists than are free";
     }
     return NULL;

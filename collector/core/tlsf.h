@@ -30,8 +30,9 @@ struct mt_tlsf_block {
     uint64_t offset, bytes;
     uint32_t left, right;    /* neighbours in the chunk, 0 = the chunk ends */
     uint32_t previous, next; /* in a free list; next also links spare records */
-    uint32_t state;          /* enum mt_tlsf_state */
-    uint32_t user;           /* the caller's; inherited from the chunk by every block cut from it */
+    uint16_t state;          /* enum mt_tlsf_state */
+    uint16_t marks; /* the caller's, who may set them: what is cut off has the same, what is joined those of both */
+    uint32_t user;  /* the caller's; inherited from the chunk by every block cut from it */
 };
 
 struct mt_tlsf {
@@ -73,9 +74,10 @@ static inline uint32_t mt_tlsf_records_left(const struct mt_tlsf *tlsf)
 uint32_t mt_tlsf_add_chunk(struct mt_tlsf *tlsf, uint64_t offset, uint64_t bytes, uint32_t user);
 /*
  * Adds a multiple of the granule to the end of a chunk, whose first block has the id that mt_tlsf_add_chunk()
- * returned as long as the chunk exists. False when there is no record left. Walks the chunk's blocks.
+ * returned as long as the chunk exists. Returns the id of the free block that the addition lies in, 0 when there is
+ * no record left. Walks the chunk's blocks.
  */
-bool mt_tlsf_extend_chunk(struct mt_tlsf *tlsf, uint32_t first, uint64_t bytes);
+uint32_t mt_tlsf_extend_chunk(struct mt_tlsf *tlsf, uint32_t first, uint64_t bytes);
 /* True for a free block that covers a whole chunk, which may then be removed. */
 bool mt_tlsf_is_whole_chunk(const struct mt_tlsf *tlsf, uint32_t block);
 void mt_tlsf_remove_chunk(struct mt_tlsf *tlsf, uint32_t block);
