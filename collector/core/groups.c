@@ -9,6 +9,7 @@
 #include "alone.h"
 #include "origin.h"
 #include "segment.h"
+#include "size_counts.h"
 #include "tag_table.h"
 
 #include <string.h>
@@ -127,9 +128,10 @@ static struct mt_group_step minus(struct mt_group_step now, const _Atomic uint64
 }
 
 /* What a row counted of large blocks since the last look, and of others. */
-static struct mt_group_step step_of_large(struct mt_origin_counts *counts)
+static struct mt_group_step step_of_large(struct mt_core *core, struct mt_origin_counts *counts)
 {
-    struct mt_group_step large = mt_group_of_large(counts);
+    struct mt_large_sum sum = mt_size_counts_sum(core->segment, core->mapped_bytes, counts);
+    struct mt_group_step large = {(int64_t)sum.allocated_bytes, (int64_t)sum.freed_bytes};
     struct mt_group_step step = minus(large, &counts->told_large_allocated, &counts->told_large_freed);
     if (!step.allocated && !step.freed) return step;
     STORE(counts->told_large_allocated, (uint64_t)large.allocated);
@@ -171,16 +173,17 @@ static void hand_over(struct mt_core *core, struct mt_group_part *part, int64_t 
     if (bounds.lag > LOAD(part->lag_bytes)) STORE(part->lag_bytes, bounds.lag);
 }
 
-static uint64_t large_calls(const struct mt_origin_counts *counts)
+static uint64_t large_calls(const struct mt_core *core, const struct mt_origin_counts *counts)
 {
-    return LOAD(counts->large_allocation_count) + LOAD(counts->large_free_count);
+    struct mt_large_sum sum = mt_size_counts_sum(core->segment, core->mapped_bytes, counts);
+    return sum.allocation_count + sum.free_count;
 }
 
 static uint64_t count_large_calls(struct mt_core *core, const struct mt_shard *shard)
 {
     uint64_t calls = 0;
     for (const struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next))
-        calls += large_calls(row);
+        calls += large_calls(core, row);
     return calls;
 }
 
@@ -192,10 +195,10 @@ static uint64_t look_at_rows(struct mt_core *core, struct mt_shard *shard, int w
 {
     uint64_t calls = 0;
     for (struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next)) {
-        struct mt_group_step step = step_of_large(row);
+        struct mt_group_step step = step_of_large(core, row);
         if (step.allocated || step.freed) {
             shard->look_row = (uint64_t)((char *)row - (char *)core->segment);
-            shard->look_row_calls = large_calls(row);
+            shard->look_row_calls = large_calls(core, row);
         }
         bool is_lively = row->is_changed || (row->is_open && (which == ALL_CLASSES || !row->is_quiet));
         if (which != NO_CLASSES && is_lively) {
@@ -248,10 +251,10 @@ static __attribute__((noinline)) void look(struct mt_core *core, struct mt_shard
 static __attribute__((noinline)) bool look_at_one(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
 {
     struct mt_origin_counts *row = at(core, shard->look_row);
-    if (!row || large_calls(row) - shard->look_row_calls != calls - shard->look_calls) return false;
+    if (!row || large_calls(core, row) - shard->look_row_calls != calls - shard->look_calls) return false;
     shard->look_row_calls += calls - shard->look_calls;
     shard->look_calls = calls;
-    struct mt_group_step step = step_of_large(row);
+    struct mt_group_step step = step_of_large(core, row);
     struct mt_group_range range = mt_group_range_of(shard, (int64_t)core->segment->globals.batch_bytes, step);
     struct mt_group_bounds bounds = mt_group_bounds_of(step, step, range);
     for (unsigned kind = 0; kind < MT_GROUP_KINDS; kind++) {

@@ -682,12 +682,13 @@ struct mt_origin_cell {
  * that frees it, both under the origin of the allocation.
  *
  * Blocks of the slabs' size classes are counted in their cell, and then not in
- * the shard's classes[]. Larger ones are counted in the sums below, and in classes[].
+ * the shard's classes[]. Larger ones are counted in the sums below and in classes[],
+ * or in cells of their size alone (size_counts.h).
  */
 struct mt_origin_counts {
-    uint32_t origin;
-    uint32_t site; /* of arenas, whose blocks alone are counted here; 0 = all that come from no arena */
-    uint64_t next; /* offset of the shard's next one; 0 = none */
+    uint16_t origin, site;  /* site: of arenas, whose blocks alone are counted here; 0 = all others */
+    _Atomic uint32_t sizes; /* its newest struct mt_size_counts, by offset / 64; 0 = none; release */
+    uint64_t next;          /* offset of the shard's next one; 0 = none */
     _Atomic uint64_t large_allocation_count, large_free_count;
     _Atomic uint64_t large_requested_bytes, large_requested_freed_bytes; /* cumulative */
     _Atomic uint64_t large_allocated_bytes, large_freed_bytes;           /* cumulative, usable */

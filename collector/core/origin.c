@@ -9,6 +9,7 @@
 #include "groups.h"
 #include "module.h"
 #include "segment.h"
+#include "size_counts.h"
 
 #include <string.h>
 
@@ -149,8 +150,8 @@ struct mt_origin_counts *mt_origin_counts_of_site(struct mt_core *core, struct m
     uint64_t offset = mt_core_alloc(core, sizeof *found);
     struct mt_origin_counts *counts = counts_at(core, offset);
     if (!counts) return NULL;
-    counts->origin = origin;
-    counts->site = site;
+    counts->origin = (uint16_t)origin;
+    counts->site = (uint16_t)site;
     for (;;) {
         uint64_t seen = head;
         counts->next = head;
@@ -315,12 +316,14 @@ const struct mt_origin_counts *mt_origin_counts_next(const struct mt_segment *se
     return (const struct mt_origin_counts *)(const void *)((const char *)segment + offset);
 }
 
-void mt_origin_add_counts(struct mt_origin_sum *sum, const struct mt_origin_counts *counts)
+void mt_origin_add_counts(const struct mt_segment *segment, uint64_t bytes, struct mt_origin_sum *sum,
+                          const struct mt_origin_counts *counts)
 {
-    sum->allocation_count += LOAD(counts->large_allocation_count);
-    sum->free_count += LOAD(counts->large_free_count);
-    sum->requested_bytes += LOAD(counts->large_requested_bytes);
-    sum->live_bytes += (int64_t)(LOAD(counts->large_allocated_bytes) - LOAD(counts->large_freed_bytes));
+    struct mt_large_sum large = mt_size_counts_sum(segment, bytes, counts);
+    sum->allocation_count += large.allocation_count;
+    sum->free_count += large.free_count;
+    sum->requested_bytes += large.requested_bytes;
+    sum->live_bytes += (int64_t)(large.allocated_bytes - large.freed_bytes);
     for (unsigned class = 0; class < MT_POOL_CLASSES; class ++) {
         const struct mt_origin_cell *cell = &counts->classes[class];
         uint64_t allocations = LOAD(cell->allocation_count), frees = LOAD(cell->free_count);
@@ -340,7 +343,7 @@ void mt_origins_sum(const struct mt_segment *segment, uint64_t bytes, struct mt_
         for (unsigned n = 0; n < MT_ORIGIN_MAX + MT_ARENA_SITE_MAX; n++) { /* a damaged file may have a ring */
             counts = mt_origin_counts_next(segment, bytes, shard, counts);
             if (!counts) break;
-            if (counts->origin < MT_ORIGIN_MAX) mt_origin_add_counts(&sums[counts->origin], counts);
+            if (counts->origin < MT_ORIGIN_MAX) mt_origin_add_counts(segment, bytes, &sums[counts->origin], counts);
         }
     }
 }

@@ -54,7 +54,8 @@ struct mt_origin_sum {
  */
 void mt_origins_sum(const struct mt_segment *segment, uint64_t bytes, struct mt_origin_sum *sums);
 /* Adds one row. */
-void mt_origin_add_counts(struct mt_origin_sum *sum, const struct mt_origin_counts *counts);
+void mt_origin_add_counts(const struct mt_segment *segment, uint64_t bytes, struct mt_origin_sum *sum,
+                          const struct mt_origin_counts *counts);
 /* The rows of one shard, one after the other; NULL ends them. */
 const struct mt_origin_counts *mt_origin_counts_next(const struct mt_segment *segment, uint64_t bytes,
                                                      const struct mt_shard *shard,

@@ -7,6 +7,7 @@
 #include "origin.h"
 #include "segment.h"
 #include "shard.h"
+#include "size_counts.h"
 
 #include <string.h>
 
@@ -46,9 +47,10 @@ struct tag_sum {
     unsigned thread_count;     /* that told anything */
 };
 
-static uint64_t not_handed(const struct mt_origin_counts *counts)
+static uint64_t not_handed(const struct mt_core *core, const struct mt_origin_counts *counts)
 {
-    uint64_t allocated = LOAD(counts->large_allocated_bytes), told = LOAD(counts->told_allocated);
+    uint64_t allocated = mt_size_counts_sum(core->segment, core->mapped_bytes, counts).allocated_bytes;
+    uint64_t told = LOAD(counts->told_allocated);
     for (unsigned class = 0; class < MT_POOL_CLASSES; class ++)
         allocated += LOAD(counts->classes[class].allocation_count) * mt_class_bytes(class);
     told += LOAD(counts->told_large_allocated);
@@ -62,8 +64,8 @@ static void add_rows(const struct mt_core *core, const struct mt_shard *shard, u
     const struct mt_origin_counts *counts = NULL;
     while ((counts = mt_origin_counts_next(core->segment, core->mapped_bytes, shard, counts))) {
         if (origins->rows[counts->origin % MT_ORIGIN_MAX].tag_group != tag) continue;
-        mt_origin_add_counts(&sum->all, counts);
-        if (shard != core->segment->shards) sum->not_handed_bytes += not_handed(counts);
+        mt_origin_add_counts(core->segment, core->mapped_bytes, &sum->all, counts);
+        if (shard != core->segment->shards) sum->not_handed_bytes += not_handed(core, counts);
     }
 }
 

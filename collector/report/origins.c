@@ -3,6 +3,8 @@
  */
 #include "origins.h"
 
+#include "size_counts.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,15 +68,50 @@ static void fold_steps(struct mt_shard *shard)
     memset(shard->steps, 0, sizeof shard->steps);
 }
 
+static bool is_inside(const struct mt_segment_file *file, uint64_t offset, size_t bytes)
+{
+    return offset >= sizeof(struct mt_segment) && offset % 64 == 0 && offset <= file->file_bytes &&
+           file->file_bytes - offset >= bytes;
+}
+
+static void add_cell(struct mt_origin_counts *row, struct mt_shard *shard, const struct mt_size_counts *cell)
+{
+    struct mt_large_sum sum = {0};
+    mt_size_counts_add(&sum, cell);
+    add_to(&row->large_allocation_count, sum.allocation_count);
+    add_to(&row->large_free_count, sum.free_count);
+    add_to(&row->large_requested_bytes, sum.requested_bytes);
+    add_to(&row->large_requested_freed_bytes, sum.requested_freed_bytes);
+    add_to(&row->large_allocated_bytes, sum.allocated_bytes);
+    add_to(&row->large_freed_bytes, sum.freed_bytes);
+    if (!shard) return;
+    unsigned class = mt_class_of(cell->usable_bytes);
+    add_to(&shard->classes[class].allocation_count, sum.allocation_count);
+    add_to(&shard->classes[class].free_count, sum.free_count);
+}
+
+int mt_origins_read_row(const struct mt_segment_file *file, uint64_t offset, struct mt_origin_counts *row,
+                        struct mt_shard *shard)
+{
+    if (!is_inside(file, offset, sizeof *row)) return -EINVAL;
+    int error = mt_segment_file_read(file, offset, row, sizeof *row);
+    uint64_t at = error ? 0 : (uint64_t)GET(row->sizes) * 64;
+    for (unsigned n = 0; at && !error && n < MT_SIZE_COUNTS_MAX; n++) { /* a damaged file may have a ring */
+        struct mt_size_counts cell;
+        if (!is_inside(file, at, sizeof cell)) return -EINVAL;
+        error = mt_segment_file_read(file, at, &cell, sizeof cell);
+        if (!error) add_cell(row, shard, &cell);
+        at = (uint64_t)cell.next * 64;
+    }
+    return error;
+}
+
 static int read_shard(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shard)
 {
     uint64_t offset = GET(shard->origins);
     for (unsigned n = 0; offset && n < 2 * MT_ORIGIN_MAX; n++) { /* a damaged file may have a ring */
         struct mt_origin_counts counts;
-        if (offset < sizeof(struct mt_segment) || offset % 64 || offset > file->file_bytes ||
-            file->file_bytes - offset < sizeof counts)
-            return -EINVAL;
-        int error = mt_segment_file_read(file, offset, &counts, sizeof counts);
+        int error = mt_origins_read_row(file, offset, &counts, shard);
         if (error) return error;
         add_counts(origins, shard, &counts);
         offset = counts.next;

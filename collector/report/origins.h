@@ -35,4 +35,12 @@ int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_fil
                     uint32_t shard_count);
 void mt_origins_free(struct mt_origins_copy *origins);
 
+/*
+ * Copies one row. Its sums of large blocks then hold those of its cells for
+ * sizes too, which are also added to the classes of the shard's copy; shard may
+ * be NULL. Returns 0 or -errno, as above.
+ */
+int mt_origins_read_row(const struct mt_segment_file *file, uint64_t offset, struct mt_origin_counts *row,
+                        struct mt_shard *shard);
+
 #endif

@@ -85,8 +85,7 @@ static int read_rows(struct work *work, const struct mt_shard *shard, bool is_sh
     uint64_t offset = GET(shard->origins);
     for (unsigned n = 0; offset && n < MT_ORIGIN_MAX + MT_ARENA_SITE_MAX;
          n++) { /* a damaged file may have a ring */
-        if (!is_inside(work, offset, sizeof counts)) return -EINVAL;
-        int error = mt_segment_file_read(work->file, offset, &counts, sizeof counts);
+        int error = mt_origins_read_row(work->file, offset, &counts, NULL);
         if (error) return error;
         if (counts.origin < work->origins->count) add_row(work, &counts, is_shared);
         offset = counts.next;

@@ -180,6 +180,12 @@ bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t r
     return mt_pools_count_freed(heap, usable);
 }
 
+struct mt_size_counts *mt_account_size(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
+{
+    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
+    return counts ? mt_size_counts_find(the_core, counts, requested, usable) : NULL;
+}
+
 bool mt_account_large_allocated(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
 {
     if (!heap) {

@@ -35,6 +35,9 @@ static inline struct mt_origin_counts *mt_account_counts(struct mt_theap *heap, 
     return __builtin_expect(cached && cached->origin == origin, 1) ? cached : mt_account_find_counts(heap, origin);
 }
 
+/* Where the heap counts blocks of one size of an origin, and nowhere else; NULL where there is no room for that. */
+struct mt_size_counts *mt_account_size(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable);
+
 /* Where the heap's shard counts the size class of so many usable bytes. */
 static inline struct mt_class_counter *mt_account_class(struct mt_theap *heap, size_t usable)
 {

@@ -64,12 +64,23 @@ static bool has_room(const struct mt_theap *heap, size_t usable)
     return bytes <= most;
 }
 
+/* Sizes that come once would fill the table of cells. */
+static bool comes_again(struct mt_large_slot *slot, unsigned origin, size_t requested)
+{
+    if (slot->wanted == requested && slot->wanted_origin == origin) return true;
+    slot->wanted = requested;
+    slot->wanted_origin = (uint16_t)origin;
+    return false;
+}
+
 void mt_large_prepare(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable)
 {
     struct mt_large_slot *slot = mt_large_slot_of(heap, requested);
-    struct mt_origin_counts *counts = mt_account_counts(heap, origin);
+    if (!comes_again(slot, origin, requested) || !heap->batch_bytes || (!is_small(usable) && !mt_is_alone()))
+        return;
+    struct mt_size_counts *cell = mt_account_size(heap, origin, requested, usable);
+    if (!cell) return;
     mt_large_clear(heap, slot);
-    if (!counts || !heap->batch_bytes || (!is_small(usable) && !mt_is_alone())) return;
     for (unsigned i = 0; i < MT_LARGE_SLOTS && !has_room(heap, usable); i++)
         if (is_small(heap->near.slots[i].usable) == is_small(usable)) mt_large_clear(heap, &heap->near.slots[i]);
     if (!has_room(heap, usable)) return;
@@ -77,7 +88,6 @@ void mt_large_prepare(struct mt_theap *heap, unsigned origin, size_t requested, 
     *slot = (struct mt_large_slot){.note = mt_note_make(requested, origin) | MT_NOTE_AGAIN,
                                    .requested = requested,
                                    .usable = usable,
-                                   .counts = counts,
-                                   .class = mt_account_class(heap, usable),
+                                   .cell = cell,
                                    .origin = (uint16_t)origin};
 }

@@ -1,9 +1,9 @@
 /*
  * Blocks above 32 KiB that wait in a slot of their thread's heap, or come from
  * there, in few instructions: no lock, no atomic operation. A slot is for
- * blocks of one requested size and origin, and knows where those are counted:
- * a block that was allocated so often that one of its size was waiting gets
- * the slot of its size (mt_large_prepare()), and from then on a free compares
+ * blocks of one requested size and origin, which are counted in a cell of their
+ * own: a size of which a block was waiting twice in a row when it was asked for
+ * gets its slot (mt_large_prepare()), and from then on a free compares
  * its note with the slot's, and an allocation its size and origin. Everything
  * else is the slow paths'. The inline functions are for the hooks, which end
  * in a tail call. The heap is the calling thread's.
@@ -23,6 +23,7 @@
 #include "huge.h"
 #include "mid_block.h"
 #include "mid_cache.h"
+#include "size_counts.h"
 
 extern struct mt_pools_client mt_pools_clients __attribute__((visibility("hidden")));
 
@@ -84,7 +85,7 @@ static inline struct mt_large_slot *mt_large_slot_of(struct mt_theap *heap, size
     return (struct mt_large_slot *)(void *)slot;
 }
 
-/* Blocks like this one, which had waited and was handed out again, have the slot of their size from now on. */
+/* A block had waited and was handed out again: blocks like it get the slot of their size the second time. */
 void mt_large_prepare(struct mt_theap *heap, unsigned origin, size_t requested, size_t usable);
 /* The place of a slot is given up: what waits there goes elsewhere. */
 void mt_large_clear(struct mt_theap *heap, struct mt_large_slot *slot);
@@ -110,16 +111,13 @@ static inline __attribute__((always_inline)) enum mt_pools_end mt_large_take(str
     *block = slot->block;
     if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
     if (__builtin_expect((heap->near.sampler.left_bytes -= (int64_t)bytes) < 0, 0)) return MT_POOLS_MISS;
-    struct mt_origin_counts *counts = slot->counts; /* before the stores, which the compiler knows nothing of */
+    struct mt_size_counts *cell = slot->cell; /* before the stores, which the compiler knows nothing of */
     struct mt_shard *shard = heap->shard;
     _Atomic uint64_t *note_at = slot->note_at;
     size_t usable = slot->usable;
     slot->block = NULL;
     mt_note_store(note_at, slot->note);
-    MT_ADD(slot->class->allocation_count, 1);
-    MT_ADD(counts->large_allocation_count, 1);
-    MT_ADD(counts->large_requested_bytes, bytes);
-    MT_ADD(counts->large_allocated_bytes, usable);
+    MT_ADD(cell->allocation_count, 1);
     MT_ADD(shard->allocation_count, 1);
     MT_ADD(shard->requested_bytes, bytes);
     MT_ADD(shard->sample_countdown_bytes, bytes);
@@ -142,11 +140,7 @@ mt_large_give(struct mt_theap *heap, void *block, _Atomic uint64_t *note_at, siz
     slot->note_at = note_at;
     mt_note_store(note_at, 0);
     struct mt_shard *shard = heap->shard;
-    MT_ADD(slot->class->free_count, 1);
-    struct mt_origin_counts *counts = slot->counts;
-    MT_ADD(counts->large_free_count, 1);
-    MT_ADD(counts->large_requested_freed_bytes, slot->requested);
-    MT_ADD(counts->large_freed_bytes, usable);
+    MT_ADD(slot->cell->free_count, 1);
     MT_ADD(shard->free_count, 1);
     if (mt_shard_shrink(shard, usable)) return MT_POOLS_DUE;
     return __builtin_expect(--heap->near.looks_in == 0, 0) ? MT_POOLS_DUE : MT_POOLS_DONE;

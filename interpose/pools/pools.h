@@ -91,9 +91,10 @@ struct mt_large_slot {
     uint64_t note;             /* of every block that is counted so; MT_NOTE_NEVER: none is */
     size_t requested, usable;  /* of every such block; usable of the one that waits */
     _Atomic uint64_t *note_at; /* of the one that waits */
-    struct mt_origin_counts *counts;
-    struct mt_class_counter *class;
+    struct mt_size_counts *cell;
+    size_t wanted;   /* the size that was asked for last of those that have not got the slot, */
     uint16_t origin; /* as in the note */
+    uint16_t wanted_origin;
 };
 _Static_assert(sizeof(struct mt_large_slot) == 64, "one line of the cache");
 
