@@ -10,6 +10,7 @@
 #include "huge_kept.h"
 #include "large.h"
 #include "lock.h"
+#include "mid_arena.h"
 #include "mid_bits.h"
 #include "mid_block.h"
 #include "mid_cache.h"
@@ -17,15 +18,13 @@
 #include "os.h"
 #include "spans.h"
 #include "stats.h"
-#include "tlsf.h"
 
 #include <string.h>
 
 enum {
     ARENAS = 4,
     OPEN_BYTES = 8 << 20,     /* by so much an arena grows */
-    FIRST_RECORDS = 32,       /* for programs with few such blocks; then */
-    MORE_RECORDS = 1600,      /* 64 KiB of them, and twice as many each time */
+    MORE_RECORDS = 1600,      /* of 40 bytes each in 64 KiB, and twice as many each time */
     CALLS_PER_LARGEST = 16,   /* that is told so often */
     ROOM_STEP = 8,            /* from much room to some */
     DOUBLED_ROOM = 512 << 10, /* to here a block that creeps may grow to twice its size without a lock, */
@@ -34,22 +33,7 @@ enum {
     MOVE_PAGES_FROM = 1 << 20, /* below, copying is cheaper than changing page tables */
 };
 
-struct arena {
-    _Alignas(64) struct mt_lock lock;
-    struct mt_mid_chunk *chunks;
-    uint64_t dirty_granules, last_look_ns;
-    struct {
-        uint64_t used_bytes, dirty_bytes, used_count, free_count;
-        unsigned call_count;
-    } published;
-    _Atomic uint64_t largest_free;
-    uint32_t records;
-    _Atomic bool is_started;
-    struct mt_tlsf tlsf;
-    struct mt_tlsf_block first_records[FIRST_RECORDS];
-};
-
-static struct arena arenas[ARENAS];
+static struct mt_mid_arena arenas[ARENAS];
 static size_t chunk_bytes = 256 << 20; /* address space taken at once */
 static uint64_t purge_delay_ns = UINT64_C(1000000000);
 
@@ -60,25 +44,9 @@ static size_t whole_granules(size_t bytes)
     return (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
 }
 
-static size_t granule_of(const struct mt_mid_chunk *chunk, const void *address)
-{
-    return (size_t)((const char *)address - chunk->base) >> MT_MID_GRANULE_SHIFT;
-}
-
 /* ---- chunks ---------------------------------------------------------------------------- */
 
-/*
- * Adds what has changed since the last time. Where there are other threads, an addition is an atomic operation on a
- * line that all share: only where there is something to add.
- */
-#define PUBLISH_CHANGE(field, value, before)                                                                       \
-    do {                                                                                                           \
-        uint64_t change = (value) - (before);                                                                      \
-        (before) += change;                                                                                        \
-        if (change) MT_POOL_STAT_ADD(field, change);                                                               \
-    } while (0)
-
-static void publish_largest(struct arena *arena)
+static void publish_largest(struct mt_mid_arena *arena)
 {
     uint64_t own = mt_tlsf_largest_free(&arena->tlsf), largest = 0;
     atomic_store_explicit(&arena->largest_free, own, memory_order_relaxed);
@@ -89,18 +57,47 @@ static void publish_largest(struct arena *arena)
     MT_POOL_STAT_SET(tlsf_largest_free_bytes, largest);
 }
 
-/* The largest free range may be some calls old. */
-static inline void publish(struct arena *arena)
+static inline void add_change(struct mt_pools *to, struct mt_mid_gauges change)
 {
-    const struct mt_tlsf *tlsf = &arena->tlsf;
-    PUBLISH_CHANGE(tlsf_used_bytes, tlsf->used_bytes, arena->published.used_bytes);
-    PUBLISH_CHANGE(tlsf_dirty_bytes, arena->dirty_granules * MT_MID_GRANULE, arena->published.dirty_bytes);
-    PUBLISH_CHANGE(tlsf_used_count, tlsf->used_count, arena->published.used_count);
-    PUBLISH_CHANGE(tlsf_free_count, tlsf->free_count, arena->published.free_count);
-    if (arena->published.call_count++ % CALLS_PER_LARGEST == 0) publish_largest(arena);
+    MT_ADD(to->tlsf_used_bytes, change.used_bytes);
+    MT_ADD(to->tlsf_dirty_bytes, change.dirty_bytes);
+    MT_ADD(to->tlsf_used_count, change.used_count);
+    MT_ADD(to->tlsf_free_count, change.free_count);
+    MT_ADD(to->tlsf_allocation_count, change.allocation_count);
 }
 
-static bool ensure_records(struct arena *arena)
+/* Where there are other threads, an addition is an atomic operation on a line that all share: only where there is
+ * something to add. */
+static void share_change(struct mt_mid_gauges change)
+{
+    if (change.used_bytes) MT_POOL_STAT_ADD(tlsf_used_bytes, change.used_bytes);
+    if (change.dirty_bytes) MT_POOL_STAT_ADD(tlsf_dirty_bytes, change.dirty_bytes);
+    if (change.used_count) MT_POOL_STAT_ADD(tlsf_used_count, change.used_count);
+    if (change.free_count) MT_POOL_STAT_ADD(tlsf_free_count, change.free_count);
+    if (change.allocation_count) MT_POOL_STAT_ADD(tlsf_allocation_count, change.allocation_count);
+}
+
+/* Adds what has changed since the last time. The largest free range may be some calls old. */
+static inline void publish(struct mt_mid_arena *arena)
+{
+    const struct mt_tlsf *tlsf = &arena->tlsf;
+    struct mt_mid_gauges was = arena->published,
+                         now = {tlsf->used_bytes, arena->dirty_granules * MT_MID_GRANULE, tlsf->used_count,
+                                tlsf->free_count, arena->allocation_count};
+    struct mt_mid_gauges change = {now.used_bytes - was.used_bytes, now.dirty_bytes - was.dirty_bytes,
+                                   now.used_count - was.used_count, now.free_count - was.free_count,
+                                   now.allocation_count - was.allocation_count};
+    arena->published = now;
+    if (mt_is_alone()) {
+        add_change(&mt_pools_stats, change);
+        if (mt_pools_published != &mt_pools_stats) add_change(mt_pools_published, change);
+    } else {
+        share_change(change);
+    }
+    if (arena->call_count++ % CALLS_PER_LARGEST == 0) publish_largest(arena);
+}
+
+static bool ensure_records(struct mt_mid_arena *arena)
 {
     if (mt_tlsf_records_left(&arena->tlsf) >= MT_TLSF_RECORDS_NEEDED + 1) return true;
     struct mt_tlsf_block *old = arena->tlsf.blocks;
@@ -114,7 +111,7 @@ static bool ensure_records(struct arena *arena)
     return true;
 }
 
-static bool chunk_new(struct arena *arena, size_t bytes, size_t reserved_bytes)
+static bool chunk_new(struct mt_mid_arena *arena, size_t bytes, size_t reserved_bytes)
 {
     struct mt_mid_chunk *chunk = mt_mid_chunk_new(bytes, reserved_bytes);
     if (!chunk) return false;
@@ -123,6 +120,7 @@ static bool chunk_new(struct arena *arena, size_t bytes, size_t reserved_bytes)
         mt_mid_chunk_drop(chunk);
         return false;
     }
+    arena->tlsf.blocks[chunk->first_id].marks = MT_MID_PARTLY_FRESH;
     chunk->arena = arena;
     chunk->next = arena->chunks;
     arena->chunks = chunk;
@@ -132,32 +130,16 @@ static bool chunk_new(struct arena *arena, size_t bytes, size_t reserved_bytes)
 }
 
 /* Only the newest chunk may have room left. */
-static bool chunk_open(struct arena *arena, size_t need)
+static bool chunk_open(struct mt_mid_arena *arena, size_t need)
 {
     struct mt_mid_chunk *chunk = arena->chunks;
     size_t left = chunk ? chunk->reserved_bytes - chunk->bytes : 0;
     if (left < need) return false;
     size_t bytes = need > OPEN_BYTES ? need : left < OPEN_BYTES ? left : (size_t)OPEN_BYTES;
     if (!ensure_records(arena) || !mt_mid_chunk_open(chunk, bytes)) return false;
-    mt_tlsf_extend_chunk(&arena->tlsf, chunk->first_id, bytes);
+    arena->tlsf.blocks[mt_tlsf_extend_chunk(&arena->tlsf, chunk->first_id, bytes)].marks |= MT_MID_PARTLY_FRESH;
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, bytes);
     return true;
-}
-
-static void chunk_drop(struct arena *arena, struct mt_mid_chunk **link, uint32_t id)
-{
-    struct mt_mid_chunk *chunk = *link;
-    *link = chunk->next;
-    mt_tlsf_remove_chunk(&arena->tlsf, id);
-    arena->dirty_granules -= mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT);
-    MT_POOL_STAT_ADD(tlsf_chunk_count, -1);
-    MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
-    mt_mid_chunk_drop(chunk);
-}
-
-static struct mt_mid_chunk *chunk_of(uint64_t address)
-{
-    return mt_entry_record(mt_pagemap_entry((const void *)(uintptr_t)address));
 }
 
 static size_t whole_slices(size_t bytes)
@@ -165,7 +147,7 @@ static size_t whole_slices(size_t bytes)
     return (bytes + MT_SLICE_BYTES - 1) & ~(size_t)(MT_SLICE_BYTES - 1);
 }
 
-static bool grow_arena(struct arena *arena, size_t need)
+static bool grow_arena(struct mt_mid_arena *arena, size_t need)
 {
     size_t exact = whole_slices(need), some = exact > OPEN_BYTES ? exact : (size_t)OPEN_BYTES;
     if (chunk_open(arena, exact)) return true;
@@ -180,83 +162,6 @@ static size_t empty_caches(bool is_idle_only);
 
 /* ---- purging ---------------------------------------------------------------------------- */
 
-/* Purges the touched granules of a free range that are aged, or all of them. */
-static size_t purge_range(struct arena *arena, struct mt_mid_chunk *chunk, size_t first, size_t count, bool is_all)
-{
-    size_t purged = 0, end = first + count;
-    for (size_t i = first; i < end;) {
-        if (!mt_mid_bit(chunk->touched, i) || !(is_all || mt_mid_bit(chunk->aged, i))) {
-            i++;
-            continue;
-        }
-        size_t from = i;
-        while (i < end && mt_mid_bit(chunk->touched, i) && (is_all || mt_mid_bit(chunk->aged, i))) i++;
-        if (!mt_os_purge(chunk->base + from * MT_MID_GRANULE, (i - from) * MT_MID_GRANULE)) continue;
-        mt_mid_bits_put(chunk->touched, from, i - from, false);
-        mt_mid_bits_put(chunk->aged, from, i - from, false);
-        purged += i - from;
-        MT_POOL_STAT_ADD(tlsf_purge_count, 1);
-    }
-    for (size_t i = first; i < end; i++)
-        if (mt_mid_bit(chunk->touched, i)) mt_mid_bits_put(chunk->aged, i, 1, true);
-    arena->dirty_granules -= purged;
-    return purged * MT_MID_GRANULE;
-}
-
-/* Of what is aged, or of all; then whole chunks. */
-static size_t purge_locked(struct arena *arena, bool is_all)
-{
-    size_t bytes = 0;
-    for (uint32_t id = 1; id < arena->tlsf.untouched; id++) {
-        const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
-        if (block->state != MT_TLSF_FREE) continue;
-        struct mt_mid_chunk *chunk = chunk_of(block->offset);
-        bytes += purge_range(arena, chunk, granule_of(chunk, (void *)(uintptr_t)block->offset),
-                             block->bytes >> MT_MID_GRANULE_SHIFT, is_all);
-        if (!mt_tlsf_is_whole_chunk(&arena->tlsf, id) || (arena->tlsf.chunk_count == 1 && !is_all)) continue;
-        if (mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT)) continue;
-        struct mt_mid_chunk **link = &arena->chunks;
-        while (*link != chunk) link = &(*link)->next;
-        chunk_drop(arena, link, id);
-    }
-    MT_POOL_STAT_ADD(tlsf_purged_bytes, bytes);
-    return bytes;
-}
-
-struct purge {
-    struct arena *arena;
-    size_t bytes, enough;
-};
-
-static bool purge_end(void *context, const struct mt_tlsf_block *block)
-{
-    struct purge *purge = context;
-    struct mt_mid_chunk *chunk = chunk_of(block->offset);
-    size_t count = block->bytes >> MT_MID_GRANULE_SHIFT, wanted = whole_granules(purge->enough - purge->bytes);
-    size_t part = wanted < count ? wanted : count;
-    size_t first = granule_of(chunk, (void *)(uintptr_t)block->offset) + count - part;
-    purge->bytes += purge_range(purge->arena, chunk, first, part, true);
-    return purge->bytes < purge->enough;
-}
-
-/* The largest free ranges are used again last, and their ends are. */
-static size_t purge_some_locked(struct arena *arena, size_t enough)
-{
-    struct purge purge = {arena, 0, enough};
-    mt_tlsf_visit_free(&arena->tlsf, purge_end, &purge);
-    MT_POOL_STAT_ADD(tlsf_purged_bytes, purge.bytes);
-    return purge.bytes;
-}
-
-static void look_at_clock_locked(struct arena *arena)
-{
-    if (!arena->dirty_granules) return;
-    uint64_t now = mt_now_coarse_ns();
-    if (now - arena->last_look_ns < purge_delay_ns) return;
-    if (arena->last_look_ns) purge_locked(arena, false);
-    arena->last_look_ns = now;
-}
-
 size_t mt_mid_purge_all(void)
 {
     return mt_mid_purge_some(SIZE_MAX);
@@ -268,8 +173,8 @@ static size_t purge_arenas(size_t enough)
     for (unsigned i = 0; i < ARENAS && bytes < enough; i++) {
         mt_lock_take(&arenas[i].lock);
         if (arenas[i].is_started)
-            bytes += enough < SIZE_MAX ? purge_some_locked(&arenas[i], enough - bytes)
-                                       : purge_locked(&arenas[i], true);
+            bytes += enough < SIZE_MAX ? mt_mid_arena_purge_some(&arenas[i], enough - bytes)
+                                       : mt_mid_arena_purge(&arenas[i], true);
         publish(&arenas[i]);
         mt_lock_give(&arenas[i].lock);
     }
@@ -302,11 +207,11 @@ void mt_mid_set_purge_delay(uint64_t nanoseconds)
 
 /* ---- blocks of an arena -------------------------------------------------------------------- */
 
-static void start_arena(struct arena *arena)
+static void start_arena(struct mt_mid_arena *arena)
 {
     if (arena->is_started) return;
-    mt_tlsf_init(&arena->tlsf, MT_MID_GRANULE, arena->first_records, FIRST_RECORDS);
-    arena->records = FIRST_RECORDS;
+    mt_tlsf_init(&arena->tlsf, MT_MID_GRANULE, arena->first_records, MT_MID_FIRST_RECORDS);
+    arena->records = MT_MID_FIRST_RECORDS;
     atomic_store_explicit(&arena->is_started, true, memory_order_relaxed);
 }
 
@@ -323,7 +228,7 @@ static size_t room_for(size_t bytes)
 }
 
 /* A place where the block can grow to room times its size, or at least to twice. */
-static uint32_t take_with_room(struct arena *arena, size_t bytes, size_t alignment, unsigned room)
+static uint32_t take_with_room(struct mt_mid_arena *arena, size_t bytes, size_t alignment, unsigned room)
 {
     uint32_t id = 0;
     size_t kept = bytes + (room == MT_MID_CREEPS ? room_for(bytes) : 0), most = bytes * room;
@@ -336,71 +241,89 @@ static uint32_t take_with_room(struct arena *arena, size_t bytes, size_t alignme
     return id;
 }
 
-static uint32_t take_id(struct arena *arena, size_t bytes, size_t alignment, unsigned room)
+static uint32_t take_id(struct mt_mid_arena *arena, size_t bytes, size_t alignment, unsigned room)
 {
     if (!ensure_records(arena)) return 0;
-    uint32_t id = take_with_room(arena, bytes, alignment, room);
+    uint32_t id = room > 1 ? take_with_room(arena, bytes, alignment, room) : 0;
     if (!id) id = mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
     if (id || !grow_arena(arena, bytes + alignment) || !ensure_records(arena)) return id;
     return mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
 }
 
-static char *take_locked(struct arena *arena, size_t bytes, size_t alignment, unsigned room, size_t *usable,
+/* How many granules of a used block, or of a part of it, that was free until now, hold old content. */
+static inline size_t take_dirty(struct mt_mid_arena *arena, const struct mt_mid_chunk *chunk,
+                                const struct mt_tlsf_block *block, size_t first, size_t count)
+{
+    size_t dirty = block->marks & MT_MID_PARTLY_FRESH ? mt_mid_bits_count(chunk->touched, first, count) : count;
+    arena->dirty_granules -= dirty;
+    return dirty;
+}
+
+static char *take_locked(struct mt_mid_arena *arena, size_t bytes, size_t alignment, unsigned room, uint64_t note,
                          bool *is_zero)
 {
     start_arena(arena);
     uint32_t id = take_id(arena, bytes, alignment, room);
     if (!id) return NULL;
-    const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
+    struct mt_tlsf_block *block = &arena->tlsf.blocks[id];
     char *at = (char *)(uintptr_t)block->offset;
-    struct mt_mid_chunk *chunk = chunk_of(block->offset);
-    size_t first = granule_of(chunk, at), granules = whole_granules(bytes),
+    struct mt_mid_chunk *chunk = mt_mid_chunk_at(block->offset);
+    size_t first = mt_mid_granule_of(chunk, at), granules = whole_granules(bytes),
            all = block->bytes >> MT_MID_GRANULE_SHIFT;
-    size_t dirty = mt_mid_bits_take(chunk->touched, chunk->aged, first, all);
-    arena->dirty_granules -= dirty;
+    size_t dirty = take_dirty(arena, chunk, block, first, all);
+    if (dirty == all) block->marks = 0;
+    arena->allocation_count++;
     struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
     mark->id = id;
     mt_mid_set_shape(mark, granules, all - granules);
-    mt_note_store(&mark->note, mt_note_make(0, 0));
-    *usable = granules * MT_MID_GRANULE;
+    mt_note_store(&mark->note, note);
     *is_zero = !dirty;
     return at;
 }
 
-static struct arena *lock_one(unsigned home)
+static struct mt_mid_arena *lock_one(unsigned home)
 {
     for (unsigned i = 0; i < ARENAS; i++) {
-        struct arena *other = &arenas[(home + i) % ARENAS];
+        struct mt_mid_arena *other = &arenas[(home + i) % ARENAS];
         if (atomic_load_explicit(&other->is_started, memory_order_relaxed) && mt_lock_try(&other->lock))
             return other;
     }
-    struct arena *arena = &arenas[home % ARENAS];
+    struct mt_mid_arena *arena = &arenas[home % ARENAS];
     mt_lock_take(&arena->lock);
     return arena;
 }
 
-static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, size_t *usable,
+static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, uint64_t note,
                             bool *is_zero)
 {
-    struct arena *arena = lock_one(home);
-    char *at = take_locked(arena, bytes, alignment, room, usable, is_zero);
+    struct mt_mid_arena *arena = lock_one(home);
+    char *at = take_locked(arena, bytes, alignment, room, note, is_zero);
     publish(arena);
     mt_lock_give(&arena->lock);
     if (!at) return NULL;
-    MT_POOL_STAT_ADD(tlsf_allocation_count, 1);
-    if (*is_zero) mt_keep_peak_down(*usable);
+    if (*is_zero) mt_keep_peak_down(bytes);
     return at;
 }
 
-/* The block's mark says already that no block lies there. What is idle goes back when mt_mid_look() looks. */
-static void arena_free(struct mt_mid_chunk *chunk, const void *block, size_t granules, bool is_clean)
+static inline void set_busy(struct mt_mid_chunk *chunk, size_t first, size_t count)
 {
-    struct arena *arena = chunk->arena;
-    size_t first = granule_of(chunk, block);
+    size_t from = first >> MT_MID_UNIT_SHIFT, to = (first + count - 1) >> MT_MID_UNIT_SHIFT;
+    mt_mid_bits_put(chunk->busy, from, to + 1 - from, true);
+}
+
+/* The block's mark says already that no block lies there. What is idle goes back when mt_mid_look() looks. */
+static void arena_free(struct mt_mid_chunk *chunk, const void *at, size_t granules, bool is_clean)
+{
+    struct mt_mid_arena *arena = chunk->arena;
+    size_t first = mt_mid_granule_of(chunk, at);
     mt_lock_take(&arena->lock);
     uint32_t id = mt_mid_mark_at(chunk, first)->id;
-    mt_mid_bits_put(chunk->touched, first, granules, !is_clean);
+    struct mt_tlsf_block *block = &arena->tlsf.blocks[id];
+    if (is_clean || (block->marks & MT_MID_PARTLY_FRESH))
+        mt_mid_bits_put(chunk->touched, first, granules, !is_clean);
+    block->marks = is_clean ? MT_MID_PARTLY_FRESH : 0;
     if (!is_clean) arena->dirty_granules += granules;
+    set_busy(chunk, first, granules);
     mt_tlsf_free(&arena->tlsf, id);
     publish(arena);
     mt_lock_give(&arena->lock);
@@ -419,19 +342,22 @@ static void let_go_mid(struct mt_mid_chunk *chunk, struct mt_mid_cached block, b
     arena_free(chunk, block.block, block.bytes / MT_MID_GRANULE, is_clean);
 }
 
-/* Blocks that waited in vain. Returns the bytes of huge ones, which go back to the system. */
+/* Returns the bytes of a huge one, which go back to the system. */
+static inline size_t let_go_one(uint64_t entry, struct mt_mid_cached block, bool is_idle)
+{
+    if (mt_entry_bin(entry) == MT_ENTRY_MID) {
+        let_go_mid(mt_entry_record(entry), block, is_idle);
+        return 0;
+    }
+    mt_huge_release(mt_entry_record(entry), block.bytes);
+    return block.bytes;
+}
+
+/* Blocks that waited in vain. */
 static size_t let_go(const struct mt_mid_cached *others, unsigned count, bool is_idle)
 {
     size_t huge_bytes = 0;
-    while (count-- > 0) {
-        uint64_t entry = mt_pagemap_entry(others[count].block);
-        if (mt_entry_bin(entry) != MT_ENTRY_HUGE) {
-            let_go_mid(mt_entry_record(entry), others[count], is_idle);
-            continue;
-        }
-        mt_huge_release(mt_entry_record(entry), others[count].bytes);
-        huge_bytes += others[count].bytes;
-    }
+    while (count-- > 0) huge_bytes += let_go_one(mt_pagemap_entry(others[count].block), others[count], is_idle);
     return huge_bytes;
 }
 
@@ -487,7 +413,7 @@ void mt_mid_look(struct mt_theap *heap)
     for (unsigned i = 0; i < ARENAS; i++) {
         if (!atomic_load_explicit(&arenas[i].is_started, memory_order_relaxed)) continue;
         mt_lock_take(&arenas[i].lock);
-        look_at_clock_locked(&arenas[i]);
+        mt_mid_arena_look(&arenas[i], purge_delay_ns);
         publish(&arenas[i]);
         mt_lock_give(&arenas[i].lock);
     }
@@ -500,16 +426,17 @@ static bool take_waiting(struct mt_theap *heap, size_t bytes, struct mt_mid_cach
     return mt_mid_cache_take(heap, bytes, found);
 }
 
-void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, unsigned origin, size_t *usable)
+void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, size_t requested, unsigned origin,
+                              size_t *usable)
 {
     struct mt_mid_cached found;
     if (!take_waiting(heap, bytes, &found)) return NULL;
     uint64_t entry = mt_pagemap_entry(found.block);
     *usable = found.bytes;
     if (mt_entry_bin(entry) == MT_ENTRY_HUGE)
-        mt_huge_begin_again(mt_entry_record(entry), bytes, origin);
+        mt_huge_begin_again(mt_entry_record(entry), requested, origin);
     else
-        mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.bytes, bytes, origin);
+        mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.bytes, requested, origin);
     return found.block;
 }
 
@@ -547,7 +474,7 @@ static inline bool read_block(const void *block, uint64_t entry, const _Atomic u
     return true;
 }
 
-bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what)
+bool mt_mid_end(const void *block, uint64_t entry, struct mt_mid_block *what)
 {
     _Atomic uint64_t *at = note_of(block, entry);
     if (!read_block(block, entry, at, what)) return false;
@@ -581,13 +508,19 @@ static bool is_look_due(struct mt_mid_near *near)
     return true;
 }
 
-void mt_mid_give(struct mt_theap *heap, void *block, size_t usable, size_t all)
+/* Large ones that nobody asks for again, where nothing that waits goes with them. */
+static inline bool is_turned_away(struct mt_theap *heap, size_t bytes)
+{
+    return bytes > MT_MID_NEAR_BYTES && heap && mt_is_alone() && mt_mid_near_turns_away(&heap->near, bytes);
+}
+
+void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t usable, size_t all)
 {
     struct mt_mid_cached what = {block, all};
-    if (all == usable)
-        mt_mid_wait(heap, what);
+    if (all != usable || is_turned_away(heap, all))
+        let_go_one(entry, what, false);
     else
-        let_go(&what, 1, false);
+        mt_mid_wait(heap, what);
     /* What idles goes back also while all requests are served by the caches. */
     if (!heap || is_look_due(&heap->near)) mt_mid_look(heap);
 }
@@ -595,23 +528,23 @@ void mt_mid_give(struct mt_theap *heap, void *block, size_t usable, size_t all)
 /* ---- changing a block's size ----------------------------------------------------------------- */
 
 /* What changes hands when a block's range, its room included, ends elsewhere than before. Returns what is fresh. */
-static size_t range_changed(struct mt_mid_chunk *chunk, size_t first, size_t used, size_t all, size_t now)
+static size_t range_changed(struct mt_mid_chunk *chunk, const struct mt_tlsf_block *block, size_t first,
+                            size_t used, size_t all)
 {
-    struct arena *arena = chunk->arena;
-    if (now > all) {
-        size_t dirty = mt_mid_bits_take(chunk->touched, chunk->aged, first + all, now - all);
-        arena->dirty_granules -= dirty;
-        return now - all - dirty;
-    }
+    struct mt_mid_arena *arena = chunk->arena;
+    size_t now = block->bytes >> MT_MID_GRANULE_SHIFT;
+    if (now > all) return now - all - take_dirty(arena, chunk, block, first + all, now - all);
+    if (now == all) return 0;
     if (now < used) mt_mid_bits_put(chunk->touched, first + now, used - now, true);
     arena->dirty_granules += mt_mid_bits_count(chunk->touched, first + now, all - now);
+    set_busy(chunk, first + now, all - now);
     return 0;
 }
 
 static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, bool creeps, size_t *usable)
 {
-    struct arena *arena = chunk->arena;
-    size_t first = granule_of(chunk, block), wanted = whole_granules(bytes), fresh = 0;
+    struct mt_mid_arena *arena = chunk->arena;
+    size_t first = mt_mid_granule_of(chunk, block), wanted = whole_granules(bytes), fresh = 0;
     struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
     mt_lock_take(&arena->lock);
     uint32_t id = mark->id;
@@ -619,9 +552,9 @@ static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, 
     bool is_done = (creeps && mt_tlsf_resize(&arena->tlsf, id, bytes + room_for(bytes))) ||
                    mt_tlsf_resize(&arena->tlsf, id, bytes);
     if (is_done) {
-        size_t now = mt_tlsf_block(&arena->tlsf, id)->bytes >> MT_MID_GRANULE_SHIFT;
-        fresh = range_changed(chunk, first, used, all, now);
-        mt_mid_set_shape(mark, wanted, now - wanted);
+        const struct mt_tlsf_block *now = mt_tlsf_block(&arena->tlsf, id);
+        fresh = range_changed(chunk, now, first, used, all);
+        mt_mid_set_shape(mark, wanted, (now->bytes >> MT_MID_GRANULE_SHIFT) - wanted);
     }
     publish(arena);
     mt_lock_give(&arena->lock);
@@ -639,7 +572,7 @@ void mt_mid_clear(void *block, size_t bytes)
         return;
     }
     struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    size_t first = granule_of(chunk, block), count = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
+    size_t first = mt_mid_granule_of(chunk, block), count = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
     if (mt_note_load(&mt_mid_mark_at(chunk, first)->note) & MT_NOTE_AGAIN) {
         memset(block, 0, bytes);
         return;
@@ -656,21 +589,31 @@ void mt_mid_clear(void *block, size_t bytes)
 
 /* ---- the interface ------------------------------------------------------------------------------ */
 
-void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, size_t *usable,
-                      bool *is_zero)
+static void *huge_allocate(size_t bytes, size_t alignment, uint64_t note, size_t *usable)
 {
-    if (bytes <= MT_SLAB_MAX) bytes = MT_SLAB_MAX + 1; /* sizes below are the slabs', in statistics too */
+    void *block = mt_huge_allocate(bytes, alignment, usable);
+    if (block) mt_note_store(note_of(block, mt_pagemap_entry(block)), note);
+    return block;
+}
+
+void *mt_mid_allocate(struct mt_theap *heap, size_t requested, size_t alignment, unsigned room, unsigned origin,
+                      size_t *usable, bool *is_zero)
+{
+    size_t bytes = requested > MT_SLAB_MAX ? requested : MT_SLAB_MAX + 1; /* sizes below are the slabs' */
     void *cached = room == MT_MID_ANYWHERE && alignment <= MT_MID_GRANULE
-                       ? mt_mid_allocate_waiting(heap, bytes, 0, usable)
+                       ? mt_mid_allocate_waiting(heap, bytes, requested, origin, usable)
                        : NULL;
     if (cached) {
         *is_zero = false;
         return cached;
     }
-    if (bytes <= MT_MID_MAX && alignment <= MT_MID_MAX / 2)
-        return arena_allocate(bytes, alignment, room, heap ? heap->id : 0, usable, is_zero);
+    uint64_t note = mt_note_make(requested, origin);
+    if (bytes <= MT_MID_MAX && alignment <= MT_MID_MAX / 2) {
+        *usable = whole_granules(bytes) * MT_MID_GRANULE;
+        return arena_allocate(bytes, alignment, room, heap ? heap->id : 0, note, is_zero);
+    }
     *is_zero = true;
-    return mt_huge_allocate(bytes, alignment, usable);
+    return huge_allocate(bytes, alignment, note, usable);
 }
 
 void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested)
@@ -723,7 +666,7 @@ void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to)
         return;
     }
     memcpy(to, from, what.usable);
-    mt_mid_give(heap, from, what.usable, what.all);
+    mt_mid_give(heap, from, entry, what.usable, what.all);
 }
 
 static void *huge_resize(struct mt_huge *huge, size_t bytes, bool creeps, size_t *usable)

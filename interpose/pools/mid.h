@@ -17,14 +17,15 @@ enum { MT_MID_FRESH = 0, MT_MID_ANYWHERE = 1, MT_MID_GROWS = 2, MT_MID_CREEPS = 
 void mt_mid_start(size_t chunk_bytes);
 
 /*
- * A block of at least bytes at a multiple of alignment (a power of two); its
+ * A block of at least the requested bytes at a multiple of alignment (a power of two), noted; its
  * usable size comes back in *usable, and whether it reads as zero in *is_zero.
  * A block that creeps has some of the room for itself. heap: of the calling thread, or NULL.
  */
-void *mt_mid_allocate(struct mt_theap *heap, size_t bytes, size_t alignment, unsigned room, size_t *usable,
-                      bool *is_zero);
-/* A block that waits, near the heap or in a slot, noted; NULL where none fits. */
-void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, unsigned origin, size_t *usable);
+void *mt_mid_allocate(struct mt_theap *heap, size_t requested, size_t alignment, unsigned room, unsigned origin,
+                      size_t *usable, bool *is_zero);
+/* A block of at least so many bytes that waits, near the heap or in a slot, noted; NULL where none fits. */
+void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, size_t requested, unsigned origin,
+                              size_t *usable);
 
 /* Remembers with a block whose it is and how many bytes were asked for. Whoever holds the block calls these. */
 void mt_mid_note(const void *block, uint64_t entry, unsigned origin, size_t requested);
@@ -46,10 +47,10 @@ struct mt_mid_block {
     unsigned origin;
     bool is_sampled;
 };
-bool mt_mid_end(void *block, uint64_t entry, struct mt_mid_block *what);
+bool mt_mid_end(const void *block, uint64_t entry, struct mt_mid_block *what);
 /* all: with its room. One that has room grew bit by bit, and has a size that hardly comes again: it does not wait,
  * so that the next one that grows begins where it did. */
-void mt_mid_give(struct mt_theap *heap, void *block, size_t usable, size_t all);
+void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t usable, size_t all);
 /* The part of it that is nobody's but the caches': lets a block wait, maybe in place of others. */
 void mt_mid_wait(struct mt_theap *heap, struct mt_mid_cached block);
 

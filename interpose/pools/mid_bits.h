@@ -1,5 +1,5 @@
 /*
- * Bitmaps with one bit for each granule of an arena's chunk. Their words go
+ * Bitmaps with one bit for each granule of an arena's chunk, or for several. Their words go
  * downwards from the first one, which lies behind all others. Under the arena's
  * lock; a reader that holds the granules may look at single bits without it.
  */
@@ -39,34 +39,6 @@ static inline uint64_t mt_mid_first_mask(size_t first, size_t count)
 static inline uint64_t mt_mid_last_mask(size_t end)
 {
     return UINT64_MAX >> (MT_MID_BITS - 1 - (end - 1) % MT_MID_BITS);
-}
-
-static inline size_t mt_mid_word_take(const _Atomic uint64_t *bits, _Atomic uint64_t *part, uint64_t mask)
-{
-    uint64_t found = atomic_load_explicit(bits, memory_order_relaxed) & mask;
-    if (!found) return 0;
-    uint64_t both = atomic_load_explicit(part, memory_order_relaxed);
-    if (both & mask) atomic_store_explicit(part, both & ~mask, memory_order_relaxed);
-    return mt_mid_bits_in(found);
-}
-
-/* Clears a range, which is not empty, in a map of which every bit is set in another one too. Returns how many are
- * set in that one. */
-static inline size_t mt_mid_bits_take(const _Atomic uint64_t *bits, _Atomic uint64_t *part, size_t first,
-                                      size_t count)
-{
-    size_t end = first + count, at = first / MT_MID_BITS, last = (end - 1) / MT_MID_BITS;
-    uint64_t mask = mt_mid_first_mask(first, count);
-    if (at == last) return mt_mid_word_take(bits - at, part - at, mask & mt_mid_last_mask(end));
-    size_t set = mt_mid_word_take(bits - at, part - at, mask);
-    while (++at < last) {
-        uint64_t found = atomic_load_explicit(bits - at, memory_order_relaxed);
-        if (!found) continue;
-        set += found == UINT64_MAX ? (size_t)MT_MID_BITS : mt_mid_bits_in(found);
-        if (atomic_load_explicit(part - at, memory_order_relaxed))
-            atomic_store_explicit(part - at, 0, memory_order_relaxed);
-    }
-    return set + mt_mid_word_take(bits - last, part - last, mt_mid_last_mask(end));
 }
 
 /* How many bits of a range are set. */

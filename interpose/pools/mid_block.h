@@ -48,14 +48,16 @@ static inline size_t mt_mid_room(const struct mt_mid_mark *mark)
     return mt_mid_shape_of(mark) >> MT_MID_ROOM_SHIFT;
 }
 
+enum { MT_MID_UNIT_SHIFT = 6 }; /* 256 KiB are idle or busy as one */
+
 struct mt_mid_chunk {
     _Alignas(MT_RECORD_ALIGN) char *base;
     size_t bytes, reserved_bytes; /* the part that is open, and all */
-    struct arena *arena;
+    struct mt_mid_arena *arena;
     struct mt_mid_mark *marks;
     _Atomic uint64_t *touched; /* one bit per granule: has been part of a freed block, so may hold old content */
-    _Atomic uint64_t *aged;    /* was free and touched at the last look */
-    char *side;                /* where the marks and both maps lie */
+    _Atomic uint64_t *busy; /* one bit per unit of granules: a block that lay there was freed since the last look */
+    char *side;             /* where the marks and both maps lie */
     size_t side_bytes;
     struct mt_mid_chunk *next;
     uint32_t first_id; /* of the block at its base */

@@ -53,6 +53,14 @@ unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached bl
                                struct mt_mid_cached others[MT_MID_NEAR_ALL + 1]);
 bool mt_mid_near_take_large(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found);
 
+/* What the former says, in short, where it is that the block may not wait and nothing else has to go. */
+static inline bool mt_mid_near_turns_away(struct mt_mid_near *near, size_t bytes)
+{
+    if (near->trust || near->bytes > MT_MID_NEAR_BYTES) return false;
+    near->missed_bytes[near->missed_count++ % MT_MID_MISSED] = bytes;
+    return true;
+}
+
 /* Takes out what waits; with is_idle_only what has waited since this was last asked. Returns the number. */
 unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only,
                            struct mt_mid_cached others[MT_MID_NEAR_ALL]);

@@ -193,9 +193,8 @@ static MT_POOLS_COLD void *allocate_spare(struct mt_theap *heap, size_t bytes, u
 {
     bool is_zero;
     size_t usable;
-    void *block = mt_mid_allocate(heap, bytes, MT_SLAB_MAX, MT_MID_ANYWHERE, &usable, &is_zero);
+    void *block = mt_mid_allocate(heap, bytes, MT_SLAB_MAX, MT_MID_ANYWHERE, origin, &usable, &is_zero);
     if (!block) return NULL;
-    mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
     if (mt_account_large_allocated(heap, origin, bytes, usable) || !heap)
         tell_sampled_large(heap, block, bytes, usable);
     return block;
@@ -257,9 +256,8 @@ static void *allocate_mid(struct mt_theap *heap, size_t bytes, size_t alignment,
 {
     size_t usable;
     void *block = NULL;
-    if (bytes <= PTRDIFF_MAX) block = mt_mid_allocate(heap, bytes, alignment, room, &usable, is_zero);
+    if (bytes <= PTRDIFF_MAX) block = mt_mid_allocate(heap, bytes, alignment, room, origin, &usable, is_zero);
     if (!block) return NULL;
-    mt_mid_note(block, mt_pagemap_entry(block), origin, bytes);
     bool is_sampled = mt_account_large_allocated(heap, origin, bytes, usable) || !heap;
     if (is_sampled) tell_sampled_large(heap, block, bytes, usable);
     return block;
@@ -269,7 +267,7 @@ void *mt_pools_allocate_large_slow(struct mt_theap *heap, unsigned origin, size_
 {
     bool is_zero;
     size_t usable;
-    void *block = bytes <= PTRDIFF_MAX ? mt_mid_allocate_waiting(heap, bytes, origin, &usable) : NULL;
+    void *block = bytes <= PTRDIFF_MAX ? mt_mid_allocate_waiting(heap, bytes, bytes, origin, &usable) : NULL;
     if (!block) return allocate_mid(heap, bytes, 1, MT_MID_FRESH, origin, &is_zero);
     bool is_sampled = mt_large_is_sampled(heap, bytes);
     bool is_due = mt_account_large_allocated_own(heap, origin, bytes, usable);
@@ -397,7 +395,7 @@ static bool free_mid(struct mt_theap *heap, void *block, uint64_t entry)
     if (heap) mt_large_widen(heap, what.usable);
     mt_account_large_freed(heap, what.origin, what.requested, what.usable);
     if (what.is_sampled) mt_pools_clients.sample_freed(heap ? heap->shard : NULL, block, what.usable);
-    mt_mid_give(heap, block, what.usable, what.all);
+    mt_mid_give(heap, block, entry, what.usable, what.all);
     return true;
 }
 

@@ -1,0 +1,57 @@
+/*
+ * An arena of blocks up to 32 MiB: its engine, and what is known of its chunks
+ * beside that. All of it is under the arena's lock, which the callers of these
+ * functions hold, but for what is atomic.
+ */
+#ifndef MT_POOLS_MID_ARENA_H
+#define MT_POOLS_MID_ARENA_H
+
+#include "lock.h"
+#include "mid_block.h"
+#include "tlsf.h"
+
+/*
+ * Mark of a block in the engine: not all of its granules have been part of a freed block, the chunk's map tells
+ * which. Of all others every bit is set there.
+ */
+enum { MT_MID_PARTLY_FRESH = 1 };
+
+enum { MT_MID_FIRST_RECORDS = 32 }; /* for programs with few such blocks */
+
+/* What the pools' statistics say of an arena. */
+struct mt_mid_gauges {
+    uint64_t used_bytes, dirty_bytes, used_count, free_count, allocation_count;
+};
+
+struct mt_mid_arena {
+    _Alignas(64) struct mt_lock lock;
+    struct mt_mid_chunk *chunks;
+    uint64_t dirty_granules, last_look_ns;
+    uint64_t allocation_count;
+    struct mt_mid_gauges published;
+    unsigned call_count;
+    _Atomic uint64_t largest_free;
+    uint32_t records;
+    _Atomic bool is_started;
+    struct mt_tlsf tlsf;
+    struct mt_tlsf_block first_records[MT_MID_FIRST_RECORDS];
+};
+
+static inline size_t mt_mid_granule_of(const struct mt_mid_chunk *chunk, const void *address)
+{
+    return (size_t)((const char *)address - chunk->base) >> MT_MID_GRANULE_SHIFT;
+}
+
+static inline struct mt_mid_chunk *mt_mid_chunk_at(uint64_t address)
+{
+    return mt_entry_record(mt_pagemap_entry((const void *)(uintptr_t)address));
+}
+
+/* Gives free memory back: what has been idle since the last time, or all of it, and whole chunks; or about so many
+ * bytes, from what is used again last. Returns the bytes. */
+size_t mt_mid_arena_purge(struct mt_mid_arena *arena, bool is_all);
+size_t mt_mid_arena_purge_some(struct mt_mid_arena *arena, size_t enough);
+/* The same for what is idle, once in a delay. */
+void mt_mid_arena_look(struct mt_mid_arena *arena, uint64_t delay_ns);
+
+#endif
