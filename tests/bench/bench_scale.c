@@ -3,9 +3,12 @@
  * thread's own processor time for one pair, the least of several repeats.
  *   bench_scale size BYTES      a few blocks of one size, replaced in turn
  *   bench_scale live COUNT      that many live blocks of 16 bytes; neighbours replaced at random places
- *   bench_scale touched COUNT   the same walk without an allocator: what the processor's memory alone costs
+ *   bench_scale oldest COUNT    the same blocks; the oldest one is replaced each time
  *   bench_scale threads COUNT   each thread replaces small blocks of mixed sizes
- * Every block's first byte is written, as programs do.
+ *   bench_scale large COUNT     each thread replaces blocks of 1 MiB in turn
+ * Every block's first byte is written, as programs do. The first three with
+ * "-alone" behind the word are the same walk without an allocator: what the
+ * processor's memory alone costs.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -16,7 +19,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { REPEATS = 5, MOST_THREADS = 64, WINDOW = 512, NEIGHBOURS = 64 };
+enum { LEAST_REPEATS = 5, MOST_REPEATS = 60, MOST_THREADS = 64, WINDOW = 512, NEIGHBOURS = 64 };
 
 static double now_ns(void)
 {
@@ -31,41 +34,19 @@ static uint64_t next_random(uint64_t *state)
     return *state >> 33;
 }
 
+static void *map(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) abort();
+    return at;
+}
+
 static void replace(char **at, size_t bytes)
 {
     free(*at);
     *at = malloc(bytes);
     if (!*at) abort();
     *(volatile char *)*at = 1;
-}
-
-/* ---- one size ---------------------------------------------------------------------- */
-
-static double of_size(size_t bytes)
-{
-    char *blocks[WINDOW] = {0};
-    size_t window = ((size_t)256 << 20) / bytes, pairs = ((size_t)2 << 30) / bytes;
-    if (window > WINDOW) window = WINDOW;
-    if (window < 2) window = 2;
-    if (pairs > 2000000) pairs = 2000000;
-    if (pairs < 20000) pairs = 20000; /* the clock costs about as much as 50 of them */
-    double best = 1e18;
-    for (unsigned repeat = 0; repeat <= REPEATS; repeat++) { /* the first one warms up */
-        double start = now_ns();
-        for (size_t i = 0; i < pairs; i++) replace(&blocks[i % window], bytes);
-        double spent = (now_ns() - start) / (double)pairs;
-        if (repeat && spent < best) best = spent;
-    }
-    return best;
-}
-
-/* ---- live blocks --------------------------------------------------------------------- */
-
-static void *map(size_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) abort();
-    return at;
 }
 
 /* What is written at least where a block is freed and handed out again: its first word, the pointer, its first
@@ -79,28 +60,95 @@ static __attribute__((noinline)) void touch(char **at)
     *(volatile char *)block = 1;
 }
 
-static double of_live(size_t count, bool is_allocated)
+/* ---- repeats ------------------------------------------------------------------------- */
+
+struct best {
+    double start, spent, least;
+    unsigned repeats;
+};
+
+/* Short ones are repeated more often: what else the machine does hits some of them. */
+static bool goes_on(struct best *best)
 {
-    enum { BYTES = 16, PLACES = 4000 };
-    if (count < NEIGHBOURS) return 0;
+    const double enough_ns = 3e8;
+    if (best->repeats >= MOST_REPEATS || (best->repeats > LEAST_REPEATS && best->spent > enough_ns)) return false;
+    best->start = now_ns();
+    return true;
+}
+
+/* The first one warms up. */
+static void take(struct best *best, double pairs)
+{
+    double spent = now_ns() - best->start;
+    best->spent += spent;
+    if (best->repeats++ && (best->least == 0 || spent / pairs < best->least)) best->least = spent / pairs;
+}
+
+/* ---- one size ---------------------------------------------------------------------- */
+
+static double of_size(size_t bytes, bool is_allocated)
+{
+    char *blocks[WINDOW] = {0};
+    size_t window = ((size_t)256 << 20) / bytes, pairs = ((size_t)2 << 30) / bytes;
+    if (window > WINDOW) window = WINDOW;
+    if (window < 2) window = 2;
+    if (pairs > 2000000) pairs = 2000000;
+    if (pairs < 20000) pairs = 20000; /* the clock costs about as much as 50 of them */
+    char *own = is_allocated ? NULL : map(window * bytes);
+    for (size_t i = 0; own && i < window; i++) blocks[i] = own + i * bytes;
+    struct best best = {0};
+    while (goes_on(&best)) {
+        for (size_t i = 0; i < pairs; i++) own ? touch(&blocks[i % window]) : replace(&blocks[i % window], bytes);
+        take(&best, (double)pairs);
+    }
+    return best.least;
+}
+
+/* ---- live blocks --------------------------------------------------------------------- */
+
+enum { BYTES = 16 };
+
+static char **make_live(size_t count, bool is_allocated)
+{
     char **blocks = map(count * sizeof *blocks), *own = is_allocated ? NULL : map(count * BYTES);
     for (size_t i = 0; i < count; i++) {
         if (own) blocks[i] = own + i * BYTES;
         own ? touch(&blocks[i]) : replace(&blocks[i], BYTES);
     }
+    return blocks;
+}
+
+static double of_live(size_t count, bool is_allocated)
+{
+    enum { PLACES = 4000 };
+    char **blocks = make_live(count, is_allocated);
     uint64_t random = 1;
-    double best = 1e18;
-    for (unsigned repeat = 0; repeat < REPEATS; repeat++) {
-        double start = now_ns();
+    struct best best = {0};
+    while (count >= NEIGHBOURS && goes_on(&best)) {
         for (unsigned place = 0; place < PLACES; place++) {
             size_t first = next_random(&random) % (count - NEIGHBOURS + 1);
             for (unsigned i = 0; i < NEIGHBOURS && is_allocated; i++) replace(&blocks[first + i], BYTES);
             for (unsigned i = 0; i < NEIGHBOURS && !is_allocated; i++) touch(&blocks[first + i]);
         }
-        double spent = (now_ns() - start) / (PLACES * (double)NEIGHBOURS);
-        if (spent < best) best = spent;
+        take(&best, PLACES * (double)NEIGHBOURS);
     }
-    return best;
+    return best.least;
+}
+
+static double of_oldest(size_t count, bool is_allocated)
+{
+    enum { PAIRS = 256000 };
+    char **blocks = make_live(count, is_allocated);
+    size_t oldest = 0;
+    struct best best = {0};
+    while (goes_on(&best)) {
+        for (unsigned i = 0; i < PAIRS; i++) {
+            is_allocated ? replace(&blocks[oldest], BYTES) : touch(&blocks[oldest]);
+            if (++oldest == count) oldest = 0;
+        }
+        take(&best, PAIRS);
+    }
+    return best.least;
 }
 
 /* ---- threads ---------------------------------------------------------------------------- */
@@ -116,25 +164,39 @@ static void *work(void *argument)
     struct worker *worker = argument;
     char *window[WINDOW] = {0};
     uint64_t random = (uint64_t)(uintptr_t)argument;
-    worker->best_ns = 1e18;
-    for (unsigned repeat = 0; repeat < REPEATS; repeat++) {
-        double start = now_ns();
+    struct best best = {0};
+    while (goes_on(&best)) {
         for (unsigned i = 0; i < PAIRS; i++)
             replace(&window[next_random(&random) % WINDOW], 16 + next_random(&random) % 240);
-        double spent = (now_ns() - start) / PAIRS;
-        if (spent < worker->best_ns) worker->best_ns = spent;
+        take(&best, PAIRS);
     }
     for (unsigned i = 0; i < WINDOW; i++) free(window[i]);
+    worker->best_ns = best.least;
     return NULL;
 }
 
-static double of_threads(size_t count)
+static void *work_large(void *argument)
+{
+    enum { PAIRS = 100000, BLOCKS = 64 };
+    struct worker *worker = argument;
+    char *window[BLOCKS] = {0};
+    struct best best = {0};
+    while (goes_on(&best)) {
+        for (unsigned i = 0; i < PAIRS; i++) replace(&window[i % BLOCKS], (size_t)1 << 20);
+        take(&best, PAIRS);
+    }
+    for (unsigned i = 0; i < BLOCKS; i++) free(window[i]);
+    worker->best_ns = best.least;
+    return NULL;
+}
+
+static double of_threads(size_t count, void *(*what)(void *))
 {
     static struct worker workers[MOST_THREADS];
     double sum = 0;
     if (count > MOST_THREADS) count = MOST_THREADS;
     for (size_t i = 0; i < count; i++)
-        if (pthread_create(&workers[i].thread, NULL, work, &workers[i])) abort();
+        if (pthread_create(&workers[i].thread, NULL, what, &workers[i])) abort();
     for (size_t i = 0; i < count; i++) {
         pthread_join(workers[i].thread, NULL);
         sum += workers[i].best_ns;
@@ -142,21 +204,23 @@ static double of_threads(size_t count)
     return sum / (double)count;
 }
 
+static double measure(const char *what, size_t value)
+{
+    if (!strcmp(what, "size")) return of_size(value, true);
+    if (!strcmp(what, "size-alone")) return of_size(value, false);
+    if (!strcmp(what, "live")) return of_live(value, true);
+    if (!strcmp(what, "live-alone")) return of_live(value, false);
+    if (!strcmp(what, "oldest")) return of_oldest(value, true);
+    if (!strcmp(what, "oldest-alone")) return of_oldest(value, false);
+    if (!strcmp(what, "threads")) return of_threads(value, work);
+    return strcmp(what, "large") ? 0 : of_threads(value, work_large);
+}
+
 int main(int count, char **words)
 {
     size_t value = count > 2 ? strtoull(words[2], NULL, 10) : 0;
-    if (!value) return 2;
-    double ns = 0;
-    if (!strcmp(words[1], "size"))
-        ns = of_size(value);
-    else if (!strcmp(words[1], "live"))
-        ns = of_live(value, true);
-    else if (!strcmp(words[1], "touched"))
-        ns = of_live(value, false);
-    else if (!strcmp(words[1], "threads"))
-        ns = of_threads(value);
-    else
-        return 2;
+    double ns = value ? measure(words[1], value) : 0;
+    if (ns <= 0) return 2;
     printf("%.1f\n", ns);
     return 0;
 }

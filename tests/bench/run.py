@@ -332,17 +332,22 @@ class Bench:
     def scale(self):
         rounds = min(3, self.options.rounds)
         common = "Least nanoseconds of the thread's own processor time for one malloc and one free, of {} " \
-                 "interleaved runs of five repeats; each block's first byte is written. "
+                 "interleaved runs of five repeats and more; each block's first byte is written. "
         sizes = [8, 64, 256, 1024, 4096, 16384, 32768, 65536, 1 << 18, 1 << 20, 1 << 22, 32 << 20, 64 << 20, 1 << 30]
-        self.scale_table("Sizes", common + "A few hundred blocks of one size (fewer of the large ones), replaced in turn.",
-                         "size", [(size, human(size)) for size in sizes], rounds)
+        alone = "\"Memory alone\" is the same walk without an allocator, which writes the pointer and the block where it lies."
+        self.scale_table("Sizes", common + "A few hundred blocks of one size (fewer of the large ones), replaced in turn. " + alone,
+                         "size", [(size, human(size)) for size in sizes], rounds, "size-alone")
         counts = [10 ** power for power in range(3, 9) if 10 ** power <= self.options.most_live]
-        self.scale_table("Live blocks", common + "That many live blocks of 16 bytes; 64 neighbours are replaced at a random place. "
-                         "\"Memory alone\" is the same walk without an allocator, which writes the pointer and the block where it lies.",
-                         "live", [(count, f"10^{len(str(count)) - 1}") for count in counts], 1 if counts[-1] > 10 ** 7 else rounds,
-                         "touched")
-        self.scale_table("Threads", common + "Each thread replaces small blocks of mixed sizes in a window of 512.", "threads",
-                         [(count, str(count)) for count in (1, 2, 4, 8, 16, 32, 64)], rounds)
+        live = [(count, f"10^{len(str(count)) - 1}") for count in counts]
+        rounds_of_live = 1 if counts[-1] > 10 ** 7 else rounds
+        self.scale_table("Live blocks", common + "That many live blocks of 16 bytes; 64 neighbours are replaced at a random place. " + alone,
+                         "live", live, rounds_of_live, "live-alone")
+        self.scale_table("Live blocks, the oldest replaced", common + "That many live blocks of 16 bytes; the one that has lived longest is "
+                         "replaced each time, so that the processor knows what memory comes next. " + alone,
+                         "oldest", live, rounds_of_live, "oldest-alone")
+        counts = [(count, str(count)) for count in (1, 2, 4, 8, 16, 32, 64)]
+        self.scale_table("Threads", common + "Each thread replaces small blocks of mixed sizes in a window of 512.", "threads", counts, rounds)
+        self.scale_table("Threads with large blocks", common + "Each thread replaces 64 blocks of 1 MiB in turn.", "large", counts, rounds)
 
     # ---- what tracking costs ------------------------------------------------------
 
