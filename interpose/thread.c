@@ -155,12 +155,12 @@ bool mt_thread_counts_shared(void)
 
 void mt_thread_allocated_slow(uint64_t requested_bytes, uint64_t usable_bytes)
 {
-    if (mt_thread_counts_shared()) mt_shard_allocated_shared(&mt_core, requested_bytes, usable_bytes);
+    if (mt_thread_counts_shared()) mt_shard_allocated_shared(&mt_core, NULL, requested_bytes, usable_bytes);
 }
 
 void mt_thread_freed_slow(uint64_t usable_bytes)
 {
-    if (mt_thread_counts_shared()) mt_shard_freed_shared(&mt_core, usable_bytes);
+    if (mt_thread_counts_shared()) mt_shard_freed_shared(&mt_core, NULL, usable_bytes);
 }
 
 void mt_thread_failed(void)

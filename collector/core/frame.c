@@ -47,13 +47,33 @@ bool mt_frame_begin(struct mt_core *core, enum mt_frame_source source)
     return false;
 }
 
-static void sum_cpu(const struct mt_segment *segment, struct mt_frame *now)
+/*
+ * What a shard counted. Adding up its cells takes time, so the sums of a shard whose bytes are what they were at
+ * the last frame are taken from there (blocks of 0 bytes that came and went come with a later frame). is_alone: no
+ * other thread is here.
+ */
+static struct mt_shard_counts shard_counts(const struct mt_segment *segment, struct mt_shard *shard, bool is_alone)
+{
+    _Atomic uint64_t *last = shard->frame_counts;
+    uint64_t requested = LOAD(shard->requested_bytes), live = (uint64_t)LOAD(shard->live_bytes);
+    if (is_alone && LOAD(last[0]) == requested && LOAD(last[1]) == live)
+        return (struct mt_shard_counts){LOAD(last[2]), LOAD(last[3])};
+    struct mt_shard_counts counts = mt_shard_counts(segment, shard);
+    if (!is_alone) return counts;
+    STORE(last[0], requested);
+    STORE(last[1], live);
+    STORE(last[2], counts.allocation_count);
+    STORE(last[3], counts.free_count);
+    return counts;
+}
+
+static void sum_cpu(struct mt_segment *segment, struct mt_frame *now, bool is_alone)
 {
     unsigned limit = LOAD(segment->shard_limit);
     now->current_bytes = (int64_t)segment->globals.inherited_bytes;
     for (unsigned i = 0; i < limit && i < MT_SHARD_MAX; i++) {
-        const struct mt_shard *shard = &segment->shards[i];
-        struct mt_shard_counts counts = mt_shard_counts(shard);
+        struct mt_shard *shard = &segment->shards[i];
+        struct mt_shard_counts counts = shard_counts(segment, shard, is_alone);
         now->allocation_count += counts.allocation_count;
         now->free_count += counts.free_count;
         now->requested_bytes += LOAD(shard->requested_bytes);
@@ -91,11 +111,11 @@ static void subtract_last(struct mt_frames *frames, struct mt_frame *now)
     STORE(frames->last_ns, now->end_ns);
 }
 
-static void take_totals(struct mt_core *core, struct mt_frame *now)
+static void take_totals(struct mt_core *core, struct mt_frame *now, bool is_alone)
 {
     memset(now, 0, sizeof *now);
     now->end_ns = mt_now_ns();
-    sum_cpu(core->segment, now);
+    sum_cpu(core->segment, now, is_alone);
     sum_devices(core->segment, now);
     now->device_call_ns = mt_lanes_call_ns(core->segment);
 }
@@ -105,7 +125,7 @@ static void mark_start(struct mt_core *core)
 {
     struct mt_frames *frames = &core->segment->frames;
     struct mt_frame now;
-    take_totals(core, &now);
+    take_totals(core, &now, false);
     STORE(frames->last_ns, now.end_ns);
     STORE(frames->first_ns, now.end_ns);
     subtract_last(frames, &now);
@@ -204,7 +224,7 @@ void mt_frame_end(struct mt_core *core, enum mt_frame_source source)
         return;
     }
     struct mt_frame now;
-    take_totals(core, &now);
+    take_totals(core, &now, true);
     subtract_last(frames, &now);
     record(core, &now);
     atomic_store_explicit(&frames->busy, 0, memory_order_release); /* pairs with the acquire above */

@@ -9,6 +9,7 @@
 #include "alone.h"
 #include "origin.h"
 #include "segment.h"
+#include "shard.h"
 #include "size_counts.h"
 #include "tag_table.h"
 
@@ -32,27 +33,28 @@ static const int32_t class_bytes[MT_POOL_CLASSES] = {
     16,         32,         48,         64,          80,          96,          112,         128,
     EIGHT(128), EIGHT(256), EIGHT(512), EIGHT(1024), EIGHT(2048), EIGHT(4096), EIGHT(8192), EIGHT(16384)};
 
+/* Returns the requested bytes. */
 static uint64_t add_classes(struct mt_group_step *sum, const struct mt_origin_counts *counts, unsigned first,
                             uint64_t bits)
 {
-    uint64_t calls = 0;
+    uint64_t requested = 0;
     for (; bits; bits &= bits - 1) {
         unsigned class = first + (unsigned)__builtin_ctzll(bits);
         const struct mt_origin_cell *cell = &counts->classes[class];
         uint64_t allocations = LOAD(cell->allocation_count), frees = LOAD(cell->free_count);
         sum->allocated += (int64_t)allocations * class_bytes[class];
         sum->freed += (int64_t)frees * class_bytes[class];
-        calls += allocations + frees;
+        requested += LOAD(cell->requested_bytes);
     }
-    return calls;
+    return requested;
 }
 
-struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, uint64_t *calls)
+struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, uint64_t *print)
 {
     struct mt_group_step sum = {0, 0};
-    uint64_t all = add_classes(&sum, counts, 0, counts->used);
-    if (counts->used_above) all += add_classes(&sum, counts, 64, counts->used_above);
-    if (calls) *calls = all;
+    uint64_t requested = add_classes(&sum, counts, 0, LOAD(counts->used));
+    if (LOAD(counts->used_above)) requested += add_classes(&sum, counts, 64, LOAD(counts->used_above));
+    if (print) *print = mt_group_print(requested, sum.allocated - sum.freed);
     return sum;
 }
 
@@ -141,7 +143,7 @@ static struct mt_group_step step_of_large(struct mt_core *core, struct mt_origin
 
 static struct mt_group_step step_of_small(struct mt_origin_counts *counts)
 {
-    struct mt_group_step small = mt_group_of_classes(counts, &counts->told_calls);
+    struct mt_group_step small = mt_group_of_classes(counts, &counts->told_print);
     struct mt_group_step step = minus(small, &counts->told_allocated, &counts->told_freed);
     counts->is_changed = 0;
     counts->is_quiet = !step.allocated && !step.freed;
@@ -173,32 +175,32 @@ static void hand_over(struct mt_core *core, struct mt_group_part *part, int64_t 
     if (bounds.lag > LOAD(part->lag_bytes)) STORE(part->lag_bytes, bounds.lag);
 }
 
-static uint64_t large_calls(const struct mt_core *core, const struct mt_origin_counts *counts)
+static uint64_t large_print(const struct mt_core *core, const struct mt_origin_counts *counts)
 {
     struct mt_large_sum sum = mt_size_counts_sum(core->segment, core->mapped_bytes, counts);
-    return sum.allocation_count + sum.free_count;
+    return mt_group_print(sum.requested_bytes, (int64_t)(sum.allocated_bytes - sum.freed_bytes));
 }
 
-static uint64_t count_large_calls(struct mt_core *core, const struct mt_shard *shard)
+static uint64_t sum_large_prints(struct mt_core *core, const struct mt_shard *shard)
 {
-    uint64_t calls = 0;
+    uint64_t print = 0;
     for (const struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next))
-        calls += large_calls(core, row);
-    return calls;
+        print += large_print(core, row);
+    return print;
 }
 
 /* Which rows' classes a look goes through: those that changed last time, or all that may have. */
 enum { NO_CLASSES, LIVELY_CLASSES, ALL_CLASSES };
 
-/* Adds what rows counted since they were looked at last. Returns how many calls their classes hold. */
+/* Adds what rows counted since they were looked at last. Returns the print of their classes. */
 static uint64_t look_at_rows(struct mt_core *core, struct mt_shard *shard, int which, struct mt_group_step *all)
 {
-    uint64_t calls = 0;
+    uint64_t print = 0;
     for (struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next)) {
         struct mt_group_step step = step_of_large(core, row);
         if (step.allocated || step.freed) {
             shard->look_row = (uint64_t)((char *)row - (char *)core->segment);
-            shard->look_row_calls = large_calls(core, row);
+            shard->look_row_print = large_print(core, row);
         }
         bool is_lively = row->is_changed || (row->is_open && (which == ALL_CLASSES || !row->is_quiet));
         if (which != NO_CLASSES && is_lively) {
@@ -206,13 +208,13 @@ static uint64_t look_at_rows(struct mt_core *core, struct mt_shard *shard, int w
             step.allocated += small.allocated;
             step.freed += small.freed;
         }
-        calls += row->told_calls;
+        print += row->told_print;
         if (!step.allocated && !step.freed) continue;
         add_to_parts(core, shard, row, step);
         all->allocated += step.allocated;
         all->freed += step.freed;
     }
-    return calls;
+    return print;
 }
 
 /* An arena counts in classes of its row that nobody marked. */
@@ -224,20 +226,25 @@ static void find_used(struct mt_core *core, const struct mt_shard *shard)
                 mt_groups_use(row, class);
 }
 
-static __attribute__((noinline)) void look(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
+static uint64_t shard_print(const struct mt_shard *shard)
+{
+    return mt_group_print(LOAD(shard->requested_bytes), LOAD(shard->live_bytes));
+}
+
+static __attribute__((noinline)) void look(struct mt_core *core, struct mt_shard *shard)
 {
     struct mt_group_step all = {0, 0};
-    uint64_t small_calls = calls - count_large_calls(core, shard);
-    bool has_small = small_calls != shard->look_small_calls;
-    shard->look_calls = calls;
-    shard->look_small_calls = small_calls;
+    uint64_t print = shard_print(shard), small = print - sum_large_prints(core, shard);
+    bool has_small = small != shard->look_small_print;
+    shard->look_print = print;
+    shard->look_small_print = small;
     shard->look++;
     shard->touched = 0;
     uint64_t known = look_at_rows(core, shard, has_small ? LIVELY_CLASSES : NO_CLASSES, &all);
-    if (small_calls - known != shard->look_other_calls) known = look_at_rows(core, shard, ALL_CLASSES, &all);
-    if (small_calls - known != shard->look_other_calls) {
+    if (small - known != shard->look_other_print) known = look_at_rows(core, shard, ALL_CLASSES, &all);
+    if (small - known != shard->look_other_print) {
         find_used(core, shard);
-        shard->look_other_calls = small_calls - look_at_rows(core, shard, ALL_CLASSES, &all);
+        shard->look_other_print = small - look_at_rows(core, shard, ALL_CLASSES, &all);
     }
     struct mt_group_range range = mt_group_range_of(shard, (int64_t)core->segment->globals.batch_bytes, all);
     for (struct mt_group_part *part = at(core, shard->touched); part; part = at(core, part->next_touched)) {
@@ -248,12 +255,13 @@ static __attribute__((noinline)) void look(struct mt_core *core, struct mt_shard
 
 /* Where all calls since the last look were for large blocks of one row, the same one as then: the others need not
  * be looked at. */
-static __attribute__((noinline)) bool look_at_one(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
+static __attribute__((noinline)) bool look_at_one(struct mt_core *core, struct mt_shard *shard)
 {
     struct mt_origin_counts *row = at(core, shard->look_row);
-    if (!row || large_calls(core, row) - shard->look_row_calls != calls - shard->look_calls) return false;
-    shard->look_row_calls += calls - shard->look_calls;
-    shard->look_calls = calls;
+    uint64_t print = shard_print(shard);
+    if (!row || large_print(core, row) - shard->look_row_print != print - shard->look_print) return false;
+    shard->look_row_print += print - shard->look_print;
+    shard->look_print = print;
     struct mt_group_step step = step_of_large(core, row);
     struct mt_group_range range = mt_group_range_of(shard, (int64_t)core->segment->globals.batch_bytes, step);
     struct mt_group_bounds bounds = mt_group_bounds_of(step, step, range);
@@ -287,25 +295,62 @@ static bool is_much(const struct mt_core *core, int64_t bytes)
     return bytes * MT_GROUP_PARTS * (int64_t)LOAD(globals->live_shards) > LOAD(globals->peak_bytes);
 }
 
+static uint64_t kept_calls(const struct mt_shard *shard)
+{
+    return LOAD(shard->allocation_count) + LOAD(shard->free_count);
+}
+
+static uint64_t all_calls(const struct mt_core *core, const struct mt_shard *shard)
+{
+    struct mt_shard_counts counts = mt_shard_counts(core->segment, shard);
+    return counts.allocation_count + counts.free_count;
+}
+
+/* Calls that cells count are counted the more seldom, the fewer came of late. */
+static bool are_many(const struct mt_core *core, struct mt_shard *shard)
+{
+    if (kept_calls(shard) - shard->look_kept_calls >= MT_GROUP_CALLS) return true;
+    if (++shard->look_waited <= shard->look_after) return false;
+    shard->look_waited = 0;
+    bool are_many = all_calls(core, shard) - shard->look_calls >= MT_GROUP_CALLS;
+    if (are_many)
+        shard->look_after /= 2;
+    else if (shard->look_after < MT_GROUP_FLUSHES)
+        shard->look_after = 2 * shard->look_after + 1;
+    return are_many;
+}
+
+bool mt_groups_are_many(const struct mt_core *core, struct mt_shard *shard)
+{
+    if (all_calls(core, shard) - shard->look_calls < MT_GROUP_CALLS) return false;
+    shard->look_waited = shard->look_after;
+    return true;
+}
+
 /* True when it can wait. */
-static bool take_down(const struct mt_core *core, struct mt_shard *shard, uint64_t calls)
+static bool take_down(const struct mt_core *core, struct mt_shard *shard)
 {
     int64_t live = LOAD(shard->live_bytes), from = LOAD(shard->look_bytes);
     int64_t high = mt_group_most(mt_group_most(LOAD(shard->high_bytes), live), LOAD(shard->look_high_bytes));
     int64_t low = mt_group_least(live, LOAD(shard->look_low_bytes));
     int64_t way = mt_group_most(high - from, from - low);
-    if (calls - shard->look_calls >= MT_GROUP_CALLS || (way >= much_of_batches(core) && is_much(core, way)))
-        return false;
+    if ((way >= much_of_batches(core) && is_much(core, way)) || are_many(core, shard)) return false;
     STORE(shard->look_high_bytes, high);
     STORE(shard->look_low_bytes, low);
     return true;
 }
 
-static __attribute__((noinline)) void look_now(struct mt_core *core, struct mt_shard *shard, uint64_t calls)
+static __attribute__((noinline)) void look_now(struct mt_core *core, struct mt_shard *shard)
 {
     shard->is_looking = 1;
     atomic_signal_fence(memory_order_seq_cst);
-    if (!look_at_one(core, shard, calls)) look(core, shard, calls);
+    uint64_t kept = kept_calls(shard);
+    shard->look_calls += kept - shard->look_kept_calls;
+    shard->look_kept_calls = kept;
+    if (!look_at_one(core, shard)) {
+        shard->look_calls = all_calls(core, shard);
+        look(core, shard);
+    }
     begin_again(shard);
     atomic_signal_fence(memory_order_seq_cst);
     shard->is_looking = 0;
@@ -314,8 +359,7 @@ static __attribute__((noinline)) void look_now(struct mt_core *core, struct mt_s
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard)
 {
     if (!shard->is_followed || shard->is_looking) return;
-    uint64_t calls = LOAD(shard->allocation_count) + LOAD(shard->free_count);
-    if (!take_down(core, shard, calls)) look_now(core, shard, calls);
+    if (!take_down(core, shard)) look_now(core, shard);
 }
 
 /* ---- others --------------------------------------------------------------------------------- */

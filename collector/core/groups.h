@@ -87,9 +87,19 @@ static inline struct mt_group_bounds mt_group_bounds_of(struct mt_group_step own
                                                   mt_group_least(down, range.fall_before + others_allocated))};
 }
 
-/* What the classes of a row that are marked as used hold of usable bytes that were ever allocated and freed; calls:
- * how often, may be NULL. */
-struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, uint64_t *calls);
+/*
+ * A number for what was counted: requested bytes, which every allocation adds to, and live ones, which every free
+ * takes from. The print of a shard is the sum of those of its parts, and one that stays the same says that nothing
+ * was counted there (but for blocks of 0 bytes that came and went).
+ */
+static inline uint64_t mt_group_print(uint64_t requested_bytes, int64_t live_bytes)
+{
+    return requested_bytes + (uint64_t)live_bytes * UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio */
+}
+
+/* What the classes of a row that are marked as used hold of usable bytes that were ever allocated and freed; print:
+ * of them, may be NULL. */
+struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, uint64_t *print);
 /* The same of its large blocks. */
 static inline struct mt_group_step mt_group_of_large(const struct mt_origin_counts *counts)
 {
@@ -106,13 +116,21 @@ static inline struct mt_group_step mt_group_of_large(const struct mt_origin_coun
  * ever held. A look costs about as much as 10 calls; what is not handed over yet
  * is part of the error as soon as there are several threads.
  */
-enum { MT_GROUP_CALLS = 512, MT_GROUP_BATCHES = 4, MT_GROUP_BATCHES_ALONE = 64, MT_GROUP_PARTS = 32 };
+enum {
+    MT_GROUP_CALLS = 512,
+    MT_GROUP_BATCHES = 4,
+    MT_GROUP_BATCHES_ALONE = 64,
+    MT_GROUP_PARTS = 32,
+    MT_GROUP_FLUSHES = 32
+};
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard);
-/* So many calls have come since the last look. */
-static inline bool mt_groups_are_many(const struct mt_shard *shard)
+/* So many calls have come since the last look that a flush should look: all, and those that no cell counts, which
+ * are large blocks before all. By the shard's owner. */
+bool mt_groups_are_many(const struct mt_core *core, struct mt_shard *shard);
+static inline bool mt_groups_are_many_large(const struct mt_shard *shard)
 {
     return atomic_load_explicit(&shard->allocation_count, memory_order_relaxed) +
-               atomic_load_explicit(&shard->free_count, memory_order_relaxed) - shard->look_calls >=
+               atomic_load_explicit(&shard->free_count, memory_order_relaxed) - shard->look_kept_calls >=
            MT_GROUP_CALLS;
 }
 /* Bytes that are counted in a row of shard 0, at once; and what was live of an origin at the fork that made the
@@ -124,10 +142,12 @@ void mt_groups_join(struct mt_core *core, struct mt_origin *origin);
 
 static inline void mt_groups_use(struct mt_origin_counts *counts, unsigned class)
 {
+    uint64_t used = atomic_load_explicit(&counts->used, memory_order_relaxed);
+    uint8_t above = atomic_load_explicit(&counts->used_above, memory_order_relaxed);
     if (class < 64)
-        counts->used |= UINT64_C(1) << class;
+        atomic_store_explicit(&counts->used, used | UINT64_C(1) << class, memory_order_relaxed);
     else
-        counts->used_above |= (uint8_t)(1u << (class - 64));
+        atomic_store_explicit(&counts->used_above, (uint8_t)(above | 1u << (class - 64)), memory_order_relaxed);
 }
 
 /* Bins, or an arena, count in cells of this row from now on: which class is used is told, or found out. By the

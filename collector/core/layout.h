@@ -98,9 +98,8 @@ struct mt_shard {
     int64_t base_live_bytes;
     char name[MT_NAME_BYTES];
     /* the hot line; see shard.h for how the fields work together */
-    _Alignas(64) _Atomic uint64_t allocation_count;
-    _Atomic uint64_t free_count;
-    _Atomic uint64_t requested_bytes;       /* cumulative bytes asked for */
+    _Alignas(64) _Atomic uint64_t allocation_count, free_count; /* but for those that origins' cells count */
+    _Atomic uint64_t requested_bytes;                           /* cumulative bytes asked for */
     _Atomic int64_t live_bytes;             /* usable bytes allocated minus freed by this thread */
     _Atomic int64_t high_bytes;             /* highest live_bytes since the last flush */
     _Atomic int64_t low_limit_bytes;        /* live_bytes below this flushes */
@@ -125,11 +124,12 @@ struct mt_shard {
     uint32_t is_followed; /* 1: some of its rows know what becomes of their blocks */
     /* at the last look, and the extremes of flushes since then */
     _Alignas(64) _Atomic int64_t look_bytes, look_high_bytes, look_low_bytes; /* of live_bytes */
-    uint64_t look_calls;                                                      /* allocations and frees */
-    uint64_t look_small_calls; /* less those of large blocks, by origin */
-    uint64_t look_other_calls; /* less those that any row knows */
-    uint64_t look_row;         /* offset of a row whose large blocks changed then; 0 = none */
-    uint64_t look_row_calls;   /* how many it had allocated and freed */
+    uint64_t look_calls, look_kept_calls;  /* allocations and frees; those in allocation_count and free_count */
+    uint64_t look_print, look_small_print; /* see groups.h; the latter less that of large blocks, by origin */
+    uint64_t look_other_print;             /* less that of all that any row knows */
+    uint64_t look_row, look_row_print;     /* offset of a row whose large blocks changed then; 0 = none */
+    uint32_t look_after, look_waited;      /* flushes, before the calls are counted; and since they were */
+    _Atomic uint64_t frame_counts[4]; /* at the last frame: requested_bytes, live_bytes; what was counted in all */
     /* Blocks of 16 * n - 8 usable bytes that are neither in allocation_count and free_count nor in classes[]. */
     struct mt_class_counter steps[MT_STEP_COUNT];
     struct mt_class_counter classes[MT_CLASS_COUNT];
@@ -671,8 +671,7 @@ struct mt_origins {
 };
 
 struct mt_origin_cell {
-    _Atomic uint64_t allocation_count, free_count;
-    _Atomic uint64_t requested_bytes; /* cumulative */
+    _Atomic uint64_t allocation_count, free_count, requested_bytes; /* cumulative */
 };
 
 /*
@@ -681,9 +680,9 @@ struct mt_origin_cell {
  * counted as allocated by the thread that got it and as freed by the thread
  * that frees it, both under the origin of the allocation.
  *
- * Blocks of the slabs' size classes are counted in their cell, and then not in
- * the shard's classes[]. Larger ones are counted in the sums below and in classes[],
- * or in cells of their size alone (size_counts.h).
+ * Blocks of the slabs' size classes are counted in their cell, and then not in the shard's classes[] and
+ * allocation_count. Larger ones are counted in the sums below, and there too, or in cells of their size
+ * (size_counts.h), and then not in classes[].
  */
 struct mt_origin_counts {
     uint16_t origin, site;  /* site: of arenas, whose blocks alone are counted here; 0 = all others */
@@ -694,14 +693,14 @@ struct mt_origin_counts {
     _Atomic uint64_t large_allocated_bytes, large_freed_bytes;           /* cumulative, usable */
     /* what its groups were told; see groups.h */
     _Atomic uint32_t parts[MT_GROUP_KINDS];      /* of the shard's, by offset / 64; 0 = not looked for yet */
-    uint8_t used_above;                          /* bits: classes[] from 64 on that may hold something */
+    _Atomic uint8_t used_above;                  /* bits: classes[] from 64 on that may hold something */
     uint8_t is_open;                             /* 1: bins count in it */
     uint8_t is_changed;                          /* 1: something else counted in its classes since the last look */
     uint8_t is_quiet;                            /* 1: nothing in its classes had changed at the last look */
     _Atomic uint64_t told_allocated, told_freed; /* usable bytes in classes[], cumulative, at the last look */
     _Atomic uint64_t told_large_allocated, told_large_freed; /* the same of the large ones */
-    uint64_t used;                                           /* bits: classes[] below 64 that may hold something */
-    uint64_t told_calls; /* allocations and frees in classes[] at the last look */
+    _Atomic uint64_t used; /* bits: classes[] below 64 that may hold something; not in shard 0, nor of a site */
+    uint64_t told_print;   /* of classes[], at the last look */
     struct mt_origin_cell classes[MT_POOL_CLASSES];
 };
 

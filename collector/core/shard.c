@@ -82,7 +82,7 @@ struct mt_shard *mt_shard_claim(struct mt_core *core, int32_t tid, const char *n
     STORE(shard->tid, tid);
     STORE(shard->tag, 0);
     shard->start_ns = mt_now_ns();
-    struct mt_shard_counts counts = mt_shard_counts(shard);
+    struct mt_shard_counts counts = mt_shard_counts(segment, shard);
     shard->base_allocation_count = counts.allocation_count;
     shard->base_free_count = counts.free_count;
     shard->base_requested_bytes = LOAD(shard->requested_bytes);
@@ -169,7 +169,7 @@ static void add_ended(struct mt_core *core, const struct mt_shard *shard)
         mt_core_drop(core, MT_DROPPED_THREAD_NAMES);
         return;
     }
-    struct mt_shard_counts counts = mt_shard_counts(shard);
+    struct mt_shard_counts counts = mt_shard_counts(core->segment, shard);
     FETCH_ADD(row->thread_count, 1);
     FETCH_ADD(row->allocation_count, counts.allocation_count - shard->base_allocation_count);
     FETCH_ADD(row->free_count, counts.free_count - shard->base_free_count);
@@ -266,20 +266,26 @@ static void count_shared(struct mt_core *core, int64_t bytes)
     raise_peak(core, before + bytes);
 }
 
-void mt_shard_allocated_shared(struct mt_core *core, uint64_t requested_bytes, uint64_t usable_bytes)
+void mt_shard_allocated_shared(struct mt_core *core, struct mt_origin_cell *cell, uint64_t requested_bytes,
+                               uint64_t usable_bytes)
 {
     struct mt_shard *shard = &core->segment->shards[0];
-    FETCH_ADD(shard->allocation_count, 1);
     FETCH_ADD(shard->requested_bytes, requested_bytes);
-    FETCH_ADD(shard->classes[mt_class_of(usable_bytes)].allocation_count, 1);
+    if (cell) {
+        FETCH_ADD(cell->allocation_count, 1);
+        FETCH_ADD(cell->requested_bytes, requested_bytes);
+    } else {
+        FETCH_ADD(shard->allocation_count, 1);
+        FETCH_ADD(shard->classes[mt_class_of(usable_bytes)].allocation_count, 1);
+    }
     count_shared(core, (int64_t)usable_bytes);
 }
 
-void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes)
+void mt_shard_freed_shared(struct mt_core *core, struct mt_origin_cell *cell, uint64_t usable_bytes)
 {
     struct mt_shard *shard = &core->segment->shards[0];
-    FETCH_ADD(shard->free_count, 1);
-    FETCH_ADD(shard->classes[mt_class_of(usable_bytes)].free_count, 1);
+    FETCH_ADD(*(cell ? &cell->free_count : &shard->free_count), 1);
+    if (!cell) FETCH_ADD(shard->classes[mt_class_of(usable_bytes)].free_count, 1);
     count_shared(core, -(int64_t)usable_bytes);
 }
 
@@ -291,7 +297,7 @@ void mt_shards_sum(const struct mt_segment *segment, struct mt_shard_sum *sum)
     unsigned limit = LOAD(segment->shard_limit);
     for (unsigned i = 0; i < (limit < MT_SHARD_MAX ? limit : MT_SHARD_MAX); i++) {
         const struct mt_shard *shard = &segment->shards[i];
-        struct mt_shard_counts counts = mt_shard_counts(shard);
+        struct mt_shard_counts counts = mt_shard_counts(segment, shard);
         sum->allocation_count += counts.allocation_count;
         sum->free_count += counts.free_count;
         sum->requested_bytes += LOAD(shard->requested_bytes);

@@ -34,9 +34,11 @@ static inline bool mt_shard_is_shared(const struct mt_core *core, const struct m
     return shard == &core->segment->shards[0];
 }
 
-/* The same counting with atomic read-modify-write, for shard 0. */
-void mt_shard_allocated_shared(struct mt_core *core, uint64_t requested_bytes, uint64_t usable_bytes);
-void mt_shard_freed_shared(struct mt_core *core, uint64_t usable_bytes);
+/* The same counting with atomic read-modify-write, for shard 0. cell: of the block's origin and size class; NULL:
+ * it is counted in no cell. */
+void mt_shard_allocated_shared(struct mt_core *core, struct mt_origin_cell *cell, uint64_t requested_bytes,
+                               uint64_t usable_bytes);
+void mt_shard_freed_shared(struct mt_core *core, struct mt_origin_cell *cell, uint64_t usable_bytes);
 
 /*
  * Adds to a counter that only this thread writes. One instruction where there
@@ -177,11 +179,22 @@ static inline bool mt_shard_step_freed(struct mt_shard *shard, size_t step_bytes
     return mt_shard_shrink(shard, step_bytes - 8);
 }
 
-/* How many blocks a shard's threads allocated and freed, those in steps too. */
 struct mt_shard_counts {
     uint64_t allocation_count, free_count;
 };
-static inline struct mt_shard_counts mt_shard_counts(const struct mt_shard *shard)
+/* How many blocks the cells of a row say were allocated and freed; bits: the first one and up to 63 behind it. */
+static inline void mt_shard_add_cells(struct mt_shard_counts *sum, const struct mt_origin_cell *first,
+                                      uint64_t bits)
+{
+    for (; bits; bits &= bits - 1) {
+        const struct mt_origin_cell *cell = &first[__builtin_ctzll(bits)];
+        sum->allocation_count += atomic_load_explicit(&cell->allocation_count, memory_order_relaxed);
+        sum->free_count += atomic_load_explicit(&cell->free_count, memory_order_relaxed);
+    }
+}
+
+/* How many blocks a shard's threads allocated and freed, those in steps and in cells too. Any thread. */
+static inline struct mt_shard_counts mt_shard_counts(const struct mt_segment *segment, const struct mt_shard *shard)
 {
     struct mt_shard_counts sum = {atomic_load_explicit(&shard->allocation_count, memory_order_relaxed),
                                   atomic_load_explicit(&shard->free_count, memory_order_relaxed)};
@@ -189,6 +202,17 @@ static inline struct mt_shard_counts mt_shard_counts(const struct mt_shard *shar
     for (unsigned n = 1; is_stepped && n < MT_STEP_COUNT; n++) {
         sum.allocation_count += atomic_load_explicit(&shard->steps[n].allocation_count, memory_order_relaxed);
         sum.free_count += atomic_load_explicit(&shard->steps[n].free_count, memory_order_relaxed);
+    }
+    /* Acquire pairs with the release that publishes a row. */
+    uint64_t at = atomic_load_explicit(&shard->origins, memory_order_acquire);
+    while (at) {
+        const struct mt_origin_counts *row = (const void *)((const char *)segment + at);
+        bool is_marked = !row->site && shard != &segment->shards[0];
+        uint64_t used = atomic_load_explicit(&row->used, memory_order_relaxed);
+        uint8_t used_above = atomic_load_explicit(&row->used_above, memory_order_relaxed);
+        mt_shard_add_cells(&sum, row->classes, is_marked ? used : UINT64_MAX);
+        mt_shard_add_cells(&sum, &row->classes[64], is_marked ? used_above : UINT8_MAX);
+        at = row->next;
     }
     return sum;
 }

@@ -31,8 +31,7 @@ static void add_large(struct mt_origins_copy *origins, struct mt_origin_sum *sum
     origins->large_live_bytes += live;
 }
 
-static void add_counts(struct mt_origins_copy *origins, struct mt_shard *shard,
-                       const struct mt_origin_counts *counts)
+static void add_counts(struct mt_origins_copy *origins, const struct mt_origin_counts *counts)
 {
     struct mt_origin_sum *sum = &origins->sums[counts->origin < origins->count ? counts->origin : 0];
     add_large(origins, sum, counts);
@@ -48,8 +47,19 @@ static void add_counts(struct mt_origins_copy *origins, struct mt_shard *shard,
             origins->slab_classes[class].free_count += frees;
             origins->slab_classes[class].requested_bytes += GET(cell->requested_bytes);
         }
+    }
+}
+
+/* From here on the copy's sums and classes hold what was counted in cells, too. */
+static void fold_cells(struct mt_shard *shard, const struct mt_origin_counts *counts)
+{
+    for (unsigned class = 0; class < MT_POOL_CLASSES; class ++) {
+        uint64_t allocations = GET(counts->classes[class].allocation_count);
+        uint64_t frees = GET(counts->classes[class].free_count);
         add_to(&shard->classes[class].allocation_count, allocations);
         add_to(&shard->classes[class].free_count, frees);
+        add_to(&shard->allocation_count, allocations);
+        add_to(&shard->free_count, frees);
     }
 }
 
@@ -106,6 +116,7 @@ int mt_origins_read_row(const struct mt_segment_file *file, uint64_t offset, str
     return error;
 }
 
+/* origins: NULL, or what the rows are added to. */
 static int read_shard(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shard)
 {
     uint64_t offset = GET(shard->origins);
@@ -113,7 +124,8 @@ static int read_shard(struct mt_origins_copy *origins, const struct mt_segment_f
         struct mt_origin_counts counts;
         int error = mt_origins_read_row(file, offset, &counts, shard);
         if (error) return error;
-        add_counts(origins, shard, &counts);
+        if (origins) add_counts(origins, &counts);
+        fold_cells(shard, &counts);
         offset = counts.next;
     }
     return 0;
@@ -162,6 +174,13 @@ int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_fil
     if (!error && count) error = count > MT_ORIGIN_MAX ? -EINVAL : read_table(origins, file, count);
     for (uint32_t i = 0; i < shard_count && count && !error; i++) error = read_shard(origins, file, &shards[i]);
     if (error) mt_origins_free(origins);
+    return error;
+}
+
+int mt_origins_fold(const struct mt_segment_file *file, struct mt_shard *shards, uint32_t shard_count)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < shard_count && !error; i++) error = read_shard(NULL, file, &shards[i]);
     return error;
 }
 

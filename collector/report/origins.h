@@ -28,11 +28,13 @@ struct mt_origins_copy {
 
 /*
  * Copies them. What the shards' origins count in size classes is added to the
- * classes of the shards, which are the snapshot's own copies, so that those
- * hold everything. Returns 0 or -errno; -EINVAL when an offset lies outside the file.
+ * sums and classes of the shards, which are the snapshot's own copies, so that those
+ * hold everything; they still name the rows. Returns 0 or -errno; -EINVAL when an offset lies outside the file.
  */
 int mt_origins_take(struct mt_origins_copy *origins, const struct mt_segment_file *file, struct mt_shard *shards,
                     uint32_t shard_count);
+/* That addition alone. */
+int mt_origins_fold(const struct mt_segment_file *file, struct mt_shard *shards, uint32_t shard_count);
 void mt_origins_free(struct mt_origins_copy *origins);
 
 /*

@@ -372,6 +372,13 @@ static int begin(struct mt_snapshot *snapshot, const struct mt_segment_file *fil
     return 0;
 }
 
+/* What they hold has been added to the copy's shards. */
+static void forget_rows(struct mt_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < snapshot->shard_limit; i++)
+        atomic_store_explicit(&snapshot->segment->shards[i].origins, 0, memory_order_relaxed);
+}
+
 static const char *reason_of(int error)
 {
     if (error == -EINVAL) return "the segment is corrupt: an offset lies outside it";
@@ -384,6 +391,7 @@ int mt_snapshot_take(struct mt_snapshot *snapshot, const struct mt_segment_file 
     int error = begin(snapshot, file);
     if (!error) error = copy_all(snapshot, file);
     if (!error) {
+        forget_rows(snapshot);
         mt_shards_sum(snapshot->segment, &snapshot->cpu);
         bound_own_peaks(snapshot);
         return 0;
@@ -400,11 +408,13 @@ int mt_snapshot_take_counters(struct mt_snapshot *snapshot, const struct mt_segm
     if (!error) error = copy_part(snapshot, file, 0, frames + offsetof(struct mt_frames, ring));
     if (!error) error = copy_part(snapshot, file, heaps, offsetof(struct mt_segment, object_chunks));
     if (!error) error = copy_shards(snapshot, file);
+    if (!error) error = mt_origins_fold(file, snapshot->segment->shards, snapshot->shard_limit);
     if (!error) error = copy_lanes(snapshot, file);
     if (error) {
         mt_snapshot_free(snapshot);
         return error;
     }
+    forget_rows(snapshot);
     fold_heaps(snapshot);
     tame_process(&snapshot->segment->process);
     mt_shards_sum(snapshot->segment, &snapshot->cpu);

@@ -66,7 +66,7 @@ void mt_account_flush_if_due(struct mt_theap *heap)
     struct mt_shard *shard = heap->shard;
     bool is_due = LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes) >= heap->batch_bytes;
     /* A sample is a good occasion: it comes after so many bytes, whether the live bytes change or not. */
-    if (is_due || (mt_shard_is_sample_due(shard) && mt_groups_are_many(shard))) mt_account_flush(heap);
+    if (is_due || (mt_shard_is_sample_due(shard) && mt_groups_are_many(the_core, shard))) mt_account_flush(heap);
 }
 
 static bool note_allocated(struct mt_theap *heap, size_t requested, size_t usable)
@@ -80,12 +80,8 @@ static void allocated_shared(unsigned origin, unsigned class, size_t requested)
 {
     if (!mt_core_is_on(the_core)) return;
     struct mt_origin_counts *counts = shared_counts_of(origin);
-    mt_shard_allocated_shared(the_core, requested, mt_class_bytes(class));
-    if (!counts) return;
-    FETCH_ADD(the_core->segment->shards[0].classes[class].allocation_count, UINT64_MAX);
-    FETCH_ADD(counts->classes[class].allocation_count, 1);
-    FETCH_ADD(counts->classes[class].requested_bytes, requested);
-    mt_groups_add(the_core, counts, (int64_t)mt_class_bytes(class));
+    mt_shard_allocated_shared(the_core, counts ? &counts->classes[class] : NULL, requested, mt_class_bytes(class));
+    if (counts) mt_groups_add(the_core, counts, (int64_t)mt_class_bytes(class));
 }
 
 void mt_account_cell(struct mt_theap *heap, unsigned origin, unsigned class, size_t requested)
@@ -99,6 +95,7 @@ void mt_account_cell(struct mt_theap *heap, unsigned origin, unsigned class, siz
         if (own) own->adjust++;
     } else {
         MT_ADD(heap->shard->classes[class].allocation_count, 1);
+        MT_ADD(heap->shard->allocation_count, 1);
     }
 }
 
@@ -116,11 +113,8 @@ static void freed_shared(unsigned origin, unsigned class)
 {
     if (!mt_core_is_on(the_core)) return;
     struct mt_origin_counts *counts = shared_counts_of(origin);
-    mt_shard_freed_shared(the_core, mt_class_bytes(class));
-    if (!counts) return;
-    FETCH_ADD(the_core->segment->shards[0].classes[class].free_count, UINT64_MAX);
-    FETCH_ADD(counts->classes[class].free_count, 1);
-    mt_groups_add(the_core, counts, -(int64_t)mt_class_bytes(class));
+    mt_shard_freed_shared(the_core, counts ? &counts->classes[class] : NULL, mt_class_bytes(class));
+    if (counts) mt_groups_add(the_core, counts, -(int64_t)mt_class_bytes(class));
 }
 
 void mt_account_freed(struct mt_theap *heap, unsigned origin, unsigned class)
@@ -137,6 +131,7 @@ void mt_account_freed(struct mt_theap *heap, unsigned origin, unsigned class)
         if (own) own->adjust--;
     } else {
         MT_ADD(heap->shard->classes[class].free_count, 1);
+        MT_ADD(heap->shard->free_count, 1);
     }
     if (mt_pools_count_freed(heap, mt_class_bytes(class))) mt_account_flush(heap);
 }
@@ -146,9 +141,9 @@ static void add_large_shared(unsigned origin, bool is_free, size_t requested, si
     if (!mt_core_is_on(the_core)) return;
     struct mt_origin_counts *counts = shared_counts_of(origin);
     if (is_free)
-        mt_shard_freed_shared(the_core, usable);
+        mt_shard_freed_shared(the_core, NULL, usable);
     else
-        mt_shard_allocated_shared(the_core, requested, usable);
+        mt_shard_allocated_shared(the_core, NULL, requested, usable);
     if (!counts) return;
     FETCH_ADD(*(is_free ? &counts->large_free_count : &counts->large_allocation_count), 1);
     FETCH_ADD(*(is_free ? &counts->large_requested_freed_bytes : &counts->large_requested_bytes), requested);
@@ -165,6 +160,7 @@ bool mt_account_large_allocated_own(struct mt_theap *heap, unsigned origin, size
         MT_ADD(counts->large_requested_bytes, requested);
         MT_ADD(counts->large_allocated_bytes, usable);
     }
+    MT_ADD(heap->shard->allocation_count, 1);
     return mt_pools_count_allocated(heap, requested, usable);
 }
 
@@ -177,6 +173,7 @@ bool mt_account_large_freed_own(struct mt_theap *heap, unsigned origin, size_t r
         MT_ADD(counts->large_requested_freed_bytes, requested);
         MT_ADD(counts->large_freed_bytes, usable);
     }
+    MT_ADD(heap->shard->free_count, 1);
     return mt_pools_count_freed(heap, usable);
 }
 

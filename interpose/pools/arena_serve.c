@@ -14,8 +14,6 @@
 
 #include <string.h>
 
-#define FETCH_ADD(field, value) atomic_fetch_add_explicit(&(field), value, memory_order_relaxed)
-
 static struct mt_core *the_core;
 
 void mt_arena_start(struct mt_core *core)
@@ -70,10 +68,12 @@ static inline struct mt_origin_counts *counts_of(struct mt_theap *heap, unsigned
 static inline void count_free(struct mt_theap *heap, unsigned site, unsigned class)
 {
     struct mt_origin_counts *counts = counts_of(heap, site);
-    if (__builtin_expect(counts != NULL, 1))
+    if (__builtin_expect(counts != NULL, 1)) {
         MT_ADD(counts->classes[class].free_count, 1);
-    else
+    } else {
         MT_ADD(heap->shard->classes[class].free_count, 1);
+        MT_ADD(heap->shard->free_count, 1);
+    }
 }
 
 static void count_free_shared(unsigned site, unsigned class)
@@ -81,11 +81,8 @@ static void count_free_shared(unsigned site, unsigned class)
     if (!mt_core_is_on(the_core)) return;
     struct mt_shard *shard = &the_core->segment->shards[0];
     struct mt_origin_counts *counts = mt_origin_counts_of_site(the_core, shard, mt_arena_site_origin(site), site);
-    mt_shard_freed_shared(the_core, mt_class_bytes(class));
-    if (!counts) return;
-    FETCH_ADD(shard->classes[class].free_count, UINT64_MAX);
-    FETCH_ADD(counts->classes[class].free_count, 1);
-    mt_groups_add(the_core, counts, -(int64_t)mt_class_bytes(class));
+    mt_shard_freed_shared(the_core, counts ? &counts->classes[class] : NULL, mt_class_bytes(class));
+    if (counts) mt_groups_add(the_core, counts, -(int64_t)mt_class_bytes(class));
 }
 
 /* ---- allocating ---------------------------------------------------------------------------- */
@@ -241,10 +238,12 @@ static void *resized(struct mt_theap *heap, void *block, unsigned before, unsign
     count_free(heap, site, before);
     if (mt_pools_count_freed(heap, mt_class_bytes(before))) mt_account_flush(heap);
     counts = counts_of(heap, site);
-    if (counts)
+    if (counts) {
         mt_arena_count(counts, after, bytes);
-    else
+    } else {
         MT_ADD(heap->shard->classes[after].allocation_count, 1);
+        MT_ADD(heap->shard->allocation_count, 1);
+    }
     if (!mt_pools_count_allocated(heap, bytes, mt_class_bytes(after))) return block;
     bool is_own = heap->arenas && mt_arena_owns(&heap->arenas->arena, block);
     if (is_own && counts) return exchange(heap, block, bytes, used);

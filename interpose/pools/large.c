@@ -34,7 +34,7 @@ void mt_pools_large_freed(struct mt_theap *heap)
     struct mt_mid_near *near = &heap->near;
     bool is_low = atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
                   atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed);
-    if (is_low || mt_groups_are_many(shard)) mt_account_flush(heap);
+    if (is_low || mt_groups_are_many_large(shard)) mt_account_flush(heap);
     if (near->looks_in && (!is_low || --near->looks_in)) return;
     near->looks_in = ++near->looks < MANY_LOOKS ? MT_MID_FREES_PER_LOOK : FREES_PER_LOOK;
     mt_mid_look(heap);

@@ -188,6 +188,7 @@ static inline void mt_large_count_stretched(struct mt_shard *shard, struct mt_or
     MT_ADD(counts->large_allocated_bytes, after.usable);
     MT_ADD(counts->large_freed_bytes, before.usable);
     MT_ADD(shard->free_count, 1);
+    MT_ADD(shard->allocation_count, 1);
     MT_ADD(shard->realloc_count, 1);
 }
 

@@ -299,12 +299,14 @@ void *mt_pools_stretched(struct mt_theap *heap, void *block, size_t bytes) __att
 /* A block that realloc left where it is may get a call stack. */
 void *mt_pools_reallocate_due(struct mt_theap *heap, void *block, size_t bytes) __attribute__((noinline, cold));
 
-/* The part of counting that is the thread's own. True when mt_pools_due() is to be called. */
+/*
+ * The part of counting that is the thread's own, but for how many there are: that is in the cells of origins, and
+ * for what these do not count in allocation_count and free_count. True when mt_pools_due() is to be called.
+ */
 static inline bool mt_pools_count_allocated(struct mt_theap *heap, size_t requested, uint64_t usable)
 {
     if (!MT_TRACKING) return false;
     struct mt_shard *shard = heap->shard;
-    MT_ADD(shard->allocation_count, 1);
     MT_ADD(shard->requested_bytes, requested);
     int64_t live = MT_OWN(int64_t, shard->live_bytes) + (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
@@ -319,7 +321,6 @@ static inline bool mt_pools_count_freed(struct mt_theap *heap, uint64_t usable)
 {
     if (!MT_TRACKING) return false;
     struct mt_shard *shard = heap->shard;
-    MT_ADD(shard->free_count, 1);
     int64_t live = MT_OWN(int64_t, shard->live_bytes) - (int64_t)usable;
     atomic_store_explicit(&shard->live_bytes, live, memory_order_relaxed);
     return __builtin_expect(live < MT_OWN(int64_t, shard->low_limit_bytes), 0);
@@ -443,8 +444,6 @@ mt_pools_reallocate_fast(struct mt_theap *heap, const void *block, size_t bytes,
     MT_ADD(cell->free_count, 1);
     MT_ADD(cell->allocation_count, 1);
     MT_ADD(cell->requested_bytes, bytes);
-    MT_ADD(shard->free_count, 1);
-    MT_ADD(shard->allocation_count, 1);
     MT_ADD(shard->realloc_count, 1);
     MT_ADD(shard->requested_bytes, bytes);
     return mt_shard_is_sample_due(shard) ? MT_POOLS_DUE : MT_POOLS_DONE;

@@ -1,6 +1,8 @@
 /* Frames: which call ends one, what is counted in it, percentiles' data, the worst ones. */
 #include "core_support.h"
 #include "frame_stacks.h"
+#include "groups.h"
+#include "origin.h"
 #include "shard.h"
 #include "stack_own.h"
 #include "run_suite.h"
@@ -69,6 +71,28 @@ START_TEST(the_option_restricts_the_source)
     core.options.number[MT_OPT_FRAMES] = 4; /* off */
     ck_assert(!mt_frame_begin(&core, MT_FRAME_SDL));
     core.options.number[MT_OPT_FRAMES] = 0;
+}
+END_TEST
+
+START_TEST(what_cells_count_is_part_of_a_frame)
+{
+    const struct mt_frames *frames = &core.segment->frames;
+    struct mt_origin_counts *row = mt_origin_counts(&core, shard, mt_origin_find(&core, 1, "main", 0));
+    frame_with(2);
+    mt_groups_use(row, 6);
+    for (unsigned number = 1; number < 6; number++) {
+        unsigned count = number % 3; /* nothing in one of them */
+        MT_ADD(row->classes[6].allocation_count, count);
+        MT_ADD(row->classes[6].free_count, count);
+        MT_ADD(shard->requested_bytes, 110 * count);
+        frame_with(0);
+        ck_assert_uint_eq(frames->ring[number].allocation_count, count);
+        ck_assert_uint_eq(frames->ring[number].free_count, count);
+    }
+    MT_ADD(row->classes[6].free_count, 1); /* all that is live */
+    mt_shard_shrink(shard, 112);
+    frame_with(0);
+    ck_assert_uint_eq(frames->ring[6].free_count, 1);
 }
 END_TEST
 
@@ -245,6 +269,7 @@ int main(void)
     tcase_add_test(tests, loading_is_not_a_frame);
     tcase_add_test(tests, an_outer_source_takes_over);
     tcase_add_test(tests, the_option_restricts_the_source);
+    tcase_add_test(tests, what_cells_count_is_part_of_a_frame);
     tcase_add_test(tests, quiet_frames_and_histograms_are_counted);
     tcase_add_test(tests, the_worst_frames_are_kept_in_order);
     tcase_add_test(tests, the_ring_keeps_the_last_frames);

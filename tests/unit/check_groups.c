@@ -45,12 +45,15 @@ static void count(struct mt_shard *shard, unsigned origin, unsigned class, bool 
     shard->is_followed = 1;
     if (class < MT_POOL_CLASSES) {
         MT_ADD(*(is_free ? &row->classes[class].free_count : &row->classes[class].allocation_count), 1);
+        if (!is_free) MT_ADD(row->classes[class].requested_bytes, bytes);
         mt_groups_changed(shard, row, class);
     } else {
         MT_ADD(*(is_free ? &row->large_free_count : &row->large_allocation_count), 1);
         MT_ADD(*(is_free ? &row->large_freed_bytes : &row->large_allocated_bytes), bytes);
+        if (!is_free) MT_ADD(row->large_requested_bytes, bytes);
+        MT_ADD(*(is_free ? &shard->free_count : &shard->allocation_count), 1);
     }
-    MT_ADD(*(is_free ? &shard->free_count : &shard->allocation_count), 1);
+    if (!is_free) MT_ADD(shard->requested_bytes, bytes);
     if (is_free ? mt_shard_shrink(shard, bytes) : mt_shard_grow(shard, bytes, &batch)) mt_shard_flush(&core, shard);
 }
 
@@ -160,13 +163,14 @@ END_TEST
 START_TEST(classes_that_nobody_marked_are_found)
 {
     struct mt_shard *shard = mt_shard_claim(&core, 1, "one");
-    struct mt_origin_counts *row = mt_origin_counts(&core, shard, origins[0]);
+    struct mt_origin_counts *row = mt_origin_counts_of_site(&core, shard, origins[0], 1);
     int64_t batch = (int64_t)core.segment->globals.batch_bytes;
     mt_groups_open(shard, row);
     for (unsigned i = 0; i < 3000; i++) {
         unsigned class = i % MT_POOL_CLASSES;
         MT_ADD(row->classes[class].allocation_count, 1);
-        MT_ADD(shard->allocation_count, 1);
+        MT_ADD(row->classes[class].requested_bytes, mt_class_bytes(class));
+        MT_ADD(shard->requested_bytes, mt_class_bytes(class));
         if (mt_shard_grow(shard, mt_class_bytes(class), &batch)) mt_shard_flush(&core, shard);
     }
     hand_over_all(shard);
@@ -182,12 +186,13 @@ START_TEST(the_table_of_sizes_is_that_of_classes)
         memset(&row, 0, sizeof row);
         row.classes[class].allocation_count = 3;
         row.classes[class].free_count = 1;
+        row.classes[class].requested_bytes = 5;
         mt_groups_use(&row, class);
-        uint64_t calls = 0;
-        struct mt_group_step step = mt_group_of_classes(&row, &calls);
+        uint64_t print = 0;
+        struct mt_group_step step = mt_group_of_classes(&row, &print);
         ck_assert_int_eq(step.allocated, 3 * (int64_t)mt_class_bytes(class));
         ck_assert_int_eq(step.freed, (int64_t)mt_class_bytes(class));
-        ck_assert_uint_eq(calls, 4);
+        ck_assert_uint_eq(print, mt_group_print(5, 2 * (int64_t)mt_class_bytes(class)));
     }
 }
 END_TEST

@@ -1,5 +1,7 @@
 /* Shards: exact counts and peaks, the stated bound with threads, claims by the thousand. */
 #include "core_support.h"
+#include "groups.h"
+#include "origin.h"
 #include "shard.h"
 #include "run_suite.h"
 
@@ -120,6 +122,40 @@ static void *churn(void *argument)
     return NULL;
 }
 
+/* As the pools count a small block of an origin, which no counter of the shard's own does. */
+static void count_in_cell(struct mt_shard *shard, unsigned origin, unsigned site, unsigned class, unsigned count)
+{
+    struct mt_origin_counts *row = mt_origin_counts_of_site(&core, shard, origin, site);
+    if (!site) mt_groups_use(row, class);
+    MT_ADD(row->classes[class].allocation_count, count);
+    MT_ADD(row->classes[class].free_count, 1);
+}
+
+START_TEST(what_cells_count_is_in_the_sums_and_the_threads_own_share)
+{
+    struct mt_shard *shard = mt_shard_claim(&core, 1, "one");
+    unsigned origin = mt_origin_find(&core, 1, "one", 0);
+    count_in_cell(shard, origin, 0, 3, 5);
+    count_in_cell(shard, origin, 0, 70, 7);
+    count_in_cell(shard, origin, 4, 66, 100);
+    mt_shard_retire(&core, shard);
+    ck_assert_ptr_eq(mt_shard_claim(&core, 2, "two"), shard);
+    count_in_cell(shard, origin, 0, 3, 1000);
+    mt_shard_allocated(&core, shard, 16, 16);
+    struct mt_origin_counts *shared = mt_origin_counts(&core, &core.segment->shards[0], origin);
+    mt_shard_allocated_shared(&core, &shared->classes[9], 100, 112); /* nobody marks classes there */
+    mt_shard_freed_shared(&core, &shared->classes[9], 112);
+    ck_assert_uint_eq(sum_now().allocation_count, 112 + 1001 + 1);
+    ck_assert_uint_eq(sum_now().free_count, 3 + 1 + 1);
+    ck_assert_uint_eq(mt_shard_counts(core.segment, shard).allocation_count - shard->base_allocation_count, 1001);
+    mt_shard_retire(&core, shard);
+    for (unsigned i = 0; i < MT_THREAD_MAX; i++) {
+        const struct mt_ended_threads *row = &core.segment->ended_threads[i];
+        if (row->key) ck_assert_uint_eq(row->allocation_count, strcmp(row->name, "one") ? 1001 : 112);
+    }
+}
+END_TEST
+
 START_TEST(threads_keep_the_peak_within_the_stated_error)
 {
     enum { THREADS = 8 };
@@ -192,9 +228,9 @@ START_TEST(threads_without_a_shard_share_the_first_one)
     for (int i = 0; i < MT_SHARD_MAX + 4; i++) all[i] = mt_shard_claim(&core, i, "many");
     ck_assert_ptr_eq(all[MT_SHARD_MAX], &core.segment->shards[0]);
     ck_assert_uint_eq(core.segment->dropped[MT_DROPPED_SHARDS], 5);
-    mt_shard_allocated_shared(&core, 100, 112);
-    mt_shard_freed_shared(&core, 112);
-    mt_shard_allocated_shared(&core, 50, 64);
+    mt_shard_allocated_shared(&core, NULL, 100, 112);
+    mt_shard_freed_shared(&core, NULL, 112);
+    mt_shard_allocated_shared(&core, NULL, 50, 64);
     struct mt_shard_sum sum = sum_now();
     ck_assert_uint_eq(sum.allocation_count, 2);
     ck_assert_uint_eq(sum.free_count, 1);
@@ -231,6 +267,7 @@ int main(void)
     tcase_add_test(tests, one_thread_has_an_exact_peak);
     tcase_add_test(tests, classes_add_up_to_the_counts);
     tcase_add_test(tests, what_is_counted_by_step_is_in_the_sums_and_keeps_the_peak);
+    tcase_add_test(tests, what_cells_count_is_in_the_sums_and_the_threads_own_share);
     tcase_add_test(tests, threads_keep_the_peak_within_the_stated_error);
     tcase_add_test(tests, exact_mode_misses_no_byte_between_threads);
     tcase_add_test(tests, ten_thousand_threads_lose_no_count_and_reuse_shards);
