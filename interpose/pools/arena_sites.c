@@ -22,7 +22,9 @@ enum {
     SETS = 128,
     WAYS = 4,
     BACK_OFF_MOST = 6,
-    DOUBTS_MOST = 3,
+    DOUBTS_FIRST = 2, /* a site must show some windows that are good */
+    DOUBTS_MOST = 6,
+    DOUBTS_STEP = 2, /* for each that is not */
     TRIES = 1000,
     ALL_PINNED =
         16, /* times the limit of one site: more than that in all, and a part of it is too much for a site */
@@ -38,7 +40,7 @@ struct place {
     unsigned demotions;
     uint64_t until_ns; /* DEMOTED until then */
     struct mt_arena_window window;
-    unsigned doubts; /* windows that must be good before a good one counts: by chance one of many always is */
+    unsigned doubts; /* windows that must be good before a good one counts: by chance some of many always are */
     uint64_t sample_count, young_count;
 };
 
@@ -205,7 +207,8 @@ static struct place *place_make(uintptr_t address, uint64_t now)
         found = place;
         if (!place->address) break;
     }
-    if (found) *found = (struct place){.address = address, .window.serial = found->window.serial};
+    if (!found) return NULL;
+    *found = (struct place){.address = address, .window.serial = found->window.serial, .doubts = DOUBTS_FIRST};
     return found;
 }
 
@@ -307,7 +310,8 @@ static void judge(struct place *place, const struct mt_arena_now *now)
     bool is_in = place->state == TAKEN_UP, lives_on = place->window.old > 0;
     enum mt_arena_verdict verdict = mt_arena_window_judge(&place->window, is_in, now);
     if (verdict == MT_ARENA_LIVES_ON && is_in) demote(place->address, now->ns);
-    if (verdict == MT_ARENA_LIVES_ON && !is_in && lives_on && place->doubts < DOUBTS_MOST) place->doubts++;
+    if (verdict == MT_ARENA_LIVES_ON && !is_in && lives_on) place->doubts += DOUBTS_STEP;
+    if (place->doubts > DOUBTS_MOST) place->doubts = DOUBTS_MOST;
     if (verdict != MT_ARENA_DIES_YOUNG || is_in) return;
     if (place->doubts)
         place->doubts--;

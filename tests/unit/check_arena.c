@@ -305,6 +305,8 @@ static const struct mt_arena_life young = {.is_own_thread = true, .bytes = 50000
 static const struct mt_arena_life at_once = {.is_own_thread = true, .bytes = 1000};
 static const struct mt_arena_life old = {.is_own_thread = true, .bytes = 5 << 20};
 
+enum { WINDOWS = 3 }; /* that must be good */
+
 static void live_and_die(uintptr_t address, unsigned count, unsigned old_one_in)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -315,7 +317,7 @@ static void live_and_die(uintptr_t address, unsigned count, unsigned old_one_in)
 
 START_TEST(a_site_is_learned_when_all_its_samples_die_young)
 {
-    live_and_die(0x3000, MT_ARENA_WINDOW - 1, 0);
+    live_and_die(0x3000, WINDOWS * MT_ARENA_WINDOW - 1, 0);
     ck_assert_uint_eq(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
     live_and_die(0x3000, 1, 0);
     ck_assert_uint_eq(atomic_load(&mt_pools_stats.arena_promotion_count), 1);
@@ -339,7 +341,7 @@ START_TEST(one_good_window_after_bad_ones_is_not_enough)
         if (i % 2) live_and_die(0x3000, MT_ARENA_WINDOW, 0);
     }
     ck_assert_uint_eq(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
-    live_and_die(0x3000, 5 * MT_ARENA_WINDOW, 0);
+    live_and_die(0x3000, 7 * MT_ARENA_WINDOW, 0);
     ck_assert_uint_ne(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
 }
 END_TEST
@@ -349,7 +351,7 @@ START_TEST(blocks_that_die_at_once_stay_with_the_slabs)
     for (unsigned i = 0; i < 10 * MT_ARENA_WINDOW; i++)
         mt_arena_sample_died(0x3000, mt_arena_sample_born(0x3000, 100), &at_once);
     ck_assert_uint_eq(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
-    live_and_die(0x3000, 2 * MT_ARENA_WINDOW, 0);
+    live_and_die(0x3000, WINDOWS * MT_ARENA_WINDOW, 0);
     ck_assert_uint_ne(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
     for (unsigned i = 0; i < 2 * MT_ARENA_WINDOW; i++)
         mt_arena_sample_died(0x3000, mt_arena_sample_born(0x3000, 100), &at_once);
@@ -403,10 +405,10 @@ END_TEST
 
 START_TEST(more_addresses_than_places_do_not_push_out_what_is_taken_up)
 {
-    live_and_die(0x3000, MT_ARENA_WINDOW, 0);
+    live_and_die(0x3000, WINDOWS * MT_ARENA_WINDOW, 0);
     for (uintptr_t i = 0; i < 100000; i++) live_and_die(0x100000 + i * 5, 1, 0);
     ck_assert_uint_ne(mt_arena_site_of(0x3000, 1, "t", "m"), 0);
-    live_and_die(0x5000, MT_ARENA_WINDOW, 0);
+    live_and_die(0x5000, WINDOWS * MT_ARENA_WINDOW, 0);
     ck_assert_uint_ne(mt_arena_site_of(0x5000, 1, "t", "m"), 0);
 }
 END_TEST
