@@ -43,9 +43,9 @@ static __attribute__((noinline)) bool prepare(struct mt_trace_thread *thread)
 {
     if (!mt_core_is_on(&mt_core)) return false;
     set_busy(true);
-    bool has_walker = mt_trace_prepare(thread),
-         is_ready = has_walker && mt_stack_own_begin(&mt_core, thread->walker);
-    if (has_walker && !is_ready) mt_trace_lose(MT_LOST_BLOCKS); /* the thread's own records find no memory */
+    bool is_ready = mt_trace_prepare(thread) && mt_stack_own_begin(&mt_core, thread->walker);
+    if (!is_ready && !thread->has_no_walker)
+        mt_trace_lose(MT_LOST_BLOCKS); /* no memory, or another thread is at it */
     if (is_ready) thread->ready_epoch = LOAD(mt_core.epoch) + 1;
     set_busy(false);
     return is_ready;

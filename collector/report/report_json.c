@@ -253,6 +253,36 @@ static void append_ended_threads(const struct mt_snapshot *snapshot, json_t *row
     }
 }
 
+/* What is left of threads that ended when there was no memory for a row: all that no other row has. */
+static void append_lost_threads(const struct mt_snapshot *snapshot, json_t *rows)
+{
+    if (!MT_GET(snapshot->segment->dropped[MT_DROPPED_THREAD_NAMES])) return;
+    const struct mt_shard_sum *all = &snapshot->cpu;
+    struct thread_row lost = {
+        .name = "(other)",
+        .state = "ended",
+        .thread_count = MT_GET(snapshot->segment->globals.thread_count),
+        .allocation_count = all->allocation_count,
+        .free_count = all->free_count,
+        .requested_bytes = all->requested_bytes,
+        .live_bytes = all->live_bytes,
+    };
+    size_t at;
+    const json_t *row;
+    json_array_foreach(rows, at, row)
+    {
+        lost.thread_count -= (uint64_t)mt_json_get_i64(row, "thread_count");
+        lost.allocation_count -= (uint64_t)mt_json_get_i64(row, "allocation_count");
+        lost.free_count -= (uint64_t)mt_json_get_i64(row, "free_count");
+        lost.requested_bytes -= (uint64_t)mt_json_get_i64(row, "total_bytes");
+        lost.live_bytes -= mt_json_get_i64(row, "current_bytes");
+    }
+    if ((int64_t)lost.thread_count < 0) lost.thread_count = 0; /* those that share a row may be counted elsewhere */
+    bool is_sensible = (int64_t)lost.allocation_count >= 0 && (int64_t)lost.free_count >= 0; /* others may run */
+    if (is_sensible && (lost.allocation_count || lost.free_count))
+        json_array_append_new(rows, thread_json(snapshot, &lost));
+}
+
 static json_t *threads_json(const struct mt_snapshot *snapshot, bool names_from_proc)
 {
     json_t *rows = json_array();
@@ -264,6 +294,7 @@ static json_t *threads_json(const struct mt_snapshot *snapshot, bool names_from_
     }
     append_shared_shard(snapshot, rows);
     append_ended_threads(snapshot, rows);
+    append_lost_threads(snapshot, rows);
     return rows;
 }
 

@@ -169,6 +169,16 @@ if command -v strace >/dev/null && strace -qq -o /dev/null -e inject=mmap:error=
         done
         echo "$command: each of $((failing - 1)) requests failed once"
     done
+    # What the statistics and the pools ask of memory that they have fails: what is lost is said, and the rest adds up.
+    for first in {28..38}; do
+        for command in "'$TEST_TMP/limited' 600 21" "bash -c 'x=({1..5000}); echo \${#x[@]}'"; do
+            eval "with_library strace -f -qq -o /dev/null -E 'LD_PRELOAD=$PRELOAD' -E MEMTRACK_STACKS=all \
+                -e trace=mprotect,madvise -e inject=mprotect,madvise:error=ENOMEM:when=$first+11 $command"
+            expect "exit status of $command, advice fails at $first+11" "$limited_status" 0
+            "$MEMTRACK" report --json "$TEST_TMP"/session/*.seg >"$TEST_TMP/limited.json" || problem "no report of $command"
+            check_report "$TEST_TMP/limited.json" 'cpu.allocation_count > 100'
+        done
+    done
 else
     echo "note: no strace that injects errors: failing mmap is left out"
 fi
