@@ -8,6 +8,8 @@
 
 /* How many blocks of a size's own list are looked at when no larger list holds any. */
 enum { OWN_LIST_LOOKS = 8 };
+enum { NO_LIST = MT_TLSF_FIRST * MT_TLSF_SECOND };
+
 /* The list in which a free block of this many granules lies: MT_TLSF_SECOND of them for each doubling. */
 static inline unsigned list_of(uint64_t granules)
 {
@@ -108,75 +110,103 @@ static void unlink_free(struct mt_tlsf *tlsf, uint32_t id)
     tlsf->free_count--;
 }
 
-/* A free block has another size from now on. */
-static inline void resize_free(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
+/* A free block, in a list, has another size from now on. */
+static inline void resize_in(struct mt_tlsf *tlsf, uint32_t id, unsigned list, uint64_t bytes)
 {
     struct mt_tlsf_block *block = &tlsf->blocks[id];
-    unsigned before = list_of_block(tlsf, block), now = list_of(bytes >> tlsf->granule_shift);
+    unsigned now = list_of(bytes >> tlsf->granule_shift);
     block->bytes = bytes;
-    if (before == now) return;
-    unlink_from(tlsf, block, before);
+    if (list == now) return;
+    unlink_from(tlsf, block, list);
     link_into(tlsf, id, now);
+}
+
+static inline void resize_free(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
+{
+    resize_in(tlsf, id, list_of_block(tlsf, &tlsf->blocks[id]), bytes);
 }
 
 /* ---- finding ------------------------------------------------------------------- */
 
-/* The head of the first list at or above `from` that is not empty, 0 when there is none. */
-static inline uint32_t head_at_or_above(const struct mt_tlsf *tlsf, unsigned from)
+/* The first list at or above `from` that is not empty, NO_LIST when there is none. */
+static inline unsigned list_at_or_above(const struct mt_tlsf *tlsf, unsigned from)
 {
     unsigned first = from / MT_TLSF_SECOND;
-    if (first >= MT_TLSF_FIRST) return 0;
+    if (first >= MT_TLSF_FIRST) return NO_LIST;
     uint32_t second = tlsf->second_bitmap[first] & (~UINT32_C(0) << from % MT_TLSF_SECOND);
     if (!second) {
         uint64_t above = tlsf->first_bitmap & (~UINT64_C(1) << first);
-        if (!above) return 0;
+        if (!above) return NO_LIST;
         first = (unsigned)__builtin_ctzll(above);
         second = tlsf->second_bitmap[first];
     }
-    return tlsf->heads[first][(unsigned)__builtin_ctz(second)];
+    return first * MT_TLSF_SECOND + (unsigned)__builtin_ctz(second);
 }
 
-static bool fits(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
+static inline uint32_t first_of(const struct mt_tlsf *tlsf, unsigned list)
+{
+    return list == NO_LIST ? 0 : tlsf->heads[list / MT_TLSF_SECOND][list % MT_TLSF_SECOND];
+}
+
+static inline bool fits(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
 {
     const struct mt_tlsf_block *block = &tlsf->blocks[id];
     uint64_t pad = (0 - block->offset) & (alignment - 1);
     return pad <= block->bytes && bytes <= block->bytes - pad;
 }
 
+/* A free block and the list that it is in. */
+struct place {
+    uint32_t id;
+    unsigned list;
+};
+
 /* A block of the size's own list may fit too, although not every one does. */
-static uint32_t look_in_own_list(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
+static struct place look_in_own_list(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
 {
     unsigned list = list_of(bytes >> tlsf->granule_shift);
-    if (list / MT_TLSF_SECOND >= MT_TLSF_FIRST) return 0;
-    uint32_t id = tlsf->heads[list / MT_TLSF_SECOND][list % MT_TLSF_SECOND];
+    uint32_t id = list < NO_LIST ? first_of(tlsf, list) : 0;
     for (unsigned looks = 0; id && looks < OWN_LIST_LOOKS; looks++, id = tlsf->blocks[id].next)
-        if (fits(tlsf, id, bytes, alignment)) return id;
-    return 0;
+        if (fits(tlsf, id, bytes, alignment)) return (struct place){id, list};
+    return (struct place){0, 0};
 }
 
 /*
  * A free block that fits, or the next one, of the same list or the first larger one that is not empty, where that
  * lies lower: what lies high is used seldom then and touched late, if at all. More looks change little.
  */
-static inline uint32_t lower(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
+static inline struct place lower(const struct mt_tlsf *tlsf, struct place place, uint64_t bytes, uint64_t alignment)
 {
-    const struct mt_tlsf_block *block = &tlsf->blocks[id];
-    uint32_t next = block->next ? block->next : head_at_or_above(tlsf, list_of_block(tlsf, block) + 1);
-    bool is_lower = next && tlsf->blocks[next].offset < block->offset;
-    return is_lower && fits(tlsf, next, bytes, alignment) ? next : id;
+    const struct mt_tlsf_block *block = &tlsf->blocks[place.id];
+    struct place next = {block->next, place.list};
+    if (!next.id) next.list = list_at_or_above(tlsf, place.list + 1);
+    if (!next.id) next.id = first_of(tlsf, next.list);
+    bool is_lower = next.id && tlsf->blocks[next.id].offset < block->offset;
+    return is_lower && fits(tlsf, next.id, bytes, alignment) ? next : place;
 }
 
-static uint32_t find(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
+/* In a list of which every block has so many granules. */
+static inline struct place look_above(const struct mt_tlsf *tlsf, uint64_t granules)
 {
-    uint64_t granules = bytes >> tlsf->granule_shift;
-    uint32_t id = head_at_or_above(tlsf, list_above(granules));
-    if (id && fits(tlsf, id, bytes, alignment)) return lower(tlsf, id, bytes, alignment);
-    uint64_t extra = alignment >> tlsf->granule_shift;
-    if (extra > 1) {
-        id = head_at_or_above(tlsf, list_above(granules + extra - 1));
-        if (id && fits(tlsf, id, bytes, alignment)) return lower(tlsf, id, bytes, alignment);
-    }
+    unsigned list = list_at_or_above(tlsf, list_above(granules));
+    return (struct place){first_of(tlsf, list), list};
+}
+
+static struct place find_aligned(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
+{
+    uint64_t granules = bytes >> tlsf->granule_shift, extra = alignment >> tlsf->granule_shift;
+    struct place place = look_above(tlsf, granules);
+    if (place.id && fits(tlsf, place.id, bytes, alignment)) return lower(tlsf, place, bytes, alignment);
+    place = look_above(tlsf, granules + extra - 1);
+    if (place.id && fits(tlsf, place.id, bytes, alignment)) return lower(tlsf, place, bytes, alignment);
     return look_in_own_list(tlsf, bytes, alignment);
+}
+
+/* The same where every block is aligned. */
+static inline struct place find(const struct mt_tlsf *tlsf, uint64_t bytes)
+{
+    struct place place = look_above(tlsf, bytes >> tlsf->granule_shift);
+    return place.id ? lower(tlsf, place, bytes, 1) : look_in_own_list(tlsf, bytes, 1);
 }
 
 /* ---- cutting and joining ------------------------------------------------------- */
@@ -219,8 +249,9 @@ static inline bool is_free(const struct mt_tlsf *tlsf, uint32_t id)
 
 /* All of a free block becomes a used one, or its first part does: that gets a new record, so that what is left
  * stays in its list where it may, unless the chunk begins there. */
-static inline uint32_t take_front(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
+static inline uint32_t take_front(struct mt_tlsf *tlsf, struct place place, uint64_t bytes)
 {
+    uint32_t id = place.id;
     struct mt_tlsf_block *block = &tlsf->blocks[id];
     if (block->bytes == bytes || !block->left) {
         unlink_free(tlsf, id);
@@ -240,7 +271,7 @@ static inline uint32_t take_front(struct mt_tlsf *tlsf, uint32_t id, uint64_t by
     tlsf->blocks[block->left].right = made_id;
     block->left = made_id;
     block->offset += bytes;
-    resize_free(tlsf, id, block->bytes - bytes);
+    resize_in(tlsf, id, place.list, block->bytes - bytes);
     return made_id;
 }
 
@@ -315,22 +346,28 @@ void mt_tlsf_remove_chunk(struct mt_tlsf *tlsf, uint32_t id)
     tlsf->chunk_count--;
 }
 
+/* What lies before the first multiple of the alignment becomes a free block of its own. */
+static struct place skip_pad(struct mt_tlsf *tlsf, struct place place, uint64_t alignment)
+{
+    uint64_t pad = (0 - tlsf->blocks[place.id].offset) & (alignment - 1);
+    if (!pad) return place;
+    unlink_free(tlsf, place.id);
+    uint32_t id = cut(tlsf, place.id, pad);
+    link_free(tlsf, place.id);
+    link_free(tlsf, id);
+    return (struct place){id, list_of_block(tlsf, &tlsf->blocks[id])};
+}
+
 uint32_t mt_tlsf_allocate(struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
 {
     if (bytes > UINT64_MAX / 2 || alignment > UINT64_MAX / 4 || mt_tlsf_records_left(tlsf) < MT_TLSF_RECORDS_NEEDED)
         return 0;
     bytes = round_up(tlsf, bytes);
-    uint32_t id = find(tlsf, bytes, alignment);
-    if (!id) return 0;
-    uint64_t pad = (0 - tlsf->blocks[id].offset) & (alignment - 1);
-    if (pad) {
-        uint32_t before = id;
-        unlink_free(tlsf, before);
-        id = cut(tlsf, before, pad);
-        link_free(tlsf, before);
-        link_free(tlsf, id);
-    }
-    id = take_front(tlsf, id, bytes);
+    bool is_aligned = alignment >> tlsf->granule_shift <= 1;
+    struct place place = is_aligned ? find(tlsf, bytes) : find_aligned(tlsf, bytes, alignment);
+    if (!place.id) return 0;
+    if (!is_aligned) place = skip_pad(tlsf, place, alignment);
+    uint32_t id = take_front(tlsf, place, bytes);
     tlsf->free_bytes -= bytes;
     tlsf->used_bytes += bytes;
     tlsf->used_count++;

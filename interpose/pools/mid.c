@@ -97,9 +97,14 @@ static inline void publish(struct mt_mid_arena *arena)
     if (arena->call_count++ % CALLS_PER_LARGEST == 0) publish_largest(arena);
 }
 
+static inline bool has_records(const struct mt_mid_arena *arena)
+{
+    return mt_tlsf_records_left(&arena->tlsf) >= MT_TLSF_RECORDS_NEEDED + 1;
+}
+
 static bool ensure_records(struct mt_mid_arena *arena)
 {
-    if (mt_tlsf_records_left(&arena->tlsf) >= MT_TLSF_RECORDS_NEEDED + 1) return true;
+    if (has_records(arena)) return true;
     struct mt_tlsf_block *old = arena->tlsf.blocks;
     uint32_t had = arena->records, count = had * 2 < MORE_RECORDS ? MORE_RECORDS : had * 2;
     struct mt_tlsf_block *records = mt_os_map(count * sizeof *records);
@@ -241,13 +246,23 @@ static uint32_t take_with_room(struct mt_mid_arena *arena, size_t bytes, size_t 
     return id;
 }
 
-static uint32_t take_id(struct mt_mid_arena *arena, size_t bytes, size_t alignment, unsigned room)
+static __attribute__((noinline)) uint32_t take_id_slow(struct mt_mid_arena *arena, size_t bytes, size_t alignment,
+                                                       unsigned room)
 {
+    start_arena(arena);
     if (!ensure_records(arena)) return 0;
     uint32_t id = room > 1 ? take_with_room(arena, bytes, alignment, room) : 0;
     if (!id) id = mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
     if (id || !grow_arena(arena, bytes + alignment) || !ensure_records(arena)) return id;
     return mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
+}
+
+static inline uint32_t take_id(struct mt_mid_arena *arena, size_t bytes, size_t alignment, unsigned room)
+{
+    /* One that is not started has no record. */
+    bool is_plain = room <= 1 && has_records(arena);
+    uint32_t id = is_plain ? mt_tlsf_allocate(&arena->tlsf, bytes, alignment) : 0;
+    return id ? id : take_id_slow(arena, bytes, alignment, room);
 }
 
 /* How many granules of a used block, or of a part of it, that was free until now, hold old content. */
@@ -262,7 +277,6 @@ static inline size_t take_dirty(struct mt_mid_arena *arena, const struct mt_mid_
 static char *take_locked(struct mt_mid_arena *arena, size_t bytes, size_t alignment, unsigned room, uint64_t note,
                          bool *is_zero)
 {
-    start_arena(arena);
     uint32_t id = take_id(arena, bytes, alignment, room);
     if (!id) return NULL;
     struct mt_tlsf_block *block = &arena->tlsf.blocks[id];
@@ -281,12 +295,16 @@ static char *take_locked(struct mt_mid_arena *arena, size_t bytes, size_t alignm
     return at;
 }
 
-static struct mt_mid_arena *lock_one(unsigned home)
+static inline bool try_one(struct mt_mid_arena *arena)
+{
+    return atomic_load_explicit(&arena->is_started, memory_order_relaxed) && mt_lock_try(&arena->lock);
+}
+
+static __attribute__((noinline)) struct mt_mid_arena *lock_another(unsigned home)
 {
     for (unsigned i = 0; i < ARENAS; i++) {
         struct mt_mid_arena *other = &arenas[(home + i) % ARENAS];
-        if (atomic_load_explicit(&other->is_started, memory_order_relaxed) && mt_lock_try(&other->lock))
-            return other;
+        if (try_one(other)) return other;
     }
     struct mt_mid_arena *arena = &arenas[home % ARENAS];
     mt_lock_take(&arena->lock);
@@ -296,7 +314,8 @@ static struct mt_mid_arena *lock_one(unsigned home)
 static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, uint64_t note,
                             bool *is_zero)
 {
-    struct mt_mid_arena *arena = lock_one(home);
+    struct mt_mid_arena *arena = &arenas[home % ARENAS];
+    if (!try_one(arena)) arena = lock_another(home);
     char *at = take_locked(arena, bytes, alignment, room, note, is_zero);
     publish(arena);
     mt_lock_give(&arena->lock);
