@@ -306,24 +306,24 @@ static uint64_t all_calls(const struct mt_core *core, const struct mt_shard *sha
     return counts.allocation_count + counts.free_count;
 }
 
-/* Calls that cells count are counted the more seldom, the fewer came of late. */
+/* Calls that cells count are counted at the flush after the last look, and when they will be many if they go on to
+ * come as they have come since. */
 static bool are_many(const struct mt_core *core, struct mt_shard *shard)
 {
     if (kept_calls(shard) - shard->look_kept_calls >= MT_GROUP_CALLS) return true;
-    if (++shard->look_waited <= shard->look_after) return false;
-    shard->look_waited = 0;
-    bool are_many = all_calls(core, shard) - shard->look_calls >= MT_GROUP_CALLS;
-    if (are_many)
-        shard->look_after /= 2;
-    else if (shard->look_after < MT_GROUP_FLUSHES)
-        shard->look_after = 2 * shard->look_after + 1;
-    return are_many;
+    if (++shard->look_flushes < shard->look_next) return false;
+    uint64_t calls = all_calls(core, shard) - shard->look_calls;
+    if (calls >= MT_GROUP_CALLS) return true;
+    uint64_t more = (MT_GROUP_CALLS - calls) * shard->look_flushes / (calls ? calls : 1);
+    more = more < MT_GROUP_FLUSHES ? more : MT_GROUP_FLUSHES;
+    shard->look_next = shard->look_flushes + (uint32_t)(more ? more : 1);
+    return false;
 }
 
 bool mt_groups_are_many(const struct mt_core *core, struct mt_shard *shard)
 {
     if (all_calls(core, shard) - shard->look_calls < MT_GROUP_CALLS) return false;
-    shard->look_waited = shard->look_after;
+    shard->look_next = 0;
     return true;
 }
 
@@ -347,6 +347,7 @@ static __attribute__((noinline)) void look_now(struct mt_core *core, struct mt_s
     uint64_t kept = kept_calls(shard);
     shard->look_calls += kept - shard->look_kept_calls;
     shard->look_kept_calls = kept;
+    shard->look_flushes = shard->look_next = 0;
     if (!look_at_one(core, shard)) {
         shard->look_calls = all_calls(core, shard);
         look(core, shard);

@@ -128,7 +128,7 @@ struct mt_shard {
     uint64_t look_print, look_small_print; /* see groups.h; the latter less that of large blocks, by origin */
     uint64_t look_other_print;             /* less that of all that any row knows */
     uint64_t look_row, look_row_print;     /* offset of a row whose large blocks changed then; 0 = none */
-    uint32_t look_after, look_waited;      /* flushes, before the calls are counted; and since they were */
+    uint32_t look_flushes, look_next;      /* since then; of these, when calls are counted next */
     _Atomic uint64_t frame_counts[4]; /* at the last frame: requested_bytes, live_bytes; what was counted in all */
     /* Blocks of 16 * n - 8 usable bytes that are neither in allocation_count and free_count nor in classes[]. */
     struct mt_class_counter steps[MT_STEP_COUNT];
