@@ -322,7 +322,7 @@ void *mt_pools_allocate_aligned(size_t alignment, size_t bytes, const void *call
     unsigned origin = site ? site->origin : mt_site_origin(caller);
     bool is_zero;
     if (bytes > MT_SLAB_MAX || alignment > MT_SLAB_MAX)
-        return allocate_mid(heap, bytes ? bytes : 1, alignment, 1, origin, &is_zero);
+        return allocate_mid(heap, bytes, alignment, 1, origin, &is_zero);
     unsigned class = aligned_class(alignment, bytes);
     void *bumped = site && site->arena ? mt_arena_allocate_aligned(heap, site, alignment, class, bytes) : NULL;
     return bumped ? bumped : allocate_small(heap, class, bytes, origin);
