@@ -281,6 +281,8 @@ static char *take_locked(struct mt_mid_arena *arena, size_t bytes, size_t alignm
     if (!id) return NULL;
     struct mt_tlsf_block *block = &arena->tlsf.blocks[id];
     char *at = (char *)(uintptr_t)block->offset;
+    __builtin_prefetch(at, 1); /* whoever asked writes there soon, mostly for the first time in a long while */
+    __builtin_prefetch(at + bytes - 1, 1);
     struct mt_mid_chunk *chunk = mt_mid_chunk_at(block->offset);
     size_t first = mt_mid_granule_of(chunk, at), granules = whole_granules(bytes),
            all = block->bytes >> MT_MID_GRANULE_SHIFT;
