@@ -247,7 +247,8 @@ static MT_POOLS_COLD void large_due(struct mt_theap *heap, void *block, size_t b
 
 void *mt_pools_large_due(struct mt_theap *heap, void *block, size_t bytes)
 {
-    large_due(heap, block, bytes, mt_pools_usable(block), false);
+    mt_account_flush_if_due(heap);
+    if (mt_shard_is_sample_due(heap->shard)) tell_sampled_large(heap, block, bytes, mt_pools_usable(block));
     return block;
 }
 
