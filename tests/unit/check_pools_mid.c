@@ -6,7 +6,9 @@
 #include "large.h"
 #include "mid.h"
 #include "mid_cache.h"
+#include "origin.h"
 #include "pools_support.h"
+#include "size_counts.h"
 #include "spans.h"
 #include "run_suite.h"
 
@@ -262,6 +264,67 @@ static void *leaves_a_block_waiting(void *argument)
     detach();
     return argument;
 }
+
+static unsigned count_cells(struct mt_large_sum *sum)
+{
+    const struct mt_origin_counts *row = NULL;
+    unsigned count = 0;
+    *sum = (struct mt_large_sum){0};
+    while ((row = mt_origin_counts_next(core.segment, core.mapped_bytes, mt_theap_self->shard, row))) {
+        const struct mt_size_counts *cell = mt_size_counts_at(core.segment, core.mapped_bytes, row->sizes);
+        for (; cell; cell = mt_size_counts_at(core.segment, core.mapped_bytes, cell->next), count++)
+            mt_size_counts_add(sum, cell);
+    }
+    return count;
+}
+
+START_TEST(a_size_that_comes_back_is_counted_in_a_cell_of_its_own)
+{
+    struct mt_large_sum cells;
+    for (unsigned i = 0; i < 20; i++) mt_pools_free(mt_pools_allocate(60000 + 4096 * i));
+    ck_assert_uint_eq(count_cells(&cells), 0); /* each of them came once */
+    for (unsigned i = 0; i < 100; i++) mt_pools_free(mt_pools_allocate(200000));
+    ck_assert_uint_eq(count_cells(&cells), 1);
+    ck_assert_uint_ge(cells.allocation_count, 95);
+    ck_assert_uint_ge(cells.free_count, 95);
+    ck_assert_uint_eq(cells.requested_bytes, cells.allocation_count * 200000);
+    ck_assert_uint_eq(sum().allocation_count, 120);
+    ck_assert_uint_eq(sum().free_count, 120);
+}
+END_TEST
+
+START_TEST(more_sizes_than_there_are_cells_are_counted_too)
+{
+    enum { SIZES = 3 * MT_SIZE_COUNTS_MAX, TIMES = 10 };
+    static struct mt_origin_sum sums[MT_ORIGIN_MAX];
+    struct mt_origin_sum all = {0};
+    struct mt_large_sum cells;
+    uint64_t requested = 0;
+    int64_t live = 0;
+    for (unsigned i = 0; i < SIZES; i++) {
+        for (unsigned k = 0; k < TIMES; k++, requested += 50000 + 1000 * i) {
+            void *block = mt_pools_allocate(50000 + 1000 * i);
+            if (k == TIMES - 1)
+                live += (int64_t)mt_pools_usable(block);
+            else
+                mt_pools_free(block);
+        }
+    }
+    ck_assert_uint_eq(count_cells(&cells), MT_SIZE_COUNTS_MAX);
+    mt_origins_sum(core.segment, core.mapped_bytes, sums);
+    for (unsigned i = 0; i < MT_ORIGIN_MAX; i++) {
+        all.allocation_count += sums[i].allocation_count;
+        all.free_count += sums[i].free_count;
+        all.requested_bytes += sums[i].requested_bytes;
+        all.live_bytes += sums[i].live_bytes;
+    }
+    ck_assert_uint_eq(all.allocation_count, SIZES * TIMES);
+    ck_assert_uint_eq(all.free_count, SIZES * (TIMES - 1));
+    ck_assert_uint_eq(all.requested_bytes, requested);
+    ck_assert_int_eq(all.live_bytes, live);
+    ck_assert_int_eq(sum().live_bytes, live);
+}
+END_TEST
 
 START_TEST(a_thread_that_ends_leaves_nothing_waiting)
 {
@@ -587,6 +650,8 @@ int main(void)
     tcase_add_test(tests, without_a_sampler_larger_blocks_get_no_call_stack);
     tcase_add_test(tests, a_free_of_a_block_that_waits_is_ignored_when_its_heap_counts_elsewhere);
     tcase_add_test(tests, a_thread_alone_hands_over_less_and_the_peak_stays_exact);
+    tcase_add_test(tests, a_size_that_comes_back_is_counted_in_a_cell_of_its_own);
+    tcase_add_test(tests, more_sizes_than_there_are_cells_are_counted_too);
     tcase_add_test(tests, a_thread_that_ends_leaves_nothing_waiting);
     tcase_add_test(tests, random_large_blocks_agree_with_a_model);
     tcase_add_test(tests, threads_never_share_a_middle_block);
