@@ -92,5 +92,12 @@ for number in 1 2 3 4; do
         'sum(c.allocation_count for c in cpu.size_classes) == cpu.allocation_count' \
         'cpu.inherited_count in (range(1, 20) if process.is_fork else [0])'
 done
+# Their call sites lead to rows of arenas in their own segment, not in their parent's.
+rm -f "$OUT"/*
+MEMTRACK_POOLS=on MEMTRACK_STACKS=sampled MEMTRACK_ARENA=rules MEMTRACK_ARENA_SITES=module:cloner same_as_plain "$TEST_TMP/cloner"
+for number in 1 2 3 4; do
+    check_report "$(report_of cloner $number)" 'cpu.pools.arena.hit_count > 500' \
+        'sum(s.hit_count for s in cpu.pools.arena.sites) == cpu.pools.arena.hit_count'
+done
 no_leftovers
 verdict
