@@ -33,28 +33,28 @@ static const int32_t class_bytes[MT_POOL_CLASSES] = {
     16,         32,         48,         64,          80,          96,          112,         128,
     EIGHT(128), EIGHT(256), EIGHT(512), EIGHT(1024), EIGHT(2048), EIGHT(4096), EIGHT(8192), EIGHT(16384)};
 
-/* Returns the requested bytes. */
-static uint64_t add_classes(struct mt_group_step *sum, const struct mt_origin_counts *counts, unsigned first,
-                            uint64_t bits)
+/* Adds requested bytes to told->print. */
+static void add_classes(struct mt_group_step *sum, struct mt_group_told *told,
+                        const struct mt_origin_counts *counts, unsigned first, uint64_t bits)
 {
-    uint64_t requested = 0;
     for (; bits; bits &= bits - 1) {
         unsigned class = first + (unsigned)__builtin_ctzll(bits);
         const struct mt_origin_cell *cell = &counts->classes[class];
         uint64_t allocations = LOAD(cell->allocation_count), frees = LOAD(cell->free_count);
         sum->allocated += (int64_t)allocations * class_bytes[class];
         sum->freed += (int64_t)frees * class_bytes[class];
-        requested += LOAD(cell->requested_bytes);
+        told->print += LOAD(cell->requested_bytes);
+        told->calls += allocations + frees;
     }
-    return requested;
 }
 
-struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, uint64_t *print)
+struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, struct mt_group_told *told)
 {
     struct mt_group_step sum = {0, 0};
-    uint64_t requested = add_classes(&sum, counts, 0, LOAD(counts->used));
-    if (LOAD(counts->used_above)) requested += add_classes(&sum, counts, 64, LOAD(counts->used_above));
-    if (print) *print = mt_group_print(requested, sum.allocated - sum.freed);
+    *told = (struct mt_group_told){0, 0};
+    add_classes(&sum, told, counts, 0, LOAD(counts->used));
+    if (LOAD(counts->used_above)) add_classes(&sum, told, counts, 64, LOAD(counts->used_above));
+    told->print = mt_group_print(told->print, sum.allocated - sum.freed);
     return sum;
 }
 
@@ -143,7 +143,10 @@ static struct mt_group_step step_of_large(struct mt_core *core, struct mt_origin
 
 static struct mt_group_step step_of_small(struct mt_origin_counts *counts)
 {
-    struct mt_group_step small = mt_group_of_classes(counts, &counts->told_print);
+    struct mt_group_told told;
+    struct mt_group_step small = mt_group_of_classes(counts, &told);
+    counts->told_print = told.print;
+    counts->told_calls = told.calls;
     struct mt_group_step step = minus(small, &counts->told_allocated, &counts->told_freed);
     counts->is_changed = 0;
     counts->is_quiet = !step.allocated && !step.freed;
@@ -195,7 +198,7 @@ enum { NO_CLASSES, LIVELY_CLASSES, ALL_CLASSES };
 /* Adds what rows counted since they were looked at last. Returns the print of their classes. */
 static uint64_t look_at_rows(struct mt_core *core, struct mt_shard *shard, int which, struct mt_group_step *all)
 {
-    uint64_t print = 0;
+    uint64_t print = 0, calls = shard->look_kept_calls;
     for (struct mt_origin_counts *row = at(core, LOAD(shard->origins)); row; row = at(core, row->next)) {
         struct mt_group_step step = step_of_large(core, row);
         if (step.allocated || step.freed) {
@@ -209,11 +212,13 @@ static uint64_t look_at_rows(struct mt_core *core, struct mt_shard *shard, int w
             step.freed += small.freed;
         }
         print += row->told_print;
+        calls += row->told_calls;
         if (!step.allocated && !step.freed) continue;
         add_to_parts(core, shard, row, step);
         all->allocated += step.allocated;
         all->freed += step.freed;
     }
+    shard->look_calls = calls;
     return print;
 }
 
@@ -302,21 +307,32 @@ static uint64_t kept_calls(const struct mt_shard *shard)
 
 static uint64_t all_calls(const struct mt_core *core, const struct mt_shard *shard)
 {
-    struct mt_shard_counts counts = mt_shard_counts(core->segment, shard);
-    return counts.allocation_count + counts.free_count;
+    struct mt_shard_counts sum = {kept_calls(shard), 0};
+    for (uint64_t offset = LOAD(shard->origins); offset;) {
+        const struct mt_origin_counts *row = (const void *)((const char *)core->segment + offset);
+        uint64_t used = LOAD(row->used), used_above = LOAD(row->used_above);
+        bool is_marked = used || used_above || !row->site;
+        mt_shard_add_cells(&sum, row->classes, is_marked ? used : UINT64_MAX);
+        mt_shard_add_cells(&sum, &row->classes[64], is_marked ? used_above : UINT8_MAX);
+        offset = row->next;
+    }
+    return sum.allocation_count + sum.free_count;
 }
 
-/* Calls that cells count are counted at the flush after the last look, and when they will be many if they go on to
- * come as they have come since. */
+static uint32_t least_flushes(uint64_t flushes)
+{
+    return (uint32_t)(flushes < MT_GROUP_FLUSHES ? flushes : MT_GROUP_FLUSHES);
+}
+
+/* Calls that cells count are counted when they will be many if they go on to come as they came before. */
 static bool are_many(const struct mt_core *core, struct mt_shard *shard)
 {
     if (kept_calls(shard) - shard->look_kept_calls >= MT_GROUP_CALLS) return true;
-    if (++shard->look_flushes < shard->look_next) return false;
+    if (shard->look_flushes < shard->look_next) return false;
     uint64_t calls = all_calls(core, shard) - shard->look_calls;
     if (calls >= MT_GROUP_CALLS) return true;
     uint64_t more = (MT_GROUP_CALLS - calls) * shard->look_flushes / (calls ? calls : 1);
-    more = more < MT_GROUP_FLUSHES ? more : MT_GROUP_FLUSHES;
-    shard->look_next = shard->look_flushes + (uint32_t)(more ? more : 1);
+    shard->look_next = shard->look_flushes + least_flushes(more ? more : 1);
     return false;
 }
 
@@ -344,14 +360,13 @@ static __attribute__((noinline)) void look_now(struct mt_core *core, struct mt_s
 {
     shard->is_looking = 1;
     atomic_signal_fence(memory_order_seq_cst);
-    uint64_t kept = kept_calls(shard);
+    uint64_t kept = kept_calls(shard), before = shard->look_calls;
     shard->look_calls += kept - shard->look_kept_calls;
     shard->look_kept_calls = kept;
-    shard->look_flushes = shard->look_next = 0;
-    if (!look_at_one(core, shard)) {
-        shard->look_calls = all_calls(core, shard);
-        look(core, shard);
-    }
+    if (!look_at_one(core, shard)) look(core, shard);
+    uint64_t calls = shard->look_calls - before;
+    shard->look_next = calls ? least_flushes(MT_GROUP_CALLS * (uint64_t)shard->look_flushes / calls) : 0;
+    shard->look_flushes = 0;
     begin_again(shard);
     atomic_signal_fence(memory_order_seq_cst);
     shard->is_looking = 0;
@@ -360,6 +375,7 @@ static __attribute__((noinline)) void look_now(struct mt_core *core, struct mt_s
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard)
 {
     if (!shard->is_followed || shard->is_looking) return;
+    shard->look_flushes++;
     if (!take_down(core, shard)) look_now(core, shard);
 }
 

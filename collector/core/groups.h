@@ -97,9 +97,13 @@ static inline uint64_t mt_group_print(uint64_t requested_bytes, int64_t live_byt
     return requested_bytes + (uint64_t)live_bytes * UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio */
 }
 
-/* What the classes of a row that are marked as used hold of usable bytes that were ever allocated and freed; print:
- * of them, may be NULL. */
-struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, uint64_t *print);
+/* Of the classes of a row: and how often something was allocated and freed. */
+struct mt_group_told {
+    uint64_t print, calls;
+};
+
+/* What the classes of a row that are marked as used hold of usable bytes that were ever allocated and freed. */
+struct mt_group_step mt_group_of_classes(const struct mt_origin_counts *counts, struct mt_group_told *told);
 /* The same of its large blocks. */
 static inline struct mt_group_step mt_group_of_large(const struct mt_origin_counts *counts)
 {

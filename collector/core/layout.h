@@ -700,7 +700,7 @@ struct mt_origin_counts {
     _Atomic uint64_t told_allocated, told_freed; /* usable bytes in classes[], cumulative, at the last look */
     _Atomic uint64_t told_large_allocated, told_large_freed; /* the same of the large ones */
     _Atomic uint64_t used; /* bits: classes[] below 64 that may hold something; not in shard 0, nor of a site */
-    uint64_t told_print;   /* of classes[], at the last look */
+    uint64_t told_print, told_calls; /* of classes[], at the last look; see groups.h */
     struct mt_origin_cell classes[MT_POOL_CLASSES];
 };
 

@@ -62,7 +62,8 @@ static void add_row(struct work *work, struct mt_origin_counts *counts, bool is_
 {
     counts->used = UINT64_MAX;
     counts->used_above = UINT8_MAX;
-    struct mt_group_step small = mt_group_of_classes(counts, NULL), large = mt_group_of_large(counts);
+    struct mt_group_told told;
+    struct mt_group_step small = mt_group_of_classes(counts, &told), large = mt_group_of_large(counts);
     struct mt_group_step total = {small.allocated + large.allocated, small.freed + large.freed};
     struct mt_group_step step = {total.allocated -
                                      (int64_t)(GET(counts->told_allocated) + GET(counts->told_large_allocated)),

@@ -188,11 +188,12 @@ START_TEST(the_table_of_sizes_is_that_of_classes)
         row.classes[class].free_count = 1;
         row.classes[class].requested_bytes = 5;
         mt_groups_use(&row, class);
-        uint64_t print = 0;
-        struct mt_group_step step = mt_group_of_classes(&row, &print);
+        struct mt_group_told told;
+        struct mt_group_step step = mt_group_of_classes(&row, &told);
         ck_assert_int_eq(step.allocated, 3 * (int64_t)mt_class_bytes(class));
         ck_assert_int_eq(step.freed, (int64_t)mt_class_bytes(class));
-        ck_assert_uint_eq(print, mt_group_print(5, 2 * (int64_t)mt_class_bytes(class)));
+        ck_assert_uint_eq(told.calls, 4);
+        ck_assert_uint_eq(told.print, mt_group_print(5, 2 * (int64_t)mt_class_bytes(class)));
     }
 }
 END_TEST
