@@ -3,6 +3,7 @@
  * account.h for who may call what. Takes no lock; errno is untouched.
  */
 #include "account.h"
+#include "alone.h"
 
 #include "arena_serve.h"
 #include "groups.h"
@@ -28,6 +29,7 @@ struct mt_bin mt_no_bins[MT_SLAB_CLASSES];
 
 static struct mt_core *the_core;
 static struct mt_pools_client the_client;
+static bool is_in_company; /* or about to be: the process has, or has had, a second thread */
 
 void mt_account_start(struct mt_core *core, const struct mt_pools_client *client)
 {
@@ -51,10 +53,30 @@ static struct mt_origin_counts *shared_counts_of(unsigned origin)
     return mt_origin_counts(the_core, &the_core->segment->shards[0], origin);
 }
 
+/*
+ * So far may a thread's bytes rise before they are handed over. As long as it is alone, nobody could tell the
+ * difference below the process's peak; a look at own peaks follows no later than without that.
+ */
+static inline void set_batch(struct mt_theap *heap)
+{
+    const struct mt_globals *globals = &the_core->segment->globals;
+    int64_t batch = (int64_t)globals->batch_bytes, most = batch * MT_GROUP_BATCHES_ALONE;
+    int64_t below = LOAD(globals->peak_bytes) - LOAD(globals->current_bytes);
+    if (below < batch || is_in_company || !mt_is_alone()) below = batch;
+    heap->batch_bytes = below < most ? below : most;
+}
+
+void mt_account_end_alone(struct mt_theap *heap)
+{
+    is_in_company = true;
+    mt_account_flush(heap);
+}
+
 /* A child that was made by raw clone finds itself in a new segment after a flush. */
 void mt_account_flush(struct mt_theap *heap)
 {
     mt_shard_flush(the_core, heap->shard);
+    set_batch(heap);
     if (__builtin_expect(LOAD(the_core->epoch) == heap->epoch, 1)) return;
     struct mt_shard *shard = heap->shard;
     mt_subs_forget_shard(heap);
