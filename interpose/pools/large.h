@@ -70,7 +70,7 @@ static inline void mt_large_widen(struct mt_theap *heap, size_t usable)
 static inline void mt_large_narrow(struct mt_theap *heap)
 {
     atomic_store_explicit(&heap->shard->slack_bytes, 0, memory_order_relaxed);
-    mt_account_end_alone(heap);
+    mt_account_flush(heap);
 }
 
 /* ---- slots ------------------------------------------------------------------------------------ */
@@ -110,6 +110,7 @@ static inline __attribute__((always_inline)) enum mt_pools_end mt_large_take(str
     if (__builtin_expect(slot->origin != origin, 0)) return MT_POOLS_MISS;
     *block = slot->block;
     if (__builtin_expect(!*block, 0)) return MT_POOLS_MISS;
+    __builtin_prefetch(*block, 1); /* whoever asks for it writes it soon */
     if (__builtin_expect((heap->near.sampler.left_bytes -= (int64_t)bytes) < 0, 0)) return MT_POOLS_MISS;
     struct mt_size_counts *cell = slot->cell; /* before the stores, which the compiler knows nothing of */
     struct mt_shard *shard = heap->shard;
