@@ -70,7 +70,7 @@ static inline void mt_large_widen(struct mt_theap *heap, size_t usable)
 static inline void mt_large_narrow(struct mt_theap *heap)
 {
     atomic_store_explicit(&heap->shard->slack_bytes, 0, memory_order_relaxed);
-    mt_account_flush(heap);
+    mt_account_end_alone(heap);
 }
 
 /* ---- slots ------------------------------------------------------------------------------------ */
