@@ -356,12 +356,11 @@ struct mt_pools {
         remote_batch_count; /* cumulative: blocks freed by another thread, and in how many sends */
     _Atomic uint64_t heap_count,
         absorbed_heap_count; /* thread heaps ever made; cumulative takeovers of idle ones */
-    _Atomic uint64_t tlsf_reserved_bytes, tlsf_used_bytes, tlsf_dirty_bytes;
-    _Atomic uint64_t tlsf_chunk_count, tlsf_used_count, tlsf_free_count; /* chunks, used blocks, free blocks */
-    _Atomic uint64_t tlsf_largest_free_bytes;
-    _Atomic uint64_t tlsf_allocation_count,
-        tlsf_resize_count; /* cumulative: blocks made; blocks grown or shrunk in place */
-    _Atomic uint64_t tlsf_purged_bytes, tlsf_purge_count; /* cumulative */
+    struct { /* of each TLSF arena, written by who holds its lock; blocks, and cumulative blocks made */
+        _Alignas(64) _Atomic uint64_t used_bytes, dirty_bytes, used_count, free_count, allocation_count;
+    } tlsf[4];
+    _Atomic uint64_t tlsf_reserved_bytes, tlsf_chunk_count, tlsf_largest_free_bytes;
+    _Atomic uint64_t tlsf_resize_count, tlsf_purged_bytes, tlsf_purge_count; /* cumulative */
     _Atomic uint64_t huge_bytes, huge_count;
     _Atomic uint64_t huge_allocation_count, huge_remap_count; /* cumulative */
     _Atomic uint64_t arena_chunk_count;                       /* of 64 KiB, part of slab_used_bytes */

@@ -164,17 +164,21 @@ static json_t *slab_json(const struct mt_snapshot *snapshot, const struct mt_poo
     return part;
 }
 
+#define TLSF_SUM(field)                                                                                            \
+    (MT_GET(pools->tlsf[0].field) + MT_GET(pools->tlsf[1].field) + MT_GET(pools->tlsf[2].field) +                  \
+     MT_GET(pools->tlsf[3].field))
+
 static json_t *tlsf_json(const struct mt_pools *pools)
 {
     json_t *part = json_object();
     mt_json_set_u64(part, "reserved_bytes", MT_GET(pools->tlsf_reserved_bytes));
-    mt_json_set_u64(part, "used_bytes", MT_GET(pools->tlsf_used_bytes));
-    mt_json_set_u64(part, "dirty_bytes", MT_GET(pools->tlsf_dirty_bytes));
+    mt_json_set_u64(part, "used_bytes", TLSF_SUM(used_bytes));
+    mt_json_set_u64(part, "dirty_bytes", TLSF_SUM(dirty_bytes));
     mt_json_set_u64(part, "chunk_count", MT_GET(pools->tlsf_chunk_count));
-    mt_json_set_u64(part, "used_count", MT_GET(pools->tlsf_used_count));
-    mt_json_set_u64(part, "free_count", MT_GET(pools->tlsf_free_count));
+    mt_json_set_u64(part, "used_count", TLSF_SUM(used_count));
+    mt_json_set_u64(part, "free_count", TLSF_SUM(free_count));
     mt_json_set_u64(part, "largest_free_bytes", MT_GET(pools->tlsf_largest_free_bytes));
-    mt_json_set_u64(part, "allocation_count", MT_GET(pools->tlsf_allocation_count));
+    mt_json_set_u64(part, "allocation_count", TLSF_SUM(allocation_count));
     mt_json_set_u64(part, "resize_count", MT_GET(pools->tlsf_resize_count));
     mt_json_set_u64(part, "purged_bytes", MT_GET(pools->tlsf_purged_bytes));
     mt_json_set_u64(part, "purge_count", MT_GET(pools->tlsf_purge_count));

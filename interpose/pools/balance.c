@@ -57,8 +57,8 @@ void mt_balance_settle(void)
 void mt_keep_peak_down(size_t fresh_bytes)
 {
     const struct mt_pools *stats = &mt_pools_stats;
-    uint64_t slabs = stats->slab_used_bytes, large = stats->tlsf_used_bytes + stats->huge_bytes;
-    uint64_t idle = stats->slab_dirty_bytes + stats->tlsf_dirty_bytes;
+    uint64_t slabs = stats->slab_used_bytes, large = mt_pools_tlsf_used(stats) + stats->huge_bytes;
+    uint64_t idle = stats->slab_dirty_bytes + mt_pools_tlsf_dirty(stats);
     uint64_t highest = atomic_load_explicit(&highest_bytes, memory_order_relaxed);
     if (!is_wanted || slabs + large + idle <= highest) return;
     uint64_t waiting = mt_mid_cache_bytes();

@@ -34,6 +34,7 @@ enum {
 };
 
 static struct mt_mid_arena arenas[ARENAS];
+_Static_assert(sizeof mt_pools_stats.tlsf / sizeof *mt_pools_stats.tlsf == ARENAS, "each has its statistics");
 static size_t chunk_bytes = 256 << 20; /* address space taken at once */
 static uint64_t purge_delay_ns = UINT64_C(1000000000);
 
@@ -57,43 +58,23 @@ static void publish_largest(struct mt_mid_arena *arena)
     MT_POOL_STAT_SET(tlsf_largest_free_bytes, largest);
 }
 
-static inline void add_change(struct mt_pools *to, struct mt_mid_gauges change)
-{
-    MT_ADD(to->tlsf_used_bytes, change.used_bytes);
-    MT_ADD(to->tlsf_dirty_bytes, change.dirty_bytes);
-    MT_ADD(to->tlsf_used_count, change.used_count);
-    MT_ADD(to->tlsf_free_count, change.free_count);
-    MT_ADD(to->tlsf_allocation_count, change.allocation_count);
-}
-
-/* Where there are other threads, an addition is an atomic operation on a line that all share: only where there is
- * something to add. */
-static void share_change(struct mt_mid_gauges change)
-{
-    if (change.used_bytes) MT_POOL_STAT_ADD(tlsf_used_bytes, change.used_bytes);
-    if (change.dirty_bytes) MT_POOL_STAT_ADD(tlsf_dirty_bytes, change.dirty_bytes);
-    if (change.used_count) MT_POOL_STAT_ADD(tlsf_used_count, change.used_count);
-    if (change.free_count) MT_POOL_STAT_ADD(tlsf_free_count, change.free_count);
-    if (change.allocation_count) MT_POOL_STAT_ADD(tlsf_allocation_count, change.allocation_count);
-}
-
-/* Adds what has changed since the last time. The largest free range may be some calls old. */
-static inline void publish(struct mt_mid_arena *arena)
+static inline void tell(struct mt_pools *to, const struct mt_mid_arena *arena)
 {
     const struct mt_tlsf *tlsf = &arena->tlsf;
-    struct mt_mid_gauges was = arena->published,
-                         now = {tlsf->used_bytes, arena->dirty_granules * MT_MID_GRANULE, tlsf->used_count,
-                                tlsf->free_count, arena->allocation_count};
-    struct mt_mid_gauges change = {now.used_bytes - was.used_bytes, now.dirty_bytes - was.dirty_bytes,
-                                   now.used_count - was.used_count, now.free_count - was.free_count,
-                                   now.allocation_count - was.allocation_count};
-    arena->published = now;
-    if (mt_is_alone()) {
-        add_change(&mt_pools_stats, change);
-        if (mt_pools_published != &mt_pools_stats) add_change(mt_pools_published, change);
-    } else {
-        share_change(change);
-    }
+    size_t i = (size_t)(arena - arenas);
+    uint64_t dirty_bytes = arena->dirty_granules * MT_MID_GRANULE;
+    atomic_store_explicit(&to->tlsf[i].used_bytes, tlsf->used_bytes, memory_order_relaxed);
+    atomic_store_explicit(&to->tlsf[i].dirty_bytes, dirty_bytes, memory_order_relaxed);
+    atomic_store_explicit(&to->tlsf[i].used_count, tlsf->used_count, memory_order_relaxed);
+    atomic_store_explicit(&to->tlsf[i].free_count, tlsf->free_count, memory_order_relaxed);
+    atomic_store_explicit(&to->tlsf[i].allocation_count, arena->allocation_count, memory_order_relaxed);
+}
+
+/* The largest free range may be some calls old. */
+static inline void publish(struct mt_mid_arena *arena)
+{
+    tell(&mt_pools_stats, arena);
+    if (mt_pools_published != &mt_pools_stats) tell(mt_pools_published, arena);
     if (arena->call_count++ % CALLS_PER_LARGEST == 0) publish_largest(arena);
 }
 

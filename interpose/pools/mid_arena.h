@@ -18,17 +18,11 @@ enum { MT_MID_PARTLY_FRESH = 1 };
 
 enum { MT_MID_FIRST_RECORDS = 32 }; /* for programs with few such blocks */
 
-/* What the pools' statistics say of an arena. */
-struct mt_mid_gauges {
-    uint64_t used_bytes, dirty_bytes, used_count, free_count, allocation_count;
-};
-
 struct mt_mid_arena {
     _Alignas(64) struct mt_lock lock;
     struct mt_mid_chunk *chunks;
     uint64_t dirty_granules, last_look_ns;
     uint64_t allocation_count;
-    struct mt_mid_gauges published;
     unsigned call_count;
     _Atomic uint64_t largest_free;
     uint32_t records;

@@ -110,7 +110,7 @@ unsigned mt_mid_near_empty(struct mt_mid_near *near, bool is_idle_only,
 /* So much may wait of blocks with a mapping of their own: no more than is in use of all of them. */
 static size_t most_huge_bytes(void)
 {
-    size_t half = (LOAD(mt_pools_stats.tlsf_used_bytes) + LOAD(mt_pools_stats.huge_bytes)) / 2;
+    size_t half = (mt_pools_tlsf_used(&mt_pools_stats) + LOAD(mt_pools_stats.huge_bytes)) / 2;
     return half > 2 * (size_t)MT_MID_SLOT_BYTES ? half : 2 * (size_t)MT_MID_SLOT_BYTES;
 }
 

@@ -722,7 +722,7 @@ void mt_pools_info(struct mt_pools_info *info)
     info->huge_bytes = stats->huge_bytes;
     info->huge_count = stats->huge_count;
     info->reserved_bytes = stats->slab_reserved_bytes + stats->tlsf_reserved_bytes + stats->huge_bytes;
-    info->held_bytes = stats->slab_used_bytes + stats->slab_dirty_bytes + stats->tlsf_used_bytes +
-                       stats->tlsf_dirty_bytes + stats->huge_bytes;
+    info->held_bytes = stats->slab_used_bytes + stats->slab_dirty_bytes + mt_pools_tlsf_used(stats) +
+                       mt_pools_tlsf_dirty(stats) + stats->huge_bytes;
     info->live_bytes = (uint64_t)sum.live_bytes;
 }

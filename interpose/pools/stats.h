@@ -30,6 +30,23 @@ extern struct mt_pools *mt_pools_published;
         atomic_store_explicit(&mt_pools_published->field, (uint64_t)(value), memory_order_relaxed);                \
     } while (0)
 
+/* What is used of all TLSF arenas, or dirty. */
+static inline uint64_t mt_pools_tlsf_used(const struct mt_pools *stats)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < sizeof stats->tlsf / sizeof *stats->tlsf; i++)
+        bytes += atomic_load_explicit(&stats->tlsf[i].used_bytes, memory_order_relaxed);
+    return bytes;
+}
+
+static inline uint64_t mt_pools_tlsf_dirty(const struct mt_pools *stats)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < sizeof stats->tlsf / sizeof *stats->tlsf; i++)
+        bytes += atomic_load_explicit(&stats->tlsf[i].dirty_bytes, memory_order_relaxed);
+    return bytes;
+}
+
 /* Copies the master into the segment of the core, which is on. */
 void mt_pools_publish(struct mt_core *core);
 

@@ -3,6 +3,7 @@
  * exact, other threads' frees, threads that end, fork, and memory that runs out.
  * Each test runs in a process of its own.
  */
+#include "stats.h"
 #include "mid.h"
 #include "origin.h"
 #include "os.h"
@@ -652,7 +653,7 @@ START_TEST(trimming_gives_memory_back)
     size_t after = resident_bytes();
     ck_assert_uint_gt(full - before, 150000000);
     if (!SHADOWS_ARE_RESIDENT) ck_assert_uint_lt(after - before, 8000000);
-    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), 0);
     ck_assert_uint_ge(core.segment->pools.tlsf_purged_bytes, (uint64_t)60 << 20);
     ck_assert_uint_le(core.segment->pools.tlsf_purged_bytes, (uint64_t)61 << 20);
     ck_assert(!mt_pools_trim());
@@ -673,7 +674,7 @@ START_TEST(idle_memory_goes_back_after_the_delay)
         }
     }
     ck_assert_uint_gt(core.segment->pools.tlsf_purged_bytes, (uint64_t)40 << 20);
-    ck_assert_uint_lt(core.segment->pools.tlsf_dirty_bytes, (uint64_t)2 << 20);
+    ck_assert_uint_lt(mt_pools_tlsf_dirty(&core.segment->pools), (uint64_t)2 << 20);
 }
 END_TEST
 

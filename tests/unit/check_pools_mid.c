@@ -2,6 +2,7 @@
  * Middle blocks that wait for their next use, and blocks that grow little by
  * little: what they promise, and that they do not pin memory.
  */
+#include "stats.h"
 #include "heaps.h"
 #include "large.h"
 #include "mid.h"
@@ -63,10 +64,10 @@ START_TEST(waiting_blocks_are_few_and_go_back_when_trimmed)
     void *blocks[100];
     for (unsigned i = 0; i < 100; i++) memset(blocks[i] = mt_pools_allocate(120000), 1, 120000);
     for (unsigned i = 0; i < 100; i++) mt_pools_free(blocks[i]);
-    ck_assert_uint_le(core.segment->pools.tlsf_used_bytes, MT_MID_NEAR_BYTES);
+    ck_assert_uint_le(mt_pools_tlsf_used(&core.segment->pools), MT_MID_NEAR_BYTES);
     mt_pools_trim();
-    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
-    ck_assert_uint_eq(core.segment->pools.tlsf_dirty_bytes, 0);
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), 0);
+    ck_assert_uint_eq(mt_pools_tlsf_dirty(&core.segment->pools), 0);
 }
 END_TEST
 
@@ -76,10 +77,10 @@ START_TEST(a_large_block_waits_once_its_size_was_asked_for_again)
 {
     void *first = mt_pools_allocate(LARGE);
     mt_pools_free(first);
-    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0); /* nobody knows yet that it is wanted again */
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), 0); /* nobody knows yet that it is wanted again */
     void *second = mt_pools_allocate(LARGE);
     mt_pools_free(second);
-    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, LARGE);
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), LARGE);
     ck_assert_uint_eq(mt_pools_usable(second), 0);
     ck_assert(mt_pools_free(second)); /* twice does no harm */
     ck_assert_ptr_eq(mt_pools_allocate(LARGE - 4000), second);
@@ -90,7 +91,7 @@ START_TEST(a_large_block_waits_once_its_size_was_asked_for_again)
         mt_pools_free(mt_pools_allocate(bytes));
     ck_assert_uint_le(mt_mid_cache_bytes(), MT_MID_SLOT_BYTES);
     mt_pools_trim();
-    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), 0);
     ck_assert_int_eq(sum().live_bytes, 0);
 }
 END_TEST
@@ -144,7 +145,7 @@ START_TEST(what_waits_unused_goes_back_after_the_delay)
         for (unsigned i = 0; i < 16; i++) mt_pools_free(mt_pools_allocate(100000));
     }
     ck_assert_uint_lt(mt_mid_cache_bytes(), 200000); /* the one that is in use all the time */
-    ck_assert_uint_lt(core.segment->pools.tlsf_used_bytes, 200000);
+    ck_assert_uint_lt(mt_pools_tlsf_used(&core.segment->pools), 200000);
 }
 END_TEST
 
@@ -260,7 +261,7 @@ static void *leaves_a_block_waiting(void *argument)
 {
     attach();
     mt_pools_free(mt_pools_allocate(900000));
-    ck_assert_uint_gt(core.segment->pools.tlsf_used_bytes, 800000);
+    ck_assert_uint_gt(mt_pools_tlsf_used(&core.segment->pools), 800000);
     detach();
     return argument;
 }
@@ -331,7 +332,7 @@ START_TEST(a_thread_that_ends_leaves_nothing_waiting)
     pthread_t thread;
     pthread_create(&thread, NULL, leaves_a_block_waiting, NULL);
     pthread_join(thread, NULL);
-    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), 0);
 }
 END_TEST
 
@@ -402,8 +403,8 @@ START_TEST(random_large_blocks_agree_with_a_model)
     for (unsigned i = 0; i < 24; i++) mt_pools_free(models[i].block);
     mt_pools_trim();
     ck_assert_int_eq(sum().live_bytes, 0);
-    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
-    ck_assert_uint_eq(core.segment->pools.tlsf_dirty_bytes, 0);
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), 0);
+    ck_assert_uint_eq(mt_pools_tlsf_dirty(&core.segment->pools), 0);
     ck_assert_uint_eq(core.segment->pools.huge_bytes, 0);
 }
 END_TEST
@@ -532,8 +533,8 @@ START_TEST(the_room_of_a_block_is_known_to_be_used_when_it_goes_back)
     }
     ck_assert_int_eq(sum().live_bytes, 0);
     mt_pools_trim();
-    ck_assert_uint_eq(core.segment->pools.tlsf_used_bytes, 0);
-    ck_assert_uint_eq(core.segment->pools.tlsf_dirty_bytes, 0);
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), 0);
+    ck_assert_uint_eq(mt_pools_tlsf_dirty(&core.segment->pools), 0);
 }
 END_TEST
 
