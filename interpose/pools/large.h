@@ -209,7 +209,7 @@ static inline __attribute__((always_inline)) enum mt_pools_end mt_large_stretch(
     struct mt_origin_counts *counts = heap->counts[mt_note_origin(note) % MT_ORIGIN_CACHED];
     if (__builtin_expect(!counts || counts->origin != mt_note_origin(note), 0)) return MT_POOLS_MISS;
     size_t requested = mt_note_requested(note), used = mt_mid_granules(mark), all = used + mt_mid_room(mark);
-    if (bytes < requested || bytes > all << MT_MID_GRANULE_SHIFT) return MT_POOLS_MISS;
+    if (bytes < requested || !bytes || bytes > all << MT_MID_GRANULE_SHIFT) return MT_POOLS_MISS;
     size_t wanted = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT, grown = wanted > used ? wanted : used;
     if (grown > used) mt_mid_set_shape(mark, grown, all - grown);
     if (grown > used) *mt_large_grown(heap, block) = block;
