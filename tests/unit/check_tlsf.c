@@ -166,6 +166,33 @@ START_TEST(a_block_grows_into_its_free_neighbour)
 }
 END_TEST
 
+START_TEST(marks_go_along_with_what_is_cut_and_joined)
+{
+    model_start(&model, 16);
+    model_add_chunk(&model, 4096);
+    struct mt_tlsf *tlsf = &model.tlsf;
+    uint32_t ids[4];
+    for (unsigned i = 0; i < 4; i++) {
+        ids[i] = mt_tlsf_allocate(tlsf, 512, 1);
+        ck_assert_uint_eq(tlsf->blocks[ids[i]].marks, 0);
+        tlsf->blocks[ids[i]].marks = (uint16_t)(1u << i);
+    }
+    mt_tlsf_free(tlsf, ids[1]);
+    ck_assert_uint_eq(tlsf->blocks[mt_tlsf_free(tlsf, ids[0])].marks,
+                      1 | 2); /* with its right neighbour, at the chunk's begin */
+    ck_assert_uint_eq(tlsf->blocks[mt_tlsf_free(tlsf, ids[2])].marks, 1 | 2 | 4);
+    ck_assert_uint_eq(tlsf->blocks[mt_tlsf_free(tlsf, ids[3])].marks, 1 | 2 | 4 | 8); /* between two free ones */
+    uint32_t first = mt_tlsf_allocate(tlsf, 512, 1), second = mt_tlsf_allocate(tlsf, 512, 1);
+    ck_assert_uint_eq(tlsf->blocks[first].marks & tlsf->blocks[second].marks, 15);
+    tlsf->blocks[second].marks = 0;
+    ck_assert(mt_tlsf_resize(tlsf, second, 256));
+    ck_assert_uint_eq(tlsf->blocks[second].marks, 0);
+    ck_assert(mt_tlsf_resize(tlsf, second, 1024)); /* a part of its neighbour has that one's */
+    ck_assert_uint_eq(tlsf->blocks[second].marks, 15);
+    ck_assert_ptr_null(mt_tlsf_check(tlsf));
+}
+END_TEST
+
 START_TEST(without_records_it_fails_and_stays_whole)
 {
     static struct mt_tlsf tlsf;
@@ -267,6 +294,7 @@ int main(void)
     tcase_add_test(tests, of_two_blocks_that_fit_the_lower_is_taken);
     tcase_add_test(tests, alignment_wastes_nothing);
     tcase_add_test(tests, a_block_grows_into_its_free_neighbour);
+    tcase_add_test(tests, marks_go_along_with_what_is_cut_and_joined);
     tcase_add_test(tests, without_records_it_fails_and_stays_whole);
     tcase_add_test(tests, impossible_sizes_are_refused);
     tcase_add_test(tests, free_blocks_are_visited_from_the_largest_down);
