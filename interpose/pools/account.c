@@ -61,9 +61,10 @@ static inline void set_batch(struct mt_theap *heap)
 {
     const struct mt_globals *globals = &the_core->segment->globals;
     int64_t batch = (int64_t)globals->batch_bytes, most = batch * MT_GROUP_BATCHES_ALONE;
+    heap->batch_bytes = batch;
+    if (is_in_company || !mt_is_alone()) return; /* and leave lines alone that threads share */
     int64_t below = LOAD(globals->peak_bytes) - LOAD(globals->current_bytes);
-    if (below < batch || is_in_company || !mt_is_alone()) below = batch;
-    heap->batch_bytes = below < most ? below : most;
+    if (below > batch) heap->batch_bytes = below < most ? below : most;
 }
 
 void mt_account_end_alone(struct mt_theap *heap)
