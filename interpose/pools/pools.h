@@ -58,7 +58,9 @@ struct mt_bin {
     uint32_t slab_count;
     uint16_t index; /* in the heap's bins; in a slab's page map entry */
     uint8_t class, sub;
-    uint32_t seen; /* the head when idle bins were last looked for, cut */
+    uint16_t seen;     /* the head when idle bins were last looked for, cut */
+    uint8_t doublings; /* of max_count: blocks were asked for again that a part of the list was sent home for */
+    bool is_shortened; /* that was done since blocks came from slabs */
 };
 _Static_assert(sizeof(struct mt_bin) == 1 << MT_ENTRY_BIN_SHIFT, "one line of the cache");
 _Static_assert((int)MT_ENTRY_MID / MT_SLAB_CLASSES >= MT_SUBS, "the page map has a number for each bin");

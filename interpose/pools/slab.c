@@ -13,6 +13,7 @@ enum {
     BEGIN_STEP = 1344,   /* from one bin's first block to the next bin's, in their pages: 21 lines of the cache */
     CUT_BYTES = 4096,    /* blocks are made ready for one page of memory at a time */
     SHORTEN_MOST = 1024, /* blocks that go home at once, so that no call takes long */
+    LIST_SHARE = 16,     /* of what a heap holds may wait in one list that has become longer */
     SHORTEN_STEPS = 16,  /* bins in which one is looked for whose list may be too long */
     WAIT_BYTES = 256,    /* blocks that wait where larger ones go home at once */
     GROWTH_LEAST = 32 << 10,  /* bytes of fresh memory after which a heap looks for what it does not use */
@@ -346,7 +347,29 @@ void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep)
 void mt_slab_shorten(struct mt_theap *heap, struct mt_bin *bin)
 {
     int64_t length = mt_slab_bin_length(bin);
-    if (length >= bin->max_count) send_home(heap, bin, bin->max_count / 2, SHORTEN_MOST);
+    if (length < bin->max_count) return;
+    bin->is_shortened = true;
+    send_home(heap, bin, bin->max_count / 2, SHORTEN_MOST);
+}
+
+/* The list is empty: where blocks were sent home before, it may be twice as long from now on. Bursts that come
+ * again wait in it then, and do not go home and back one by one. */
+static void lengthen(const struct mt_theap *heap, struct mt_bin *bin)
+{
+    if (!bin->is_shortened) return;
+    bin->is_shortened = false;
+    uint32_t count = 2u * bin->max_count;
+    if (count > UINT16_MAX || count * bin->bytes > heap->held_bytes / LIST_SHARE) return;
+    bin->doublings++;
+    bin->max_count = (uint16_t)count;
+}
+
+/* Nothing comes from it any more. */
+static void forget_length(struct mt_bin *bin)
+{
+    bin->max_count >>= bin->doublings;
+    bin->doublings = 0;
+    bin->is_shortened = false;
 }
 
 /* The next open bin's turn; those of the mixed sub-heap look after themselves. */
@@ -434,6 +457,7 @@ bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
     shorten_next(heap);
     if (atomic_load_explicit(&heap->inbox, memory_order_relaxed)) mt_slab_drain(heap);
     if (bin->head) return true;
+    lengthen(heap, bin);
     if (bin->partial) {
         take_partial(bin);
         return true;
@@ -544,7 +568,7 @@ static struct mt_slab *partial_behind(const struct mt_bin *bin, unsigned count)
 /* A busy bin may show the same head twice: then it is filled again from its slabs. */
 static void trim_if_idle(struct mt_theap *heap, struct mt_bin *bin)
 {
-    uint32_t head = (uint32_t)((uintptr_t)bin->head >> 4);
+    uint16_t head = (uint16_t)((uintptr_t)bin->head >> 4);
     if (bin->seen != head) {
         bin->seen = head;
         if (partial_behind(bin, PARTIAL_MANY - 1))
@@ -554,6 +578,7 @@ static void trim_if_idle(struct mt_theap *heap, struct mt_bin *bin)
         return;
     }
     if (bin->head) mt_slab_trim_bin(heap, bin, 0);
+    forget_length(bin);
     bin->seen = 0;
     if (bin->slab_count == 1 && bin->fresh && !bin->fresh->cut_count) slab_release(heap, bin->fresh);
 }

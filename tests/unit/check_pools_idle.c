@@ -223,6 +223,28 @@ START_TEST(bursts_that_come_again_find_their_memory)
 }
 END_TEST
 
+START_TEST(a_list_that_was_shortened_in_vain_may_be_longer_until_its_class_is_idle)
+{
+    enum { COUNT = 3000, SIZE = 256, OTHERS = 60000, ROUNDS = 8, SHARE = 16 };
+    static void *blocks[COUNT];
+    for (unsigned i = 0; i < OTHERS; i++) ck_assert_ptr_nonnull(mt_pools_allocate(512)); /* a share of much */
+    unsigned first = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < COUNT; i++) blocks[i] = mt_pools_allocate(SIZE);
+        if (!round) first = mt_sub_bin(mt_theap_self, 0, mt_class_of(SIZE))->max_count;
+        for (unsigned i = 0; i < COUNT; i++) ck_assert(mt_pools_free(blocks[i]));
+    }
+    struct mt_bin *bin = mt_sub_bin(mt_theap_self, 0, mt_class_of(SIZE));
+    ck_assert_uint_ge(bin->max_count, COUNT);
+    ck_assert_uint_le(bin->max_count * (size_t)SIZE, mt_theap_self->held_bytes / SHARE);
+    ck_assert_int_ge(mt_slab_bin_length(bin), COUNT); /* none went home */
+    mt_slab_trim_idle(mt_theap_self);
+    mt_slab_trim_idle(mt_theap_self);
+    ck_assert_uint_eq(bin->max_count, first);
+    ck_assert_ptr_null(bin->head);
+}
+END_TEST
+
 static void note_sampled(struct mt_shard *shard, const void *block, uint64_t requested, uint64_t usable)
 {
     (void)block, (void)requested, (void)usable;
@@ -294,6 +316,7 @@ int main(void)
     tcase_add_loop_test(tests, pages_without_a_live_block_go_back_and_come_again, 0,
                         sizeof sizes_with_holes / sizeof sizes_with_holes[0]);
     tcase_add_test(tests, bursts_that_come_again_find_their_memory);
+    tcase_add_test(tests, a_list_that_was_shortened_in_vain_may_be_longer_until_its_class_is_idle);
     tcase_add_test(tests, slabs_of_sampled_blocks_go_with_their_last_one);
     tcase_add_test(tests, sampled_blocks_of_several_classes_share_slabs);
     suite_add_tcase(suite, tests);
