@@ -60,7 +60,9 @@ def share_problems(cpu, has_dropped_memory):
 
     same("threads' bytes", total(cpu.threads, "current_bytes") + cpu.inherited_bytes, cpu.current_bytes)
     same("threads' total_bytes", total(cpu.threads, "total_bytes"), cpu.total_bytes)
-    same("size classes' count", total(cpu.size_classes, "current_count") + cpu.inherited_count, cpu.current_count)
+    # A thread that was stopped by the process's end may have been between two counters.
+    stopped = max(cpu.thread_count_live - 1, 0)
+    same("size classes' count", total(cpu.size_classes, "current_count") + cpu.inherited_count, cpu.current_count, stopped)
     if not cpu.inherited_count:
         low, high = total(cpu.size_classes, "current_bytes_low"), total(cpu.size_classes, "current_bytes_high")
         if not low <= cpu.current_bytes or (None not in [c.current_bytes_high for c in cpu.size_classes] and
@@ -68,8 +70,6 @@ def share_problems(cpu, has_dropped_memory):
             found.append(f"does not add up: size classes {low} to {high} bytes, current_bytes {cpu.current_bytes}")
     # Where all stacks were recorded but for some that are counted as lost, tables by stack lack those.
     complete = not any(summary.lost.values()) if is_all else by_origin
-    # A thread that was stopped by the process's end may have counted a block, and not yet written down whose it is.
-    stopped = max(cpu.thread_count_live - 1, 0)
 
     def shared_out(what, value, field):
         same(what, value, cpu[field], stopped * (1 if field.endswith("count") else largest_block(cpu)))
@@ -184,7 +184,7 @@ def sum_problems(report):
          f"current_bytes {cpu.current_bytes} above peak_bytes {cpu.peak_bytes} + {cpu.peak_error_bytes}")
     # A thread that was killed, or goes on, may have been between two counters.
     ended = report.process.exit.state == "exited"
-    slack = 0 if ended else 1000000 if report.process.exit.state == "running" else max(1, len(cpu.threads))
+    slack = max(cpu.thread_count_live - 1, 0) if ended else 1000000 if report.process.exit.state == "running" else max(1, len(cpu.threads))
     for field in ("allocation_count", "free_count"):
         for table in ("size_classes", "threads"):
             total = sum(row[field] for row in cpu[table])
