@@ -234,7 +234,9 @@ static __attribute__((noinline)) uint32_t take_id_slow(struct mt_mid_arena *aren
     if (!ensure_records(arena)) return 0;
     uint32_t id = room > 1 ? take_with_room(arena, bytes, alignment, room) : 0;
     if (!id) id = mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
-    if (id || !grow_arena(arena, bytes + alignment) || !ensure_records(arena)) return id;
+    /* A range for an aligned block is found by the next larger class. */
+    size_t need = bytes + alignment + (alignment > MT_MID_GRANULE ? (bytes + alignment) / 8 : 0);
+    if (id || !grow_arena(arena, need) || !ensure_records(arena)) return id;
     return mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
 }
 
