@@ -109,7 +109,11 @@ static bool refill(struct mt_core *core, struct mt_lane *lane)
     lane->free_object_count = pop_free(core, STORE_REFILL, &lane->free_object);
     if (lane->free_object_count) return true;
     uint32_t count = take_new(core, STORE_REFILL, &first) ? STORE_REFILL : take_new(core, 1, &first) ? 1 : 0;
-    for (uint32_t i = 0; i < count; i++) slot(core, first + i)->next_free = i + 1 < count ? first + i + 1 : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct mt_object *object = slot(core, first + i);
+        /* A thread whose swap in pop_free() is going to fail may read it. */
+        if (object) __atomic_store_n(&object->next_free, i + 1 < count ? first + i + 1 : 0, __ATOMIC_RELAXED);
+    }
     lane->free_object = first;
     lane->free_object_count = count;
     return count;

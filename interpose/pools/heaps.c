@@ -83,7 +83,7 @@ void mt_theap_fill_bin(struct mt_theap *heap, struct mt_bin *bin)
     bin->class = (uint8_t)(index % MT_SLAB_CLASSES);
     bin->bytes = (uint32_t)mt_class_bytes(bin->class);
     uint32_t most = heaps.list_bytes / bin->bytes;
-    bin->max_count = (uint16_t)(most > heaps.list_max ? heaps.list_max : most < LIST_MIN ? LIST_MIN : most);
+    bin->max_count = most > heaps.list_max ? heaps.list_max : most < LIST_MIN ? LIST_MIN : most;
 }
 
 static void fill(struct mt_theap *heap, unsigned id)

@@ -9,7 +9,6 @@
 #include "balance.h"
 #include "heaps.h"
 #include "large.h"
-#include "lend.h"
 #include "locked_heaps.h"
 #include "mid.h"
 #include "mid_cache.h"
@@ -221,15 +220,6 @@ static void *allocate_own(struct mt_theap *heap, unsigned class, size_t bytes, u
     return mt_pools_count_allocated(heap, bytes, bin->bytes) ? mt_pools_due(heap, block, bytes) : block;
 }
 
-/* A block of a larger class, where the own one would have to touch new memory. NULL where there is none to spare.
- */
-static void *borrow(struct mt_theap *heap, unsigned class, size_t bytes, unsigned origin)
-{
-    struct mt_bin *own = heap && MT_TRACKING ? mt_sub_bin(heap, origin, class) : NULL;
-    struct mt_bin *lender = own && !own->head ? mt_lend_find(heap, own) : NULL;
-    return lender ? allocate_own(heap, lender->class, bytes, origin) : NULL;
-}
-
 static void *allocate_small(struct mt_theap *heap, unsigned class, size_t bytes, unsigned origin)
 {
     void *block = allocate_own(heap, class, bytes, origin);
@@ -306,9 +296,7 @@ void *mt_pools_allocate_for(struct mt_theap *heap, size_t bytes, unsigned origin
 {
     bool is_zero;
     if (bytes > MT_SLAB_MAX) return allocate_mid(heap, bytes, 1, 1, origin, &is_zero);
-    unsigned class = mt_class_of(bytes);
-    void *block = borrow(heap, class, bytes, origin);
-    return block ? block : allocate_small(heap, class, bytes, origin);
+    return allocate_small(heap, mt_class_of(bytes), bytes, origin);
 }
 
 void *mt_pools_allocate_slow(size_t bytes, const void *caller)

@@ -53,8 +53,7 @@ struct mt_bin {
     int64_t adjust;              /* list length = adjust + frees - allocations of the cell */
     struct mt_slab *fresh;       /* slabs with room that was never handed out; the first is being cut */
     struct mt_slab *partial;     /* slabs to which blocks have come back */
-    uint16_t max_count;          /* blocks that may wait in the list when somebody looks at its length */
-    uint16_t borrowed;           /* see lend.c */
+    uint32_t max_count;          /* blocks that may wait in the list when somebody looks at its length */
     uint32_t slab_count;
     uint16_t index; /* in the heap's bins; in a slab's page map entry */
     uint8_t class, sub;

@@ -361,7 +361,7 @@ static void lengthen(const struct mt_theap *heap, struct mt_bin *bin)
     uint32_t count = 2u * bin->max_count;
     if (count > UINT16_MAX || count * bin->bytes > heap->held_bytes / LIST_SHARE) return;
     bin->doublings++;
-    bin->max_count = (uint16_t)count;
+    bin->max_count = count;
 }
 
 /* Nothing comes from it any more. */

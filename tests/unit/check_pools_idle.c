@@ -62,45 +62,6 @@ START_TEST(no_call_sends_a_long_list_home_at_once)
 }
 END_TEST
 
-/* Own bins, as an origin gets them that asks for much; all blocks of the first class live, half of the other's. */
-static void fill_one_and_free_another(unsigned small, unsigned other)
-{
-    enum { COUNT = 4000 };
-    static void *blocks[COUNT];
-    for (unsigned i = 0; i < COUNT; i++) ck_assert_ptr_nonnull(mt_pools_allocate(small));
-    struct mt_bin *bin = mt_sub_bin(mt_theap_self, 0, mt_class_of(small));
-    ck_assert_ptr_nonnull(bin);
-    while (bin->head) ck_assert_ptr_nonnull(mt_pools_allocate(small));
-    for (unsigned i = 0; i < COUNT; i++) blocks[i] = mt_pools_allocate(other);
-    for (unsigned i = 0; i < COUNT; i += 2) mt_pools_free(blocks[i]);
-}
-
-START_TEST(a_class_borrows_of_a_larger_one_before_it_touches_new_memory)
-{
-    enum { SMALL = 112, OTHER = 128, COUNT = 500, EARN = 16 };
-    fill_one_and_free_another(SMALL, OTHER);
-    struct mt_bin *own = mt_sub_bin(mt_theap_self, 0, mt_class_of(SMALL)), *other = own + 1;
-    uint64_t in_other = atomic_load(&other->cell->allocation_count), freed = atomic_load(&other->cell->free_count),
-             requested = atomic_load(&other->cell->requested_bytes);
-    void *block = mt_pools_allocate(SMALL);
-    ck_assert_uint_eq(mt_pools_usable(block), OTHER);
-    ck_assert_uint_eq(atomic_load(&other->cell->allocation_count), in_other + 1);
-    ck_assert_uint_eq(atomic_load(&other->cell->requested_bytes), requested + SMALL);
-    memset(block, 1, OTHER);
-    ck_assert(mt_pools_free(block));
-    ck_assert_uint_eq(atomic_load(&other->cell->free_count), freed + 1);
-    /* Not for ever: what is borrowed and given back at once would take the slow path each time. */
-    unsigned borrowed = 0;
-    for (unsigned i = 0; i < COUNT; i++) {
-        block = mt_pools_allocate(SMALL);
-        borrowed += mt_pools_usable(block) == OTHER;
-        mt_pools_free(block);
-    }
-    ck_assert_uint_lt(borrowed, 256 + COUNT / EARN);
-    ck_assert_uint_gt(borrowed, 100);
-}
-END_TEST
-
 START_TEST(idle_classes_make_room_before_the_heap_grows)
 {
     enum { BYTES = 48 << 10, MOST_SLABS = 36 };
@@ -309,7 +270,6 @@ int main(void)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, a_list_that_grows_too_long_goes_home_while_others_are_filled);
-    tcase_add_test(tests, a_class_borrows_of_a_larger_one_before_it_touches_new_memory);
     tcase_add_test(tests, no_call_sends_a_long_list_home_at_once);
     tcase_add_test(tests, idle_classes_make_room_before_the_heap_grows);
     tcase_add_test(tests, a_class_that_begins_does_not_keep_what_another_one_touched);
