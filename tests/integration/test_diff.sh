@@ -11,7 +11,9 @@ __attribute__((noinline)) static void *early(void) { return malloc(1000000); }
 __attribute__((noinline)) static void *late(void) { return malloc(3000000); }
 int main(void)
 {
-    struct timespec step = {0, 50000000};
+    /* Blocks come between the points: a report is no picture of one moment. */
+    struct timespec step = {0, 50000000}, start = {0, 125000000};
+    nanosleep(&start, NULL);
     for (int i = 0; i < 32; i++) {
         kept[i] = i < 16 ? early() : late();
         for (int k = 0; k < 10; k++) free(malloc(100));
