@@ -482,13 +482,22 @@ MT_EXPORT void *pvalloc(size_t bytes)
     return counted(mt_next.pvalloc(bytes), bytes, MT_CALLER);
 }
 
-MT_EXPORT size_t malloc_usable_size(void *block)
+static __attribute__((noinline)) size_t usable_slow(void *block)
 {
     if (!block) return 0;
     if (mt_pools_owns(block)) return mt_pools_usable(block);
     if (MT_UNLIKELY(mt_boot_owns(block))) return mt_boot_size(block);
     mt_count_enter();
     return mt_next.usable_size(block);
+}
+
+/* Programs that count for themselves ask for each block that they allocate, and again when they free it. */
+MT_EXPORT MT_HOT size_t malloc_usable_size(void *block)
+{
+    uintptr_t self = mt_thread.self;
+    if (MT_UNLIKELY(mt_thread_is_through(self))) return usable_slow(block);
+    size_t bytes = mt_pools_usable_fast((const struct mt_theap *)self, block);
+    return MT_LIKELY(bytes != 0) ? bytes : usable_slow(block);
 }
 
 /* ---- questions to the next allocator -------------------------------------------------------- */

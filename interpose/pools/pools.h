@@ -451,6 +451,15 @@ mt_pools_reallocate_fast(struct mt_theap *heap, const void *block, size_t bytes,
     return mt_shard_is_sample_due(shard) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
+/* 0: the slow way knows. */
+static inline size_t mt_pools_usable_fast(const struct mt_theap *heap, const void *block)
+{
+    uint64_t entry = mt_pagemap_entry(block);
+    if (__builtin_expect(!heap, 0) || (uint16_t)mt_entry_mark(entry) != heap->mark) return 0;
+    const char *bin = (const char *)heap->bins + mt_entry_bin_way(entry);
+    return ((const struct mt_bin *)(const void *)bin)->bytes;
+}
+
 static inline void *mt_pools_allocate(size_t bytes, const void *caller)
 {
     struct mt_theap *heap = mt_theap_self;
