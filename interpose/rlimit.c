@@ -41,9 +41,9 @@ static bool is_own(pid_t pid)
 }
 
 /* Address space is about to be limited to so many bytes for a process, 0 = the calling one. */
-static void limit(pid_t pid, int resource, uint64_t bytes)
+static void limit(pid_t pid, uint64_t bytes)
 {
-    if (resource != RLIMIT_AS || bytes == UINT64_MAX) return;
+    if (bytes == UINT64_MAX) return;
     int saved = errno;
     mt_count_enter(); /* a fork's child has its own segment from here on */
     if (mt_core_is_on(&mt_core) && is_own(pid)) {
@@ -74,21 +74,36 @@ static int missing(void)
     return -1;
 }
 
-static uint64_t bytes_of(const struct rlimit *limits)
+/*
+ * What the program hands over may lie anywhere, and it is for the kernel to say EFAULT. It reads the limits before
+ * it looks which resource they are for, so that the call for one that does not exist tells whether they can be
+ * read.
+ */
+static bool is_readable(const void *limits)
 {
-    return !limits || limits->rlim_cur == RLIM_INFINITY ? UINT64_MAX : limits->rlim_cur;
+    enum { NO_RESOURCE = 1000000 };
+    int saved = errno;
+    bool can_read = limits && syscall(SYS_prlimit64, 0, NO_RESOURCE, limits, NULL) < 0 && errno == EINVAL;
+    errno = saved;
+    return can_read;
 }
 
-static uint64_t bytes_of64(const struct rlimit64 *limits)
+static uint64_t bytes_of(int resource, const struct rlimit *limits)
 {
-    return limits ? limits->rlim_cur : UINT64_MAX;
+    if (resource != RLIMIT_AS || !is_readable(limits)) return UINT64_MAX;
+    return limits->rlim_cur == RLIM_INFINITY ? UINT64_MAX : limits->rlim_cur;
+}
+
+static uint64_t bytes_of64(int resource, const struct rlimit64 *limits)
+{
+    return resource == RLIMIT_AS && is_readable(limits) ? limits->rlim_cur : UINT64_MAX;
 }
 
 MT_EXPORT int setrlimit(__rlimit_resource_t resource, const struct rlimit *limits)
 {
     set_function *real = (set_function *)(uintptr_t)mt_next_find_once(&next.setrlimit, "setrlimit");
     if (!real) return missing();
-    limit(0, (int)resource, bytes_of(limits));
+    limit(0, bytes_of((int)resource, limits));
     return done(real(resource, limits));
 }
 
@@ -96,7 +111,7 @@ MT_EXPORT int setrlimit64(__rlimit_resource_t resource, const struct rlimit64 *l
 {
     set64_function *real = (set64_function *)(uintptr_t)mt_next_find_once(&next.setrlimit64, "setrlimit64");
     if (!real) return missing();
-    limit(0, (int)resource, bytes_of64(limits));
+    limit(0, bytes_of64((int)resource, limits));
     return done(real(resource, limits));
 }
 
@@ -104,7 +119,7 @@ MT_EXPORT int prlimit(pid_t pid, __rlimit_resource_t resource, const struct rlim
 {
     change_function *real = (change_function *)(uintptr_t)mt_next_find_once(&next.prlimit, "prlimit");
     if (!real) return missing();
-    limit(pid, (int)resource, bytes_of(limits));
+    limit(pid, bytes_of((int)resource, limits));
     return done(real(pid, resource, limits, before));
 }
 
@@ -113,6 +128,6 @@ MT_EXPORT int prlimit64(pid_t pid, __rlimit_resource_t resource, const struct rl
 {
     change64_function *real = (change64_function *)(uintptr_t)mt_next_find_once(&next.prlimit64, "prlimit64");
     if (!real) return missing();
-    limit(pid, (int)resource, bytes_of64(limits));
+    limit(pid, bytes_of64((int)resource, limits));
     return done(real(pid, resource, limits, before));
 }
