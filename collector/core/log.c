@@ -22,9 +22,10 @@ static void put(struct sink *sink, char c)
     if (sink->at + 1 < sink->bytes) sink->buffer[sink->at++] = c;
 }
 
+/* Text that is not all to be kept need not end anywhere. */
 static void put_text(struct sink *sink, const char *text)
 {
-    for (text = text ? text : "(null)"; *text; text++) put(sink, *text);
+    for (text = text ? text : "(null)"; sink->at + 1 < sink->bytes && *text; text++) put(sink, *text);
 }
 
 static void put_number(struct sink *sink, uint64_t value, unsigned base)
