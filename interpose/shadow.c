@@ -8,6 +8,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
@@ -77,11 +78,23 @@ void mt_shadow_each(void (*visit)(void *context, uintptr_t address, uint32_t sta
     }
 }
 
+/* Where the system keeps what it is told to forget, such as behind a seccomp filter: words of before would be taken
+ * for this segment's. */
+static void clear_leaf(struct mt_shadow_leaf *leaf)
+{
+    if (!madvise(leaf, sizeof *leaf, MADV_DONTNEED)) return;
+    for (unsigned page = 0; page < MT_SHADOW_PAGES; page++)
+        if (LOAD(leaf->is_touched[page]))
+            memset((void *)&leaf->words[page * MT_SHADOW_PAGE_WORDS], 0,
+                   MT_SHADOW_PAGE_WORDS * sizeof leaf->words[0]);
+    memset((void *)leaf->is_touched, 0, sizeof leaf->is_touched);
+}
+
 static void clear(void)
 {
     for (unsigned i = 0; i < MT_SHADOW_LEAVES; i++) {
         struct mt_shadow_leaf *leaf = LOAD(mt_shadow_leaves[i]);
-        if (leaf) madvise(leaf, sizeof *leaf, MADV_DONTNEED);
+        if (leaf) clear_leaf(leaf);
     }
 }
 
