@@ -6,9 +6,9 @@
  *   bench_scale oldest COUNT    the same blocks; the oldest one is replaced each time
  *   bench_scale threads COUNT   each thread replaces small blocks of mixed sizes
  *   bench_scale large COUNT     each thread replaces blocks of 1 MiB in turn
- * Every block's first byte is written, as programs do. The first three with
- * "-alone" behind the word are the same walk without an allocator: what the
- * processor's memory alone costs.
+ * Every block's first byte is written, as programs do. All but "threads" with
+ * "-alone" behind the word are the same walk without an allocator, over blocks
+ * that lie one behind the other: what the processor's memory alone costs.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -64,13 +64,16 @@ static __attribute__((noinline)) void touch(char **at)
 
 struct best {
     double start, spent, least;
+    double enough_ns; /* 0: the usual */
     unsigned repeats;
 };
+
+static const double usual_ns = 3e8;
 
 /* Short ones are repeated more often: what else the machine does hits some of them. */
 static bool goes_on(struct best *best)
 {
-    const double enough_ns = 3e8;
+    double enough_ns = best->enough_ns > 0 ? best->enough_ns : usual_ns;
     if (best->repeats >= MOST_REPEATS || (best->repeats > LEAST_REPEATS && best->spent > enough_ns)) return false;
     best->start = now_ns();
     return true;
@@ -155,8 +158,10 @@ static double of_oldest(size_t count, bool is_allocated)
 
 struct worker {
     pthread_t thread;
-    double best_ns;
+    double enough_ns, best_ns;
 };
+
+static pthread_barrier_t all_are_there; /* the threads begin together */
 
 static void *work(void *argument)
 {
@@ -165,6 +170,7 @@ static void *work(void *argument)
     char *window[WINDOW] = {0};
     uint64_t random = (uint64_t)(uintptr_t)argument;
     struct best best = {0};
+    pthread_barrier_wait(&all_are_there);
     while (goes_on(&best)) {
         for (unsigned i = 0; i < PAIRS; i++)
             replace(&window[next_random(&random) % WINDOW], 16 + next_random(&random) % 240);
@@ -175,19 +181,44 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void *work_large(void *argument)
+enum { LARGE_BLOCKS = 64, LARGE_BYTES = 1 << 20 };
+
+/* A repeat goes 200 times through the blocks, which is less than a thread's turn on a processor. */
+static void repeat_large(struct worker *worker, char **window, bool is_allocated)
 {
-    enum { PAIRS = 100000, BLOCKS = 64 };
-    struct worker *worker = argument;
-    char *window[BLOCKS] = {0};
-    struct best best = {0};
+    enum { PAIRS = 200 * LARGE_BLOCKS };
+    struct best best = {.enough_ns = worker->enough_ns};
+    pthread_barrier_wait(&all_are_there);
     while (goes_on(&best)) {
-        for (unsigned i = 0; i < PAIRS; i++) replace(&window[i % BLOCKS], (size_t)1 << 20);
+        for (unsigned i = 0; i < PAIRS && is_allocated; i++) replace(&window[i % LARGE_BLOCKS], LARGE_BYTES);
+        for (unsigned i = 0; i < PAIRS && !is_allocated; i++) touch(&window[i % LARGE_BLOCKS]);
         take(&best, PAIRS);
     }
-    for (unsigned i = 0; i < BLOCKS; i++) free(window[i]);
     worker->best_ns = best.least;
+}
+
+static void *work_large(void *argument)
+{
+    char *window[LARGE_BLOCKS] = {0};
+    repeat_large(argument, window, true);
+    for (unsigned i = 0; i < LARGE_BLOCKS; i++) free(window[i]);
     return NULL;
+}
+
+static void *work_large_alone(void *argument)
+{
+    char *window[LARGE_BLOCKS], *own = map((size_t)LARGE_BLOCKS * LARGE_BYTES);
+    for (size_t i = 0; i < LARGE_BLOCKS; i++) window[i] = own + i * LARGE_BYTES;
+    repeat_large(argument, window, false);
+    return NULL;
+}
+
+/* The more threads there are, the shorter each goes on, but for several turns on a processor. */
+static double enough_of(size_t threads)
+{
+    const double least_ns = 2e7;
+    double ns = 2 * usual_ns / (double)threads;
+    return ns > usual_ns ? usual_ns : ns < least_ns ? least_ns : ns;
 }
 
 static double of_threads(size_t count, void *(*what)(void *))
@@ -195,8 +226,11 @@ static double of_threads(size_t count, void *(*what)(void *))
     static struct worker workers[MOST_THREADS];
     double sum = 0;
     if (count > MOST_THREADS) count = MOST_THREADS;
-    for (size_t i = 0; i < count; i++)
+    if (pthread_barrier_init(&all_are_there, NULL, (unsigned)count)) abort();
+    for (size_t i = 0; i < count; i++) {
+        workers[i].enough_ns = enough_of(count);
         if (pthread_create(&workers[i].thread, NULL, what, &workers[i])) abort();
+    }
     for (size_t i = 0; i < count; i++) {
         pthread_join(workers[i].thread, NULL);
         sum += workers[i].best_ns;
@@ -213,7 +247,8 @@ static double measure(const char *what, size_t value)
     if (!strcmp(what, "oldest")) return of_oldest(value, true);
     if (!strcmp(what, "oldest-alone")) return of_oldest(value, false);
     if (!strcmp(what, "threads")) return of_threads(value, work);
-    return strcmp(what, "large") ? 0 : of_threads(value, work_large);
+    if (!strcmp(what, "large")) return of_threads(value, work_large);
+    return strcmp(what, "large-alone") ? 0 : of_threads(value, work_large_alone);
 }
 
 int main(int count, char **words)

@@ -320,13 +320,16 @@ class Bench:
                     if re.fullmatch(r"[0-9]+\.[0-9]+\n", text_out):
                         best[name].append(float(text_out))
             for name in best:
-                if best[name]:
-                    columns[name].append(min(best[name]))
+                columns[name].append(min(best[name]) if best[name] else None)
             lines.append(f"| {shown} | " + " | ".join(f"{min(best[n]):.1f}" if best[n] else "fails" for n in best) + " |")
             note(lines[-1])
-        ranges = [f"**{max(c) / min(c):.1f}**" if c else "-" for c in columns.values()]
-        lines.append("| **highest / lowest** | " + " | ".join(ranges) + " |")
+        lines.append("| **highest / lowest** | " + " | ".join(range_text(c) for c in columns.values()) + " |")
         note(lines[-1])
+        if control:
+            alone = columns.pop("memory alone")
+            added = [[a - b if a is not None and b is not None else None for a, b in zip(c, alone)] for c in columns.values()]
+            lines.append("| **the same of what is added to memory alone** | " + " | ".join(range_text(c) for c in added) + " | |")
+            note(lines[-1])
         self.sections.append((heading, text.format(rounds), lines))
 
     def scale(self):
@@ -334,7 +337,9 @@ class Bench:
         common = "Least nanoseconds of the thread's own processor time for one malloc and one free, of {} " \
                  "interleaved runs of five repeats and more; each block's first byte is written. "
         sizes = [8, 64, 256, 1024, 4096, 16384, 32768, 65536, 1 << 18, 1 << 20, 1 << 22, 32 << 20, 64 << 20, 1 << 30]
-        alone = "\"Memory alone\" is the same walk without an allocator, which writes the pointer and the block where it lies."
+        alone = "\"Memory alone\" is the same walk without an allocator, over blocks that lie one behind the other: it writes the " \
+                "pointer and the block where it lies. The last row leaves it out: it compares what allocators add. Where memory is most " \
+                "of a row, the processor does much of an allocator's work meanwhile, so that little seems to be added; - where nothing does."
         self.scale_table("Sizes", common + "A few hundred blocks of one size (fewer of the large ones), replaced in turn. " + alone,
                          "size", [(size, human(size)) for size in sizes], rounds, "size-alone")
         counts = [10 ** power for power in range(3, 9) if 10 ** power <= self.options.most_live]
@@ -347,7 +352,8 @@ class Bench:
                          "oldest", live, rounds_of_live, "oldest-alone")
         counts = [(count, str(count)) for count in (1, 2, 4, 8, 16, 32, 64)]
         self.scale_table("Threads", common + "Each thread replaces small blocks of mixed sizes in a window of 512.", "threads", counts, rounds)
-        self.scale_table("Threads with large blocks", common + "Each thread replaces 64 blocks of 1 MiB in turn.", "large", counts, rounds)
+        self.scale_table("Threads with large blocks", common + "Each thread replaces 64 blocks of 1 MiB in turn; all begin "
+                         "together. " + alone, "large", counts, rounds, "large-alone")
 
     # ---- what tracking costs ------------------------------------------------------
 
@@ -469,6 +475,12 @@ class Bench:
 
 def note(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def range_text(values):
+    """The highest over the lowest of a column, without what failed; "-" where that says nothing."""
+    found = [value for value in values if value is not None]
+    return f"**{max(found) / min(found):.1f}**" if found and min(found) > 0 else "-"
 
 
 def human(size):
