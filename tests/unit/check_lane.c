@@ -131,6 +131,34 @@ START_TEST(threads_add_up_and_share_no_object)
 }
 END_TEST
 
+static _Atomic bool is_over;
+
+/* As a thread does whose head of the free list was taken by another one: it reads what comes behind any id, fresh
+ * ones too, and finds an id or none. */
+static void *look_late(void *argument)
+{
+    while (!is_over)
+        for (uint32_t id = 1; mt_object_at(&core, id); id++) {
+            uint32_t next = __atomic_load_n(&mt_object_at(&core, id)->next_free, __ATOMIC_RELAXED);
+            ck_assert(!next || mt_object_at(&core, next));
+        }
+    return argument;
+}
+
+START_TEST(ids_may_be_looked_at_late)
+{
+    pthread_t looker, threads[2];
+    is_over = false;
+    mt_histogram_new(&core, 0, "row", "ns");
+    pthread_create(&looker, NULL, look_late, NULL);
+    for (uintptr_t i = 0; i < 2; i++) pthread_create(&threads[i], NULL, churn, (void *)(i + 1));
+    for (unsigned i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    is_over = true;
+    pthread_join(looker, NULL);
+    ck_assert_int_eq(mt_object_count(core.segment), 0);
+}
+END_TEST
+
 START_TEST(an_exact_peak_on_demand)
 {
     core.segment->globals.batch_bytes = 0;
@@ -210,6 +238,7 @@ int main(void)
     tcase_add_test(cases, without_a_lane_the_shared_row_counts);
     tcase_add_test(cases, a_peak_knows_its_frame);
     tcase_add_test(cases, threads_add_up_and_share_no_object);
+    tcase_add_test(cases, ids_may_be_looked_at_late);
     tcase_add_test(cases, an_exact_peak_on_demand);
     tcase_add_test(cases, more_threads_than_lanes_have_none);
     tcase_add_test(cases, ids_wander_between_lanes);
