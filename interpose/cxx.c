@@ -200,12 +200,24 @@ static __attribute__((noinline)) void *new_counted(struct mt_through *through, e
     return mt_count_through(through, block, bytes, caller);
 }
 
+static __attribute__((noinline)) void *new_bumped_slow(struct mt_theap *heap, const struct mt_site *site,
+                                                       enum operator_index index, size_t bytes, uintptr_t second,
+                                                       const void *caller)
+{
+    void *block = mt_arena_allocate_slowly(heap, site, bytes);
+    return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, 0, second, 0, caller);
+}
+
 static __attribute__((noinline)) void *new_bumped(struct mt_theap *heap, const struct mt_site *site,
                                                   enum operator_index index, size_t bytes, uintptr_t second,
                                                   const void *caller)
 {
-    void *block = mt_arena_bump(heap, site, bytes);
-    return MT_LIKELY(block != NULL) ? block : new_slow(index, bytes, 0, second, 0, caller);
+    void *block;
+    switch (mt_arena_bump(heap, site, mt_arena_bin(heap, site, bytes), bytes, &block)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_arena_due(heap, block, bytes);
+    default: return new_bumped_slow(heap, site, index, bytes, second, caller);
+    }
 }
 
 static __attribute__((noinline)) void *new_large(struct mt_theap *heap, const struct mt_site *site,
@@ -223,8 +235,9 @@ static inline __attribute__((always_inline)) void *new_block(enum operator_index
     if (MT_UNLIKELY(mt_thread_is_through(self)))
         return new_counted(mt_thread_through(self), index, bytes, second, caller);
     struct mt_theap *heap = (struct mt_theap *)self;
+    const struct mt_bin *bin;
     void *found;
-    switch (mt_pools_allocate_fast(heap, bytes, mt_thread_site_key(caller), &found)) {
+    switch (mt_pools_allocate_fast(heap, bytes, mt_thread_site_key(caller), &found, &bin)) {
     case MT_POOLS_DONE: return found;
     case MT_POOLS_DUE: return mt_pools_due(heap, found, bytes);
     case MT_POOLS_ARENA: return new_bumped(heap, found, index, bytes, second, caller);

@@ -94,10 +94,23 @@ static __attribute__((noinline)) void *malloc_counted_for(size_t bytes, struct m
     return MT_LIKELY(block != NULL) ? mt_count_through(through, block, bytes, caller) : failed();
 }
 
-static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, const struct mt_site *site,
-                                                     size_t bytes)
+static __attribute__((noinline)) void *malloc_bumped_slow(struct mt_theap *heap, const struct mt_site *site,
+                                                          size_t bytes)
 {
-    return pooled(mt_arena_bump(heap, site, bytes), bytes);
+    void *block = mt_arena_allocate_slowly(heap, site, bytes);
+    return MT_LIKELY(block != NULL) ? block : out_of_memory();
+}
+
+/* Where every block is recorded nobody comes here. */
+static __attribute__((noinline)) void *malloc_bumped(struct mt_theap *heap, const struct mt_site *site,
+                                                     const struct mt_bin *bin, size_t bytes)
+{
+    void *block;
+    switch (mt_arena_bump(heap, site, bin, bytes, &block)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_arena_due(heap, block, bytes);
+    default: return malloc_bumped_slow(heap, site, bytes);
+    }
 }
 
 static __attribute__((noinline)) void *malloc_large_slow(struct mt_theap *heap, const struct mt_site *site,
@@ -107,7 +120,7 @@ static __attribute__((noinline)) void *malloc_large_slow(struct mt_theap *heap, 
     return MT_LIKELY(block != NULL) ? block : out_of_memory();
 }
 
-/* Where every block is recorded nobody comes here. */
+/* Nor here. */
 static __attribute__((noinline)) void *malloc_large(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
 {
     char *block;
@@ -124,10 +137,11 @@ static inline __attribute__((always_inline)) void *malloc_for(size_t bytes, cons
     if (mt_thread_is_through(self)) return malloc_counted_for(bytes, mt_thread_through(self), caller);
     struct mt_theap *heap = (struct mt_theap *)self;
     void *block;
-    switch (mt_pools_allocate_fast(heap, bytes, mt_thread_site_key(caller), &block)) {
+    const struct mt_bin *bin;
+    switch (mt_pools_allocate_fast(heap, bytes, mt_thread_site_key(caller), &block, &bin)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
-    case MT_POOLS_ARENA: return malloc_bumped(heap, block, bytes);
+    case MT_POOLS_ARENA: return malloc_bumped(heap, block, bin, bytes);
     case MT_POOLS_LARGE: return malloc_large(heap, block, bytes);
     default: return malloc_sampled(bytes, caller);
     }
@@ -204,6 +218,15 @@ static __attribute__((noinline)) void free_huge(struct mt_theap *heap, void *blo
     }
 }
 
+static inline __attribute__((always_inline)) void free_bumped(struct mt_theap *heap, void *block)
+{
+    switch (mt_arena_free_fast(heap, block)) {
+    case MT_POOLS_DONE: return;
+    case MT_POOLS_DUE: mt_arena_after_free(heap, block); return;
+    default: mt_arena_free(heap, block);
+    }
+}
+
 /* Every call in it is a tail call, so that it needs no stack frame. */
 MT_EXPORT MT_HOT void free(void *block)
 {
@@ -218,7 +241,7 @@ MT_EXPORT MT_HOT void free(void *block)
     switch (mt_pools_free_fast(heap, block, &bin, &entry)) {
     case MT_POOLS_DONE: return;
     case MT_POOLS_DUE: mt_pools_after_free(heap, bin); return;
-    case MT_POOLS_ARENA: mt_arena_free(heap, block); return;
+    case MT_POOLS_ARENA: free_bumped(heap, block); return;
     case MT_POOLS_LARGE:
         if (mt_entry_bin(entry) == MT_ENTRY_MID)
             free_mid(heap, block, entry);

@@ -92,6 +92,12 @@ void mt_account_flush_if_due(struct mt_theap *heap)
     if (is_due || (mt_shard_is_sample_due(shard) && mt_groups_are_many(the_core, shard))) mt_account_flush(heap);
 }
 
+void mt_account_flush_if_low(struct mt_theap *heap)
+{
+    struct mt_shard *shard = heap->shard;
+    if (LOAD(shard->live_bytes) < LOAD(shard->low_limit_bytes)) mt_account_flush(heap);
+}
+
 static bool note_allocated(struct mt_theap *heap, size_t requested, size_t usable)
 {
     if (!mt_pools_count_allocated(heap, requested, usable)) return false;
@@ -369,9 +375,8 @@ static void copy_site(struct mt_site *to, const struct mt_site *from)
     set_key(to, 0); /* a signal handler must not find it half written */
     to->bins = from->bins;
     to->origin = from->origin;
-    to->flags = from->flags;
     to->arena = from->arena;
-    to->spare = from->spare;
+    to->cell = from->cell;
     to->data = from->data;
 }
 
@@ -417,7 +422,7 @@ struct mt_site *mt_site_of(struct mt_theap *heap, const void *caller)
     uintptr_t key = (uintptr_t)caller + heap->scope_key;
     struct mt_site *first = mt_site_first(heap->sites, key);
     if (LOAD(first->key) != key || LOAD(sites_epoch) != heap->sites_epoch) bring_site(heap, first, caller, key);
-    if (!(first->flags & MT_SITE_IS_ARENA)) first->bins = mt_sub_bins(heap, first->origin);
+    if (!first->arena) first->bins = mt_sub_bins(heap, first->origin);
     return first;
 }
 

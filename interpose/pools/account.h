@@ -55,6 +55,8 @@ struct mt_large {
 };
 /* Hands the thread's change to the shared total if that is due. */
 void mt_account_flush_if_due(struct mt_theap *heap);
+/* The same after a free. */
+void mt_account_flush_if_low(struct mt_theap *heap);
 void mt_account_flush(struct mt_theap *heap);
 /* The same where the process, which had this one thread, is about to get a second one. */
 void mt_account_end_alone(struct mt_theap *heap);

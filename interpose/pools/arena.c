@@ -56,11 +56,6 @@ static uint32_t live_count(const struct mt_arena_chunk *chunk)
     return chunk->live - (uint32_t)atomic_load_explicit(&chunk->remote, memory_order_acquire);
 }
 
-static bool is_empty(const struct mt_arena_chunk *chunk)
-{
-    return !live_count(chunk);
-}
-
 /* ---- chunks come and go ------------------------------------------------------------ */
 
 static struct mt_arena_chunk *chunk_new(const struct mt_arena *arena)
@@ -178,7 +173,7 @@ static void look_at_full(struct mt_arena *arena, uint64_t frame)
     struct mt_arena_chunk *next, *chunk = arena->lists[MT_ARENA_FULL].first;
     for (unsigned i = 0; chunk && i < LOOK_AT; i++, chunk = next) {
         next = chunk->next;
-        if (is_empty(chunk)) {
+        if (mt_arena_is_empty(chunk)) {
             make_empty(arena, chunk);
         } else if (is_old(arena, chunk, frame)) {
             bool is_used = live_count(chunk) > chunk->seen_live / 2;
@@ -196,7 +191,7 @@ static void look_at_pinned(struct mt_arena *arena)
 {
     struct mt_arena_chunk *chunk = arena->lists[MT_ARENA_PINNED].first;
     if (!chunk) return;
-    if (is_empty(chunk)) {
+    if (mt_arena_is_empty(chunk)) {
         make_empty(arena, chunk);
         return;
     }
@@ -242,7 +237,7 @@ static void begin(struct mt_arena *arena, struct mt_arena_chunk *chunk)
 bool mt_arena_turn(struct mt_arena *arena, uint64_t frame)
 {
     struct mt_arena_chunk *full = arena->current;
-    if (full && is_empty(full)) {
+    if (full && mt_arena_is_empty(full)) {
         restart(arena);
         return true;
     }
@@ -279,7 +274,7 @@ void *mt_arena_take_aligned(struct mt_arena *arena, size_t alignment, unsigned c
 bool mt_arena_resize(struct mt_arena *arena, void *block, uint32_t class_bytes, unsigned new_class,
                      uint32_t new_class_bytes)
 {
-    uint32_t stride = mt_arena_stride(new_class_bytes);
+    uint64_t stride = mt_arena_stride(new_class_bytes);
     if ((char *)block + mt_arena_stride(class_bytes) != arena->at) return false;
     if (stride > (size_t)(arena->end - (char *)block)) return false;
     mt_arena_cell *cell = mt_arena_cell_of(block);
@@ -297,14 +292,14 @@ void mt_arena_trim(struct mt_arena *arena)
     for (enum mt_arena_list list = MT_ARENA_FULL; list <= MT_ARENA_PINNED; list++)
         for (struct mt_arena_chunk *chunk = arena->lists[list].first; chunk; chunk = next) {
             next = chunk->next;
-            if (is_empty(chunk)) make_empty(arena, chunk);
+            if (mt_arena_is_empty(chunk)) make_empty(arena, chunk);
         }
     while ((next = arena->lists[MT_ARENA_EMPTY].first)) {
         list_remove(arena, next);
         chunk_drop(next);
     }
     arena->idle_count = 0;
-    if (!arena->current || !is_empty(arena->current)) return;
+    if (!arena->current || !mt_arena_is_empty(arena->current)) return;
     chunk_drop(arena->current);
     arena->current = NULL;
     arena->at = arena->end = NULL;

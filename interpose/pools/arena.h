@@ -63,8 +63,8 @@ struct mt_arena {
 
 /*
  * A cell is 0 where no live block begins, else
- *   bits 0-7   the size class of the block + 1
- *   bits 8-15  the site it was allocated at
+ *   bits 0-7   the size class of the block
+ *   bits 8-15  the site it was allocated at, which is not 0
  */
 typedef _Atomic uint16_t mt_arena_cell;
 
@@ -81,12 +81,12 @@ static inline mt_arena_cell *mt_arena_cell_of(const void *block)
 
 static inline uint16_t mt_arena_cell_make(unsigned class, unsigned site)
 {
-    return (uint16_t)((class + 1) | site << 8);
+    return (uint16_t)(class | site << 8);
 }
 
-static inline unsigned mt_arena_cell_class(uint16_t cell)
+static inline size_t mt_arena_cell_class(uint16_t cell)
 {
-    return (cell & 255u) - 1;
+    return cell & 255u;
 }
 
 static inline unsigned mt_arena_cell_site(uint16_t cell)
@@ -97,15 +97,16 @@ static inline unsigned mt_arena_cell_site(uint16_t cell)
 /* What lies at an address of a chunk: 0 when no live block begins there. */
 static inline uint16_t mt_arena_look(const void *block)
 {
-    bool is_start = !((uintptr_t)block & (MT_ARENA_LEAST - 1));
-    bool is_behind_head = (uintptr_t)block & (MT_SLICE_BYTES - MT_ARENA_HEAD);
-    return is_start && is_behind_head ? atomic_load_explicit(mt_arena_cell_of(block), memory_order_relaxed) : 0;
+    bool is_inside = (uintptr_t)block & (MT_ARENA_LEAST - 1);
+    bool is_in_head = !((uintptr_t)block & (MT_SLICE_BYTES - MT_ARENA_HEAD));
+    if (__builtin_expect(is_inside, 0) || __builtin_expect(is_in_head, 0)) return 0;
+    return atomic_load_explicit(mt_arena_cell_of(block), memory_order_relaxed);
 }
 
 /* Bytes from a block of a size class to the next one. */
-static inline uint32_t mt_arena_stride(uint32_t class_bytes)
+static inline uint64_t mt_arena_stride(uint64_t class_bytes)
 {
-    return (class_bytes + MT_ARENA_LEAST - 1) & ~(uint32_t)(MT_ARENA_LEAST - 1);
+    return (class_bytes + MT_ARENA_LEAST - 1) & ~(uint64_t)(MT_ARENA_LEAST - 1);
 }
 
 /* ---- blocks --------------------------------------------------------------------- */
@@ -117,33 +118,52 @@ void mt_arena_emptied(struct mt_arena *arena, struct mt_arena_chunk *chunk) __at
 /* Frees a block of another owner's chunk, which the caller has looked at. */
 void mt_arena_give_remote(void *block);
 
-/* A block of a class's size; NULL when the chunk has no room. */
+/* A block of a class's size, by its cell; false when the chunk has no room. */
+static inline bool mt_arena_put(struct mt_arena *arena, uint64_t class_bytes, uint32_t cell, void **block)
+{
+    char *at = arena->at;
+    uint64_t stride = mt_arena_stride(class_bytes);
+    if (__builtin_expect((size_t)(arena->end - at) < stride, 0)) return false;
+    arena->at = at + stride;
+    mt_arena_chunk_of(at)->live++;
+    atomic_store_explicit(mt_arena_cell_of(at), (uint16_t)cell, memory_order_relaxed);
+    *block = at;
+    return true;
+}
+
+/* The same; NULL when there is no room. */
 static inline void *mt_arena_take(struct mt_arena *arena, unsigned class, uint32_t class_bytes, unsigned site)
 {
-    char *block = arena->at;
-    uint32_t stride = mt_arena_stride(class_bytes);
-    if (__builtin_expect((size_t)(arena->end - block) < stride, 0)) return NULL;
-    arena->at = block + stride;
-    arena->current->live++;
-    atomic_store_explicit(mt_arena_cell_of(block), mt_arena_cell_make(class, site), memory_order_relaxed);
-    return block;
+    void *block;
+    return mt_arena_put(arena, class_bytes, mt_arena_cell_make(class, site), &block) ? block : NULL;
+}
+
+static inline bool mt_arena_is_of(unsigned owner, const void *block)
+{
+    return atomic_load_explicit(&mt_arena_chunk_of(block)->owner, memory_order_relaxed) == owner;
 }
 
 static inline bool mt_arena_owns(const struct mt_arena *arena, const void *block)
 {
-    return atomic_load_explicit(&mt_arena_chunk_of(block)->owner, memory_order_relaxed) == arena->owner;
+    return mt_arena_is_of(arena->owner, block);
+}
+
+/* No block of it lives. Asked by its owner. */
+static inline bool mt_arena_is_empty(const struct mt_arena_chunk *chunk)
+{
+    /* Acquire pairs with the release in mt_arena_give_remote(): others are done with what they freed. */
+    return chunk->live == (uint32_t)atomic_load_explicit(&chunk->remote, memory_order_acquire);
 }
 
 /* Frees a block of the arena's own. True when that was the chunk's last one and mt_arena_emptied() is to be called.
  */
-static inline bool mt_arena_take_back(struct mt_arena *arena, void *block, uint32_t class_bytes)
+static inline bool mt_arena_take_back(struct mt_arena *arena, void *block, uint64_t class_bytes)
 {
     struct mt_arena_chunk *chunk = mt_arena_chunk_of(block);
     atomic_store_explicit(mt_arena_cell_of(block), 0, memory_order_relaxed);
     if ((char *)block + mt_arena_stride(class_bytes) == arena->at) arena->at = block;
-    /* Acquire pairs with the release in mt_arena_give_remote(): others are done with what they freed. */
-    return __builtin_expect(--chunk->live == (uint32_t)atomic_load_explicit(&chunk->remote, memory_order_acquire),
-                            0);
+    chunk->live--;
+    return __builtin_expect(mt_arena_is_empty(chunk), 0);
 }
 
 static inline void mt_arena_give(struct mt_arena *arena, void *block, uint32_t class_bytes)

@@ -35,16 +35,26 @@ void mt_arena_fill_site(struct mt_theap *heap, struct mt_site *site, const void 
 {
     if (!mt_arena_is_wanted() || !mt_core_is_on(the_core)) return;
     site->arena = (uint8_t)mt_arena_site_of((uintptr_t)caller, site->origin, heap->thread, module_of(site->origin));
-    if (site->arena) site->flags |= MT_SITE_IS_ARENA;
+    if (site->arena) site->cell = mt_arena_cell_make(0, site->arena);
 }
 
 /* ---- counters ------------------------------------------------------------------------- */
+
+static void begin(struct mt_arena_heap *own, uint16_t id)
+{
+    own->arena.owner = id;
+    for (unsigned i = 0; i < MT_SLAB_CLASSES; i++) {
+        uint64_t bytes = mt_class_bytes(i);
+        own->bins[i].bytes = bytes <= MT_ARENA_MAX ? bytes : MT_SLICE_BYTES;
+        own->bins[i].class = (uint8_t)i;
+    }
+}
 
 static struct mt_arena_heap *arenas_of(struct mt_theap *heap)
 {
     if (heap->arenas) return heap->arenas;
     heap->arenas = mt_os_map(sizeof *heap->arenas);
-    if (heap->arenas) heap->arenas->arena.owner = heap->id;
+    if (heap->arenas) begin(heap->arenas, heap->id);
     return heap->arenas;
 }
 
@@ -144,14 +154,22 @@ void *mt_arena_allocate_slowly(struct mt_theap *heap, const struct mt_site *site
 {
     unsigned class = mt_class_of(bytes), number = site->arena;
     void *block = bytes <= MT_ARENA_MAX ? take_slowly(heap, number, 1, class) : NULL;
-    if (block) ((struct mt_site *)site)->data = counts_of(heap, number); /* the heap's own, as it is */
-    if (block) return counted(heap, block, counts_of(heap, number), class, bytes);
-    return mt_pools_allocate_for(heap, bytes, site->origin);
+    if (!block) return mt_pools_allocate_for(heap, bytes, site->origin);
+    struct mt_site *served = (struct mt_site *)site; /* the heap's own, as it is */
+    served->bins = heap->arenas->bins;
+    served->data = counts_of(heap, number);
+    return counted(heap, block, served->data, class, bytes);
 }
 
 void *mt_arena_allocate(struct mt_theap *heap, const struct mt_site *site, size_t bytes)
 {
-    return mt_arena_bump(heap, site, bytes);
+    void *block;
+    if (bytes > MT_ARENA_MAX) return mt_arena_allocate_slowly(heap, site, bytes);
+    switch (mt_arena_bump(heap, site, mt_arena_bin(heap, site, bytes), bytes, &block)) {
+    case MT_POOLS_DONE: return block;
+    case MT_POOLS_DUE: return mt_arena_due(heap, block, bytes);
+    default: return mt_arena_allocate_slowly(heap, site, bytes);
+    }
 }
 
 void *mt_arena_allocate_aligned(struct mt_theap *heap, const struct mt_site *site, size_t alignment, unsigned class,
@@ -191,35 +209,21 @@ static __attribute__((noinline)) bool free_slowly(struct mt_theap *heap, void *b
     return true;
 }
 
-static __attribute__((noinline, cold)) bool flush_after_free(struct mt_theap *heap)
+bool mt_arena_after_free(struct mt_theap *heap, void *block)
 {
-    mt_account_flush(heap);
+    struct mt_arena_chunk *chunk = mt_arena_chunk_of(block);
+    if (mt_arena_is_empty(chunk)) mt_arena_emptied(&heap->arenas->arena, chunk);
+    mt_account_flush_if_low(heap);
     return true;
 }
 
-static __attribute__((noinline)) bool emptied(struct mt_theap *heap, struct mt_arena_chunk *chunk,
-                                              bool is_flush_due)
-{
-    mt_arena_emptied(&heap->arenas->arena, chunk);
-    if (is_flush_due) mt_account_flush(heap);
-    return true;
-}
-
-/* Every call in it is a tail call, so that it needs no stack frame. */
 bool mt_arena_free(struct mt_theap *heap, void *block)
 {
-    struct mt_arena_heap *own = heap ? heap->arenas : NULL;
-    uint16_t cell = mt_arena_look(block);
-    if (__builtin_expect(!own || !cell || !mt_arena_owns(&own->arena, block), 0)) return free_slowly(heap, block);
-    struct mt_origin_counts *counts = own->counts[mt_arena_cell_site(cell)];
-    if (__builtin_expect(!counts, 0)) return free_slowly(heap, block);
-    unsigned class = mt_arena_cell_class(cell);
-    uint32_t class_bytes = heap->bins[class].bytes;
-    MT_ADD(counts->classes[class].free_count, 1);
-    bool is_flush_due = mt_pools_count_freed(heap, class_bytes);
-    if (mt_arena_take_back(&own->arena, block, class_bytes))
-        return emptied(heap, mt_arena_chunk_of(block), is_flush_due);
-    return __builtin_expect(is_flush_due, 0) ? flush_after_free(heap) : true;
+    switch (heap ? mt_arena_free_fast(heap, block) : MT_POOLS_MISS) {
+    case MT_POOLS_DONE: return true;
+    case MT_POOLS_DUE: return mt_arena_after_free(heap, block);
+    default: return free_slowly(heap, block);
+    }
 }
 
 size_t mt_arena_usable(const void *block)

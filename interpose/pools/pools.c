@@ -441,10 +441,7 @@ bool mt_pools_free_slow(void *block)
 
 bool mt_pools_after_free(struct mt_theap *heap, struct mt_bin *bin)
 {
-    struct mt_shard *shard = heap->shard;
-    if (atomic_load_explicit(&shard->live_bytes, memory_order_relaxed) <
-        atomic_load_explicit(&shard->low_limit_bytes, memory_order_relaxed))
-        mt_account_flush(heap);
+    mt_account_flush_if_low(heap);
     mt_slab_shorten(heap, bin);
     return true;
 }

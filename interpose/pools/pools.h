@@ -357,9 +357,12 @@ mt_pools_allocate_untracked(struct mt_theap *heap, size_t bytes, void **block)
     return MT_POOLS_DONE;
 }
 
-/* key: the return address in the code that asked, plus the thread's mt_site_scope_key(). */
-static inline __attribute__((always_inline)) enum mt_pools_end
-mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, uintptr_t key, void **block)
+/* key: the return address in the code that asked, plus the thread's mt_site_scope_key(). *in_bin: for an ARENA's
+ * site, the one that was empty. */
+static inline __attribute__((always_inline)) enum mt_pools_end mt_pools_allocate_fast(struct mt_theap *heap,
+                                                                                      size_t bytes, uintptr_t key,
+                                                                                      void **block,
+                                                                                      const struct mt_bin **in_bin)
 {
     if (__builtin_expect(!heap, 0)) return MT_POOLS_MISS;
     if (!MT_TRACKING) return mt_pools_allocate_untracked(heap, bytes, block);
@@ -378,6 +381,7 @@ mt_pools_allocate_fast(struct mt_theap *heap, size_t bytes, uintptr_t key, void 
     *block = bin->head;
     if (__builtin_expect(!*block, 0)) {
         *block = site;
+        *in_bin = bin;
         return site->arena ? MT_POOLS_ARENA : MT_POOLS_MISS;
     }
     struct mt_origin_cell *cell = bin->cell;
@@ -412,9 +416,8 @@ mt_pools_free_fast(struct mt_theap *heap, void *block, struct mt_bin **in_bin, u
     uint64_t entry = mt_pagemap_entry(block);
     *at = entry;
     if (__builtin_expect((uint16_t)mt_entry_mark(entry) != heap->mark, 0)) {
-        if (mt_entry_bin(entry) == MT_ENTRY_MID) return MT_POOLS_LARGE;
-        if (mt_entry_bin(entry) < MT_ENTRY_MID) return MT_POOLS_MISS;
-        return mt_entry_bin(entry) == MT_ENTRY_ARENA ? MT_POOLS_ARENA : MT_POOLS_LARGE;
+        if (mt_entry_bin(entry) == MT_ENTRY_ARENA) return MT_POOLS_ARENA;
+        return mt_entry_bin(entry) < MT_ENTRY_MID ? MT_POOLS_MISS : MT_POOLS_LARGE;
     }
     struct mt_bin *bin = (struct mt_bin *)(void *)((char *)heap->bins + mt_entry_bin_way(entry));
     __asm__("" : "+r"(bin)); /* one address, not one for each use */
@@ -463,8 +466,9 @@ static inline size_t mt_pools_usable_fast(const struct mt_theap *heap, const voi
 static inline void *mt_pools_allocate(size_t bytes, const void *caller)
 {
     struct mt_theap *heap = mt_theap_self;
+    const struct mt_bin *bin;
     void *block;
-    switch (mt_pools_allocate_fast(heap, bytes, (uintptr_t)caller + (heap ? heap->scope_key : 0), &block)) {
+    switch (mt_pools_allocate_fast(heap, bytes, (uintptr_t)caller + (heap ? heap->scope_key : 0), &block, &bin)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
     case MT_POOLS_ARENA: return mt_arena_allocate(heap, block, bytes);

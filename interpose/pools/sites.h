@@ -25,14 +25,10 @@ struct mt_site {
     _Atomic uintptr_t key; /* 0 = empty */
     struct mt_bin *bins;   /* of the origin's sub-heap; mt_no_bins where it has none */
     uint16_t origin;
-    uint8_t flags; /* enum mt_site_flags */
-    uint8_t arena; /* for the arenas: their number of this site, 0 = none */
-    uint32_t spare;
-    void *data; /* theirs too */
-};
-
-enum mt_site_flags {
-    MT_SITE_IS_ARENA = 1, /* bins is mt_no_bins; the slow path asks the arenas first */
+    uint8_t arena; /* for the arenas: their number of this site, 0 = none; else bins is mt_no_bins */
+    uint8_t spare;
+    uint32_t cell; /* theirs too: of its blocks of the least size class */
+    void *data;    /* and where they are counted; NULL: not known yet */
 };
 
 _Static_assert(sizeof(struct mt_site) == MT_SITE_BYTES, "a set is one line of the cache");

@@ -83,7 +83,8 @@ EXPORT void *malloc(size_t bytes)
 {
     struct mt_theap *heap = mt_theap_self;
     void *block;
-    switch (mt_pools_allocate_fast(heap, bytes, CALLER, &block)) {
+    const struct mt_bin *bin;
+    switch (mt_pools_allocate_fast(heap, bytes, CALLER, &block, &bin)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
     default: return malloc_slow(bytes, CALLER);
