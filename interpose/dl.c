@@ -79,14 +79,26 @@ struct mt_dl_answer mt_dl_ask_vsym(void *handle, const char *name, const char *v
     return (struct mt_dl_answer){mt_frames_wrap(name, real, caller), 1};
 }
 
-struct mt_dl_open mt_dl_ask_open(const char *path, int flags)
+/* Once is enough for a report. */
+static void tell_of_deepbind(const char *path, bool is_pooled)
 {
     static _Atomic bool is_told;
-    void *next = next_or_none(&next_open, "dlopen");
-    if (!(flags & RTLD_DEEPBIND) || !mt_pooled()) return (struct mt_dl_open){next, (unsigned)flags};
-    if (!atomic_exchange_explicit(&is_told, true, memory_order_relaxed))
+    if (atomic_exchange_explicit(&is_told, true, memory_order_relaxed)) return;
+    if (is_pooled)
         mt_event(&mt_core, "dlopen", "RTLD_DEEPBIND is taken out while the pools serve: %s", path ? path : "");
-    return (struct mt_dl_open){next, (unsigned)(flags & ~RTLD_DEEPBIND)};
+    else
+        mt_event(&mt_core, "dlopen",
+                 "RTLD_DEEPBIND: what %s allocates and frees passes memtrack by (MEMTRACK_POOLS=on would count it)",
+                 path ? path : "");
+}
+
+struct mt_dl_open mt_dl_ask_open(const char *path, int flags)
+{
+    void *next = next_or_none(&next_open, "dlopen");
+    if (!(flags & RTLD_DEEPBIND)) return (struct mt_dl_open){next, (unsigned)flags};
+    bool is_pooled = mt_pooled();
+    tell_of_deepbind(path, is_pooled);
+    return (struct mt_dl_open){next, (unsigned)(is_pooled ? flags & ~RTLD_DEEPBIND : flags)};
 }
 
 #if !defined(__x86_64__)
