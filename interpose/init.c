@@ -5,9 +5,11 @@
  */
 #include "init.h"
 
+#include "clock.h"
 #include "count.h"
 #include "cxx.h"
 #include "dl.h"
+#include "elf.h"
 #include "export.h"
 #include "mappings.h"
 #include "next.h"
@@ -92,8 +94,21 @@ enum mt_init_verdict mt_init_ready(void)
     return MT_INIT_OFF;
 }
 
+/* Nothing that stands before libc's clock_gettime() is passed by. */
+static void find_clock(void)
+{
+    struct mt_elf_symbol kernels, libcs;
+    mt_clock_function *ours = clock_gettime; /* as the loader has resolved it */
+    if (mt_elf_find("__vdso_clock_gettime", MT_ELF_FIRST, &kernels) &&
+        mt_elf_find("clock_gettime", MT_ELF_LIBC, &libcs) && (uintptr_t)libcs.address == (uintptr_t)ours)
+        atomic_store_explicit(&mt_clock_read, (mt_clock_function *)(uintptr_t)kernels.address,
+                              memory_order_relaxed);
+}
+
 __attribute__((constructor)) static void construct(void)
 {
+    mt_resident_begin();
+    find_clock();
     mt_count_enter();
     atomic_store_explicit(&is_constructed, true, memory_order_relaxed);
     mt_process_start();

@@ -5,6 +5,7 @@
 #include "live.h"
 
 #include "shadow.h"
+#include "sys.h"
 
 #include <sched.h>
 #include <string.h>
@@ -170,7 +171,7 @@ static bool table_take(uintptr_t address, struct mt_live_block *what)
 /* In a fork's child: another thread may have held a lock, so the table is begun anew. */
 static void table_clear(void)
 {
-    if (madvise(table, sizeof *table, MADV_DONTNEED)) memset(table, 0, sizeof *table);
+    if (mt_sys_madvise(table, sizeof *table, MADV_DONTNEED)) memset(table, 0, sizeof *table);
     for (unsigned i = 0; i < MT_LIVE_FILTER; i++)
         if (LOAD(mt_live_filter[i])) STORE(mt_live_filter[i], 0); /* pages that were never used stay so */
 }

@@ -82,7 +82,7 @@ void mt_shadow_each(void (*visit)(void *context, uintptr_t address, uint32_t sta
  * for this segment's. */
 static void clear_leaf(struct mt_shadow_leaf *leaf)
 {
-    if (!madvise(leaf, sizeof *leaf, MADV_DONTNEED)) return;
+    if (!mt_sys_madvise(leaf, sizeof *leaf, MADV_DONTNEED)) return;
     for (unsigned page = 0; page < MT_SHADOW_PAGES; page++)
         if (LOAD(leaf->is_touched[page]))
             memset((void *)&leaf->words[page * MT_SHADOW_PAGE_WORDS], 0,

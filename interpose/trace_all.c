@@ -5,7 +5,7 @@
  * threads met for the first time, no memory. What is recorded leaves errno as
  * it is: what makes system calls keeps it.
  */
-#include "elf.h"
+#include "clock.h"
 #include "own_memory.h"
 #include "pooled.h"
 #include "record.h"
@@ -15,21 +15,9 @@
 #include "trace_thread.h"
 
 #include <errno.h>
-#include <time.h>
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
-
-/* CLOCK_MONOTONIC_COARSE, from the kernel's own function where it is known: two of three steps of the way there. */
-typedef int clock_function(clockid_t clock, struct timespec *now);
-static _Atomic(clock_function *) clock_now = clock_gettime;
-
-static inline uint64_t now_coarse_ns(void)
-{
-    struct timespec now;
-    atomic_load_explicit(&clock_now, memory_order_relaxed)(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
 
 /* A signal handler of this thread sees the mark before what it guards, and after it. */
 static inline void set_busy(bool is_busy)
@@ -81,7 +69,7 @@ static inline __attribute__((always_inline)) void record(struct mt_trace_thread 
         lose_stack(thread->walker);
         return;
     }
-    uint64_t now_ns = now_coarse_ns();
+    uint64_t now_ns = mt_clock_ns(CLOCK_MONOTONIC_COARSE);
     if (!mt_shadow_put(&mt_core, block, mt_shadow_word(stack->id, now_ns, mt_frame_now(&mt_core)))) {
         mt_trace_lose(MT_LOST_BLOCKS);
         return;
@@ -218,7 +206,7 @@ void mt_trace_all_ended(struct mt_shard *shard, const void *block, uint64_t word
     bool was_busy = mt_thread.is_busy;
     set_busy(true);
     note_peak(shard);
-    settle(shard, block, word, usable_bytes, now_coarse_ns());
+    settle(shard, block, word, usable_bytes, mt_clock_ns(CLOCK_MONOTONIC_COARSE));
     set_busy(was_busy);
 }
 
@@ -250,7 +238,7 @@ static inline __attribute__((always_inline)) void freed(struct mt_shard *shard, 
     if (!word || (__builtin_expect(mt_thread.is_busy, 0) && lose_nested())) return;
     set_busy(true);
     note_peak(shard);
-    uint64_t now_ns = now_coarse_ns();
+    uint64_t now_ns = mt_clock_ns(CLOCK_MONOTONIC_COARSE);
     if (!is_thread_ready || !settle_short(thread, shard, block, word, usable_bytes, now_ns))
         settle(shard, block, word, usable_bytes, now_ns);
     set_busy(false);
@@ -277,7 +265,7 @@ static void resized(struct mt_shard *shard, const void *block, uint64_t word, ui
     struct mt_trace_thread *thread = &mt_trace_thread;
     bool is_begun = begin(thread);
     if (is_begun) note_peak_behind(shard); /* it shrank; where it grew, the peak has the new size */
-    if (word) settle(shard, block, word, old_usable_bytes, now_coarse_ns());
+    if (word) settle(shard, block, word, old_usable_bytes, mt_clock_ns(CLOCK_MONOTONIC_COARSE));
     if (!is_begun) return;
     record_beside(thread, shard, block, requested_bytes, usable_bytes, __builtin_frame_address(0));
     set_busy(false);
@@ -298,20 +286,8 @@ static void moved_to(struct mt_shard *shard, const void *block, uint64_t word, u
 
 _Atomic bool mt_record_is_on;
 
-/* Nothing that stands before libc's clock_gettime() is passed by. */
-static void find_clock(void)
-{
-    struct mt_elf_symbol kernels, first, libcs;
-    if (!mt_elf_find("__vdso_clock_gettime", MT_ELF_FIRST, &kernels)) return;
-    if (!mt_elf_find("clock_gettime", MT_ELF_FIRST, &first) || !mt_elf_find("clock_gettime", MT_ELF_LIBC, &libcs) ||
-        first.address != libcs.address)
-        return;
-    atomic_store_explicit(&clock_now, (clock_function *)(uintptr_t)kernels.address, memory_order_relaxed);
-}
-
 void mt_record_start(void)
 {
-    find_clock();
     atomic_store_explicit(&mt_record_is_on, true, memory_order_relaxed);
 }
 

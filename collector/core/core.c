@@ -3,10 +3,11 @@
  * and library constructors; it may therefore not allocate, and it must leave
  * the program running whatever goes wrong.
  */
+#include "clock.h"
 #include "origin.h"
 #include "segment.h"
 #include "shard.h"
-#include "sys.h"
+#include "sys_file.h"
 #include "tag_table.h"
 
 #include <errno.h>
@@ -16,7 +17,6 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_WIPEONFORK
@@ -34,7 +34,7 @@ extern char **environ;
 
 static int32_t process_id(void)
 {
-    return (int32_t)syscall(SYS_getpid);
+    return (int32_t)mt_sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
 static void complain(const char *line)
@@ -53,7 +53,7 @@ static void read_options(struct mt_core *core)
 static void choose_directory(struct mt_core *core)
 {
     const char *session = core->options.text[MT_OPT_SESSION];
-    if (session[0] == '/' && access(session, W_OK | X_OK) == 0 && strlen(session) < sizeof core->directory)
+    if (session[0] == '/' && mt_sys_access(session, W_OK | X_OK) == 0 && strlen(session) < sizeof core->directory)
         mt_format(core->directory, sizeof core->directory, "%s", session);
     else if (mt_segment_base_directory(core->directory, sizeof core->directory))
         core->directory[0] = 0;
@@ -64,7 +64,7 @@ static void make_fork_mark(struct mt_core *core)
     core->fork_mark = NULL;
     void *page = mt_sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (page == MAP_FAILED) return;
-    if (madvise(page, 4096, MADV_WIPEONFORK)) {
+    if (mt_sys_madvise(page, 4096, MADV_WIPEONFORK)) {
         mt_sys_munmap(page, 4096);
         return;
     }
@@ -74,10 +74,10 @@ static void make_fork_mark(struct mt_core *core)
 
 static void fill_executable(struct mt_process *process)
 {
-    ssize_t length = readlink("/proc/self/exe", process->executable, sizeof process->executable - 1);
+    long length = mt_sys_readlink("/proc/self/exe", process->executable, sizeof process->executable - 1);
     if (length < 0)
-        length = (ssize_t)mt_format(process->executable, sizeof process->executable, "%s",
-                                    program_invocation_name ? program_invocation_name : "unknown");
+        length = (long)mt_format(process->executable, sizeof process->executable, "%s",
+                                 program_invocation_name ? program_invocation_name : "unknown");
     process->executable[length] = 0;
     long bytes = mt_read_file("/proc/self/cmdline", process->command_line, sizeof process->command_line);
     process->command_line_bytes = bytes > 0 ? (uint32_t)bytes : 0;
@@ -100,11 +100,9 @@ static void fill_output_directory(struct mt_core *core)
 static void fill_process(struct mt_core *core, enum mt_client client)
 {
     struct mt_process *process = &core->segment->process;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    process->start_realtime_ns = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+    process->start_realtime_ns = mt_clock_ns(CLOCK_REALTIME);
     process->start_ns = mt_now_ns();
-    process->parent_pid = (int32_t)getppid();
+    process->parent_pid = (int32_t)mt_sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0);
     fill_executable(process);
     fill_output_directory(core);
     process->options_bytes = (uint32_t)mt_options_print(&core->options, process->options, sizeof process->options);
@@ -124,6 +122,7 @@ static bool make_segment(struct mt_core *core, enum mt_client client)
     struct mt_seccomp guard;
     mt_seccomp_enter(&guard);
     core->pid = process_id();
+    core->program_headers = (const void *)getauxval(AT_PHDR);
     choose_directory(core);
     if (!core->segment) core->mapped_bytes = core->options.number[MT_OPT_SEGMENT_SIZE];
     int error = mt_segment_create(core);
@@ -131,7 +130,7 @@ static bool make_segment(struct mt_core *core, enum mt_client client)
         mt_say("no memory for the statistics (%s): memtrack is off in process %d", strerrordesc_np(-error),
                core->pid);
     else {
-        madvise(core->segment, core->mapped_bytes, MADV_DONTDUMP);
+        mt_sys_madvise(core->segment, core->mapped_bytes, MADV_DONTDUMP);
         make_fork_mark(core);
         fill_process(core, client);
         mt_tag_table_start(core);

@@ -56,6 +56,7 @@ struct mt_core {
     bool is_private;                  /* options came from a set-user-id program's owner: ignored */
     int32_t pid;
     volatile uint32_t *fork_mark; /* 1; reads 0 in a child that no handler was told of */
+    const void *program_headers;  /* those of the executable */
     struct mt_option_values options;
     char directory[1024];                /* of the segment */
     char path[1200];                     /* of the segment's file; "" when anonymous */

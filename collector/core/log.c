@@ -2,6 +2,7 @@
  * Lines on stderr, a formatter that needs no stdio, clocks and the thread id.
  * Callable from any thread at any time, also inside a signal handler; keeps errno.
  */
+#include "clock.h"
 #include "segment.h"
 #include "sys.h"
 
@@ -9,7 +10,6 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 struct sink {
@@ -139,26 +139,21 @@ void mt_event(struct mt_core *core, const char *kind, const char *format, ...)
     atomic_store_explicit(&row->sequence, number, memory_order_release);
 }
 
-/* Does not touch errno: these clocks are there on every kernel. */
-static inline uint64_t read_clock(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
+/* These clocks are there on every kernel. */
+_Atomic(mt_clock_function *) mt_clock_read = clock_gettime;
 
 uint64_t mt_now_ns(void)
 {
     /* A confined thread may not read the processor's counter either; the coarse clock is in memory. */
-    return read_clock(mt_sys_may_call() ? CLOCK_MONOTONIC : CLOCK_MONOTONIC_COARSE);
+    return mt_clock_ns(mt_sys_may_call() ? CLOCK_MONOTONIC : CLOCK_MONOTONIC_COARSE);
 }
 
 uint64_t mt_now_coarse_ns(void)
 {
-    return read_clock(CLOCK_MONOTONIC_COARSE);
+    return mt_clock_ns(CLOCK_MONOTONIC_COARSE);
 }
 
 int32_t mt_gettid(void)
 {
-    return (int32_t)syscall(SYS_gettid);
+    return (int32_t)mt_sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }

@@ -8,21 +8,23 @@
  */
 #include "resident.h"
 
+#include "sys_file.h"
+
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #ifndef MADV_DONTDUMP
 #define MADV_DONTDUMP 16
 #endif
 
-enum { PAGE_BYTES = 4096, PIECE_PAGES = 4 };
+enum { PAGE_BYTES = 4096, PIECE_PAGES = 4, SYSTEM_OBJECTS = 2 };
+
+/* Where the loader and libc lie. */
+static const char *system_objects[SYSTEM_OBJECTS];
 
 /* Where the parts begin, from injected.ld; without it nothing is given back. */
 #define PART(name) extern const char name[] __attribute__((weak, visibility("hidden")))
@@ -45,7 +47,7 @@ static uintptr_t page_after(const char *address)
 
 static void advise(uintptr_t low, uintptr_t high, int advice)
 {
-    if (low < high) madvise((void *)low, high - low, advice);
+    if (low < high) mt_sys_madvise((void *)low, high - low, advice);
 }
 
 /*
@@ -66,13 +68,14 @@ static void keep_apart(uintptr_t low, uintptr_t high)
 /* True when the file is what lies there: no debugger, probe or patch has put a page of its own in its place. */
 static bool is_files_own(int pagemap, uintptr_t low, uintptr_t high)
 {
-    enum { BATCH = 64 };
+    enum { BATCH = 192 };
     const uint64_t there = UINT64_C(3) << 62, of_file = UINT64_C(1) << 61; /* in memory or swapped out */
     uint64_t pages[BATCH];
     for (uintptr_t at = low; at < high; at += BATCH * PAGE_BYTES) {
         size_t count = (high - at) / PAGE_BYTES < BATCH ? (high - at) / PAGE_BYTES : BATCH;
-        ssize_t got = pread(pagemap, pages, count * sizeof *pages, (off_t)(at / PAGE_BYTES * sizeof *pages));
-        if (got != (ssize_t)(count * sizeof *pages)) return false;
+        long got = mt_sys_call(SYS_pread64, pagemap, (long)(uintptr_t)pages, (long)(count * sizeof *pages),
+                               (long)(at / PAGE_BYTES * sizeof *pages), 0, 0);
+        if (got != (long)(count * sizeof *pages)) return false;
         for (size_t i = 0; i < count; i++)
             if ((pages[i] & there) && !(pages[i] & of_file)) return false;
     }
@@ -94,17 +97,15 @@ static void release_object(const char *base, int pagemap)
 
 /*
  * The start of a process, the loader's part of it and this library's, goes through libc and the loader far and
- * wide, and most of it nobody needs again.
+ * wide, and most of it nobody needs again. No function of libc is called here, which would bring a part of it back.
  */
-static __attribute__((noinline)) void release_system(void)
+static void release_system(const char *const objects[SYSTEM_OBJECTS])
 {
-    Dl_info info;
-    const char *loader = (const char *)getauxval(AT_BASE);
-    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int pagemap = mt_sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
     if (pagemap < 0) return;
-    if (dladdr((const void *)(uintptr_t)&madvise, &info) && info.dli_fbase) release_object(info.dli_fbase, pagemap);
-    if (loader) release_object(loader, pagemap);
-    close(pagemap);
+    for (unsigned i = 0; i < SYSTEM_OBJECTS; i++)
+        if (objects[i]) release_object(objects[i], pagemap);
+    mt_sys_close(pagemap);
 }
 
 void mt_resident_release_tables(void)
@@ -114,14 +115,25 @@ void mt_resident_release_tables(void)
     errno = saved;
 }
 
+void mt_resident_begin(void)
+{
+    Dl_info info;
+    int saved = errno;
+    if (!mt_part_always) return;
+    system_objects[0] = (const char *)getauxval(AT_BASE);
+    if (dladdr((const void *)(uintptr_t)&getauxval, &info)) system_objects[1] = info.dli_fbase;
+    keep_apart(page_after(mt_part_relocations), page_of(mt_part_stacks));
+    keep_apart(page_of(mt_part_large), page_of(mt_part_always));
+    advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTDUMP);
+    release_system(system_objects);
+    errno = saved;
+}
+
 void mt_resident_settle(void)
 {
     int saved = errno;
     if (!mt_part_always) return;
-    keep_apart(page_after(mt_part_relocations), page_of(mt_part_stacks));
-    keep_apart(page_of(mt_part_large), page_of(mt_part_always));
-    advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTDUMP);
-    release_system();
+    release_system(system_objects);
     advise(page_after(mt_part_relocations), page_of(mt_part_always), MADV_DONTNEED);
     advise(page_after(mt_part_unwind), page_after(mt_part_end), MADV_DONTNEED);
     errno = saved;

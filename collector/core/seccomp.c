@@ -33,8 +33,9 @@ static bool is_filtered(void)
 {
     char status[4096];
     if (mt_read_file("/proc/self/status", status, sizeof status) <= 0) return false;
-    const char *at = strstr(status, "\nSeccomp:\t");
-    return at && at[10] == '2';
+    for (const char *at = status; *at; at++)
+        if (*at == '\n' && !strncmp(at, "\nSeccomp:\t", 10)) return at[10] == '2';
+    return false;
 }
 
 void mt_seccomp_enter(struct mt_seccomp *guard)

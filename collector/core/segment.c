@@ -4,16 +4,13 @@
  * It keeps no file descriptor: programs close descriptors that they do not know.
  */
 #include "segment.h"
-#include "sys.h"
+#include "sys_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -28,17 +25,17 @@ static const uint64_t MINIMUM_BYTES = (sizeof(struct mt_segment) + (1u << 20) + 
 static bool is_in_memory(const char *path)
 {
     struct statfs info;
-    return statfs(path, &info) == 0 && info.f_type == TMPFS_MAGIC_NUMBER;
+    return mt_sys_statfs(path, &info) == 0 && info.f_type == TMPFS_MAGIC_NUMBER;
 }
 
 static int make_own_directory(const char *path)
 {
     struct stat info;
-    if (mkdir(path, 0700) && errno != EEXIST) return -errno;
-    if (lstat(path, &info)) return -errno;
+    if (mt_sys_mkdir(path, 0700) && errno != EEXIST) return -errno;
+    if (mt_sys_lstat(path, &info)) return -errno;
     if (!S_ISDIR(info.st_mode)) return -ENOTDIR;
-    if (info.st_uid != geteuid() || (info.st_mode & 077)) return -EPERM;
-    return access(path, W_OK | X_OK) ? -errno : 0;
+    if (info.st_uid != mt_sys_geteuid() || (info.st_mode & 077)) return -EPERM;
+    return mt_sys_access(path, W_OK | X_OK) ? -errno : 0;
 }
 
 int mt_segment_base_directory(char *buffer, size_t bytes)
@@ -49,14 +46,14 @@ int mt_segment_base_directory(char *buffer, size_t bytes)
         mt_format(buffer, bytes, "%s/memtrack", runtime);
         if (!make_own_directory(buffer)) return 0;
     }
-    mt_format(buffer, bytes, "/dev/shm/memtrack-%u", (unsigned)geteuid());
+    mt_format(buffer, bytes, "/dev/shm/memtrack-%u", (unsigned)mt_sys_geteuid());
     int error = make_own_directory(buffer);
     if (!error) return 0;
     if (runtime) {
         mt_format(buffer, bytes, "%s/memtrack", runtime);
         if (!make_own_directory(buffer)) return 0;
     }
-    mt_format(buffer, bytes, "/tmp/memtrack-%u", (unsigned)geteuid());
+    mt_format(buffer, bytes, "/tmp/memtrack-%u", (unsigned)mt_sys_geteuid());
     return make_own_directory(buffer) ? error : 0;
 }
 
@@ -77,13 +74,13 @@ static uint64_t read_start_ticks(void)
 
 long mt_read_file(const char *path, char *buffer, size_t bytes)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = mt_sys_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0) return -errno;
     size_t at = 0;
-    ssize_t got;
-    while (at + 1 < bytes && (got = read(fd, buffer + at, bytes - 1 - at)) > 0) at += (size_t)got;
+    long got;
+    while (at + 1 < bytes && (got = mt_sys_read(fd, buffer + at, bytes - 1 - at)) > 0) at += (size_t)got;
     buffer[at] = 0;
-    close(fd);
+    mt_sys_close(fd);
     return (long)at;
 }
 
@@ -93,7 +90,7 @@ static int open_segment_file(struct mt_core *core, uint64_t start_ticks)
     for (unsigned n = 0; n < 1000; n++) {
         mt_format(core->path, sizeof core->path, "%s/%d.%lu.%u.seg", core->directory, core->pid,
                   (unsigned long)start_ticks, n);
-        int fd = open(core->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int fd = mt_sys_open(core->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd >= 0 || errno != EEXIST) return fd >= 0 ? fd : -errno;
     }
     return -EEXIST;
@@ -103,7 +100,7 @@ static int open_segment_file(struct mt_core *core, uint64_t start_ticks)
 static uint64_t file_size_limit(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+    if (mt_sys_getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
     return limit.rlim_cur & ~(uint64_t)(PAGE - 1);
 }
 
@@ -129,16 +126,16 @@ static int map_file(struct mt_core *core, void *where, uint64_t start_ticks)
     if (fd < 0) return fd;
     int error = 0;
     void *at = MAP_FAILED;
-    if (ftruncate(fd, (off_t)bytes))
+    if (mt_sys_ftruncate(fd, bytes))
         error = -errno;
     else if ((at = map_shrinking(where, &bytes, MAP_SHARED, fd)) == MAP_FAILED)
         error = -errno;
-    else if (ftruncate(fd, (off_t)bytes))
+    else if (mt_sys_ftruncate(fd, bytes))
         error = -errno; /* the mapping may have shrunk */
-    close(fd);
+    mt_sys_close(fd);
     if (error) {
         if (at != MAP_FAILED && !where) mt_sys_munmap(at, bytes);
-        unlink(core->path);
+        mt_sys_unlink(core->path);
         return error;
     }
     core->segment = at;
@@ -162,11 +159,11 @@ static int map_anonymous(struct mt_core *core, void *where)
 /* Kernels before 5.14 cannot populate a mapping: give the file its blocks through its name. */
 static bool commit_through_file(struct mt_core *core, uint64_t offset, uint64_t bytes)
 {
-    int fd = open(core->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int fd = mt_sys_open(core->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0) return false;
     int failed = fallocate(fd, 0, (off_t)offset, (off_t)bytes);
     bool unsupported = failed && (errno == EOPNOTSUPP || errno == ENOSYS);
-    close(fd);
+    mt_sys_close(fd);
     return !failed || unsupported;
 }
 
@@ -177,7 +174,7 @@ void mt_segment_rest(struct mt_core *core, const void *from, size_t bytes)
     uint64_t start = (uint64_t)((const char *)from - (const char *)core->segment);
     uint64_t low = (start + PAGE - 1) & ~(uint64_t)(PAGE - 1), high = (start + bytes) & ~(uint64_t)(PAGE - 1);
     if (core->is_file && low < high && mt_sys_may_call())
-        madvise((char *)core->segment + low, high - low, MADV_DONTNEED);
+        mt_sys_madvise((char *)core->segment + low, high - low, MADV_DONTNEED);
     errno = saved;
 }
 
@@ -188,7 +185,7 @@ bool mt_segment_commit(struct mt_core *core, const void *from, size_t bytes)
     uint64_t high = ((uint64_t)((const char *)from - (const char *)core->segment) + bytes + PAGE - 1) &
                     ~(uint64_t)(PAGE - 1);
     bool done = high <= core->mapped_bytes && mt_sys_may_call();
-    if (done && core->is_file && madvise((char *)core->segment + low, high - low, MADV_POPULATE_WRITE))
+    if (done && core->is_file && mt_sys_madvise((char *)core->segment + low, high - low, MADV_POPULATE_WRITE))
         done = errno == EINVAL || errno == ENOSYS || errno == EPERM ? commit_through_file(core, low, high - low)
                                                                     : false;
     if (!done && low) mt_core_drop(core, MT_DROPPED_MEMORY); /* the counter itself lies in the first part */
@@ -259,7 +256,7 @@ static uint64_t fair_bytes(uint64_t wanted, uint64_t limit)
 static uint64_t address_space_limit(void)
 {
     struct rlimit limit;
-    return getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+    return mt_sys_getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
 void mt_segment_shrink(struct mt_core *core, uint64_t limit_bytes)
@@ -291,7 +288,7 @@ int mt_segment_create(struct mt_core *core)
     if (!file_error && fill_fixed_part(core, start_ticks)) return 0;
     if (!file_error) {
         file_error = -ENOSPC;
-        unlink(core->path);
+        mt_sys_unlink(core->path);
         if (!where) mt_sys_munmap(core->segment, core->mapped_bytes);
         core->segment = where;
     }

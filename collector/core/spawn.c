@@ -5,7 +5,7 @@
  * the thread that starts the core; allocates nothing.
  */
 #include "segment.h"
-#include "sys.h"
+#include "sys_file.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,16 +26,16 @@ static bool has_collector(const char *directory)
 {
     char path[1100];
     mt_format(path, sizeof path, "%s/collector.lock", directory);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = mt_sys_open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0) return false;
-    bool held = flock(fd, LOCK_SH | LOCK_NB) != 0;
-    close(fd);
+    bool held = mt_sys_call(SYS_flock, fd, LOCK_SH | LOCK_NB, 0, 0, 0, 0) != 0;
+    mt_sys_close(fd);
     return held;
 }
 
 static bool is_program(const char *path)
 {
-    return access(path, X_OK) == 0;
+    return mt_sys_access(path, X_OK) == 0;
 }
 
 /* The command beside the library (a build folder) or in the bin of its prefix. */

@@ -8,6 +8,7 @@
 #include "eh_frame.h"
 #include "module.h"
 #include "resident.h"
+#include "sys.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <link.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -154,7 +154,7 @@ void mt_walk_begin(struct mt_core *core)
 {
     struct mt_walk_shared *shared = shared_of(core);
     if (!shared) return;
-    keep_object_of(shared, 0, (const void *)getauxval(AT_PHDR));
+    keep_object_of(shared, 0, core->program_headers);
     keep_object_of(shared, LASTING_SELF, (const void *)(uintptr_t)mt_walk_begin);
     keep_object_of(shared, LASTING_LIBC, (const void *)(uintptr_t)&syscall);
     keep_object_of(shared, 3, (const void *)(uintptr_t)_dl_find_object);
@@ -393,7 +393,7 @@ static void release_tables(struct mt_walk_shared *shared, const struct dl_find_o
     uintptr_t high = ((uintptr_t)base + part->p_vaddr + part->p_filesz) & ~(uintptr_t)4095;
     if (from < low) from = low;
     int saved = errno;
-    if (from < high) syscall(SYS_madvise, from, high - from, MADV_DONTNEED);
+    if (from < high) mt_sys_madvise((void *)from, high - from, MADV_DONTNEED);
     errno = saved;
 }
 

@@ -3,10 +3,9 @@
  */
 #include "os.h"
 #include "lock.h"
-#include "sys.h"
+#include "sys_file.h"
 
 #include <errno.h>
-#include <sys/resource.h>
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -32,7 +31,7 @@ static _Atomic int tightness;
 static bool is_limited(int resource)
 {
     struct rlimit limit;
-    return !getrlimit((__rlimit_resource_t)resource, &limit) && limit.rlim_cur < MT_OS_PLENTY;
+    return !mt_sys_getrlimit(resource, &limit) && limit.rlim_cur < MT_OS_PLENTY;
 }
 
 bool mt_os_is_tight(void)
@@ -131,7 +130,7 @@ bool mt_os_open(void *at, size_t bytes)
 {
     if (is_to_fail() || !mt_sys_may_call()) return false;
     int saved = errno;
-    bool is_done = syscall(SYS_mprotect, at, bytes, PROT_READ | PROT_WRITE) == 0;
+    bool is_done = mt_sys_mprotect(at, bytes, PROT_READ | PROT_WRITE) == 0;
     errno = saved;
     return is_done;
 }
@@ -146,7 +145,7 @@ void mt_os_unmap(void *at, size_t bytes)
     int saved = errno;
     if (!mt_sys_may_call()) return;
     if (is_spare(at))
-        syscall(SYS_madvise, at, bytes, MADV_DONTNEED); /* lost but for that: it happens seldom */
+        mt_sys_madvise(at, bytes, MADV_DONTNEED); /* lost but for that: it happens seldom */
     else
         mt_sys_munmap(at, bytes);
     errno = saved;
@@ -156,7 +155,7 @@ bool mt_os_resize(void *at, size_t old_bytes, size_t new_bytes)
 {
     if (is_spare(at) || !mt_sys_may_call() || (new_bytes > old_bytes && is_to_fail())) return false;
     int saved = errno;
-    bool is_done = syscall(SYS_mremap, at, old_bytes, new_bytes, 0L, NULL) == (long)at;
+    bool is_done = mt_sys_mremap(at, old_bytes, new_bytes, 0, NULL) == at;
     errno = saved;
     if (is_done && mt_own_memory_kept()) {
         mt_own_memory_remove(at, old_bytes);
@@ -169,7 +168,7 @@ bool mt_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes)
 {
     if (is_spare(from) || is_spare(to) || !mt_sys_may_call()) return false;
     int saved = errno;
-    bool is_done = syscall(SYS_mremap, from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)to;
+    bool is_done = mt_sys_mremap(from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
     errno = saved;
     if (is_done) mt_own_memory_remove(from, old_bytes);
     return is_done;
@@ -179,8 +178,7 @@ bool mt_os_move_content(void *from, void *to, size_t bytes)
 {
     if (is_spare(from) || is_spare(to) || !mt_sys_may_call()) return false;
     int saved = errno;
-    bool is_done = syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) ==
-                   (long)to;
+    bool is_done = mt_sys_mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to;
     errno = saved;
     return is_done;
 }
@@ -189,7 +187,7 @@ bool mt_os_purge(void *at, size_t bytes)
 {
     int saved = errno;
     if (!mt_sys_may_call()) return false;
-    bool is_done = syscall(SYS_madvise, at, bytes, MADV_DONTNEED) == 0;
+    bool is_done = mt_sys_madvise(at, bytes, MADV_DONTNEED) == 0;
     errno = saved;
     return is_done;
 }
@@ -198,7 +196,7 @@ bool mt_os_advise_huge(void *at, size_t bytes, bool is_wanted)
 {
     if (!mt_sys_may_call()) return false;
     int saved = errno;
-    bool is_done = syscall(SYS_madvise, at, bytes, is_wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
+    bool is_done = mt_sys_madvise(at, bytes, is_wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
     errno = saved;
     return is_done;
 }
