@@ -257,6 +257,19 @@ void mt_shard_flush(struct mt_core *core, struct mt_shard *shard)
     set_limits(core, shard, live);
 }
 
+void mt_shard_look(struct mt_core *core, struct mt_shard *shard)
+{
+    if (__builtin_expect(core->fork_mark && !*core->fork_mark, 0)) return; /* the next flush sees to that */
+    int64_t live = LOAD(shard->live_bytes), high = LOAD(shard->high_bytes);
+    struct mt_globals *globals = &core->segment->globals;
+    if (high < live) high = live;
+    raise_own_peak(core, shard, high);
+    mt_groups_look(core, shard);
+    int64_t peak = LOAD(globals->current_bytes) + high - LOAD(shard->flushed_bytes);
+    if (peak > LOAD(globals->peak_bytes)) raise_peak(core, peak);
+    STORE(shard->high_bytes, globals->batch_bytes ? live : INT64_MIN); /* since the look, as its bounds have it */
+}
+
 static void count_shared(struct mt_core *core, int64_t bytes)
 {
     struct mt_shard *shard = &core->segment->shards[0];

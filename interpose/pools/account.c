@@ -88,8 +88,11 @@ void mt_account_flush_if_due(struct mt_theap *heap)
 {
     struct mt_shard *shard = heap->shard;
     bool is_due = LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes) >= heap->batch_bytes;
-    /* A sample is a good occasion: it comes after so many bytes, whether the live bytes change or not. */
-    if (is_due || (mt_shard_is_sample_due(shard) && mt_groups_are_many(the_core, shard))) mt_account_flush(heap);
+    /* A sample is a good occasion to look: it comes after so many bytes, whether the live bytes change or not. */
+    if (is_due)
+        mt_account_flush(heap);
+    else if (mt_shard_is_sample_due(shard) && mt_groups_are_many(the_core, shard))
+        mt_shard_look(the_core, shard);
 }
 
 void mt_account_flush_if_low(struct mt_theap *heap)
