@@ -28,8 +28,8 @@ void mt_shard_retire(struct mt_core *core, struct mt_shard *shard);
 void mt_shard_rename(struct mt_core *core, struct mt_shard *shard, const char *name);
 /* Hands the change since the last flush to the shared total and raises the peak. */
 void mt_shard_flush(struct mt_core *core, struct mt_shard *shard);
-/* Raises the peaks, those of groups too where it is time to look at them, and hands nothing over: what is left of the
- * batch, up and down, stays as it is. */
+/* Raises the peaks, those of groups too where it is time to look at them, and hands nothing over: what is left of
+ * the batch, up and down, stays as it is. */
 void mt_shard_look(struct mt_core *core, struct mt_shard *shard);
 
 static inline bool mt_shard_is_shared(const struct mt_core *core, const struct mt_shard *shard)
