@@ -51,7 +51,7 @@ static bool grow_records(struct mt_pool *pool)
         mt_tlsf_move_records(&pool->tlsf, records, capacity);
         mt_layer_unmap(core, pool->records, pool->records_bytes);
     } else {
-        mt_tlsf_init(&pool->tlsf, pool->owner->granule_bytes, records, capacity);
+        mt_tlsf_init(&pool->tlsf, pool->owner->granule_bytes, pool->owner->granule_bytes, records, capacity);
     }
     pool->records = records;
     pool->records_bytes = bytes;

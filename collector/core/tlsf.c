@@ -41,7 +41,7 @@ static inline uint32_t *head_of(struct mt_tlsf *tlsf, unsigned list)
 static inline uint64_t round_up(const struct mt_tlsf *tlsf, uint64_t bytes)
 {
     uint64_t mask = (UINT64_C(1) << tlsf->granule_shift) - 1;
-    return (bytes + mask) & ~mask;
+    return bytes > tlsf->smallest_bytes ? (bytes + mask) & ~mask : tlsf->smallest_bytes;
 }
 
 /* ---- records --------------------------------------------------------------- */
@@ -148,10 +148,17 @@ static inline uint32_t first_of(const struct mt_tlsf *tlsf, unsigned list)
     return list == NO_LIST ? 0 : tlsf->heads[list / MT_TLSF_SECOND][list % MT_TLSF_SECOND];
 }
 
+/* What lies before the first multiple of the alignment at which a block may start there: none, or a free block. */
+static inline uint64_t pad_before(const struct mt_tlsf *tlsf, uint64_t offset, uint64_t alignment)
+{
+    uint64_t pad = (0 - offset) & (alignment - 1), smallest = tlsf->smallest_bytes;
+    return !pad || pad >= smallest ? pad : pad + ((smallest - pad + alignment - 1) & ~(alignment - 1));
+}
+
 static inline bool fits(const struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes, uint64_t alignment)
 {
     const struct mt_tlsf_block *block = &tlsf->blocks[id];
-    uint64_t pad = (0 - block->offset) & (alignment - 1);
+    uint64_t pad = pad_before(tlsf, block->offset, alignment);
     return pad <= block->bytes && bytes <= block->bytes - pad;
 }
 
@@ -194,10 +201,11 @@ static inline struct place look_above(const struct mt_tlsf *tlsf, uint64_t granu
 
 static struct place find_aligned(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
 {
-    uint64_t granules = bytes >> tlsf->granule_shift, extra = alignment >> tlsf->granule_shift;
+    uint64_t granules = bytes >> tlsf->granule_shift;
+    uint64_t extra = (alignment + tlsf->smallest_bytes) >> tlsf->granule_shift; /* more than any pad */
     struct place place = look_above(tlsf, granules);
     if (place.id && fits(tlsf, place.id, bytes, alignment)) return lower(tlsf, place, bytes, alignment);
-    place = look_above(tlsf, granules + extra - 1);
+    place = look_above(tlsf, granules + extra);
     if (place.id && fits(tlsf, place.id, bytes, alignment)) return lower(tlsf, place, bytes, alignment);
     return look_in_own_list(tlsf, bytes, alignment);
 }
@@ -205,8 +213,9 @@ static struct place find_aligned(const struct mt_tlsf *tlsf, uint64_t bytes, uin
 /* The same where every block is aligned. */
 static inline struct place find(const struct mt_tlsf *tlsf, uint64_t bytes)
 {
-    struct place place = look_above(tlsf, bytes >> tlsf->granule_shift);
-    return place.id ? lower(tlsf, place, bytes, 1) : look_in_own_list(tlsf, bytes, 1);
+    struct place place = look_above(tlsf, bytes >> tlsf->granule_shift), own = look_in_own_list(tlsf, bytes, 1);
+    if (place.id) place = lower(tlsf, place, bytes, 1);
+    return !own.id || (place.id && tlsf->blocks[place.id].offset < tlsf->blocks[own.id].offset) ? place : own;
 }
 
 /* ---- cutting and joining ------------------------------------------------------- */
@@ -253,9 +262,10 @@ static inline uint32_t take_front(struct mt_tlsf *tlsf, struct place place, uint
 {
     uint32_t id = place.id;
     struct mt_tlsf_block *block = &tlsf->blocks[id];
-    if (block->bytes == bytes || !block->left) {
+    bool is_whole = block->bytes - bytes < tlsf->smallest_bytes;
+    if (is_whole || !block->left) {
         unlink_free(tlsf, id);
-        if (block->bytes > bytes) link_free(tlsf, cut(tlsf, id, bytes));
+        if (!is_whole) link_free(tlsf, cut(tlsf, id, bytes));
         block->state = MT_TLSF_USED;
         return id;
     }
@@ -286,13 +296,15 @@ static void clear(struct mt_tlsf *tlsf)
         if (words[i]) words[i] = 0;
 }
 
-void mt_tlsf_init(struct mt_tlsf *tlsf, uint64_t granule_bytes, struct mt_tlsf_block *records, uint32_t capacity)
+void mt_tlsf_init(struct mt_tlsf *tlsf, uint64_t granule_bytes, uint64_t smallest_bytes,
+                  struct mt_tlsf_block *records, uint32_t capacity)
 {
     clear(tlsf);
     tlsf->blocks = records;
     tlsf->capacity = capacity;
     tlsf->untouched = 1;
     tlsf->granule_shift = (unsigned)__builtin_ctzll(granule_bytes);
+    tlsf->smallest_bytes = (uint32_t)smallest_bytes;
 }
 
 void mt_tlsf_move_records(struct mt_tlsf *tlsf, struct mt_tlsf_block *records, uint32_t capacity)
@@ -346,10 +358,9 @@ void mt_tlsf_remove_chunk(struct mt_tlsf *tlsf, uint32_t id)
     tlsf->chunk_count--;
 }
 
-/* What lies before the first multiple of the alignment becomes a free block of its own. */
 static struct place skip_pad(struct mt_tlsf *tlsf, struct place place, uint64_t alignment)
 {
-    uint64_t pad = (0 - tlsf->blocks[place.id].offset) & (alignment - 1);
+    uint64_t pad = pad_before(tlsf, tlsf->blocks[place.id].offset, alignment);
     if (!pad) return place;
     unlink_free(tlsf, place.id);
     uint32_t id = cut(tlsf, place.id, pad);
@@ -368,6 +379,7 @@ uint32_t mt_tlsf_allocate(struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignme
     if (!place.id) return 0;
     if (!is_aligned) place = skip_pad(tlsf, place, alignment);
     uint32_t id = take_front(tlsf, place, bytes);
+    bytes = tlsf->blocks[id].bytes;
     tlsf->free_bytes -= bytes;
     tlsf->used_bytes += bytes;
     tlsf->used_count++;
@@ -431,6 +443,7 @@ static bool shrink(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
         tlsf->blocks[id].bytes = bytes;
         resize_free(tlsf, right, tlsf->blocks[right].bytes + less);
     } else {
+        if (less < tlsf->smallest_bytes) return true;
         if (!mt_tlsf_records_left(tlsf)) return false;
         link_free(tlsf, cut(tlsf, id, bytes));
     }
@@ -444,7 +457,8 @@ static bool grow(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
     uint32_t right = tlsf->blocks[id].right;
     uint64_t more = bytes - tlsf->blocks[id].bytes;
     if (!is_free(tlsf, right) || tlsf->blocks[right].bytes < more) return false;
-    if (tlsf->blocks[right].bytes == more) {
+    if (tlsf->blocks[right].bytes - more < tlsf->smallest_bytes) {
+        more = tlsf->blocks[right].bytes;
         unlink_free(tlsf, right);
         join_right(tlsf, id);
     } else {
@@ -452,7 +466,7 @@ static bool grow(struct mt_tlsf *tlsf, uint32_t id, uint64_t bytes)
         tlsf->blocks[id].marks |= tlsf->blocks[right].marks;
         resize_free(tlsf, right, tlsf->blocks[right].bytes - more);
     }
-    tlsf->blocks[id].bytes = bytes;
+    tlsf->blocks[id].bytes += more;
     tlsf->used_bytes += more;
     tlsf->free_bytes -= more;
     return true;
@@ -507,6 +521,7 @@ static const char *check_block(const struct mt_tlsf *tlsf, uint32_t id)
     const struct mt_tlsf_block *right = &tlsf->blocks[block->right], *left = &tlsf->blocks[block->left];
     uint64_t mask = (UINT64_C(1) << tlsf->granule_shift) - 1;
     if (!block->bytes || ((block->bytes | block->offset) & mask)) return "a block that is not made of granules";
+    if (block->bytes < tlsf->smallest_bytes) return "a block below the smallest";
     if (block->right && (right->left != id || right->state == MT_TLSF_SPARE))
         return "a right neighbour that does not know it";
     if (block->left && (left->right != id || left->state == MT_TLSF_SPARE))

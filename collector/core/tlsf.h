@@ -8,7 +8,9 @@
  *
  * Words: a chunk is one contiguous range given to the engine; it is cut into
  * blocks; blocks that touch each other are left and right neighbours. Two free
- * neighbours never exist. A block is named by its id, which is never 0.
+ * neighbours never exist. A block is named by its id, which is never 0. Sizes
+ * and offsets are multiples of the granule, and no block, used or free, is
+ * smaller than the smallest: what would be stays with its left neighbour.
  */
 #ifndef MT_TLSF_H
 #define MT_TLSF_H
@@ -42,6 +44,7 @@ struct mt_tlsf {
     uint32_t spare;               /* list of records given back */
     uint32_t spare_count;
     unsigned granule_shift;
+    uint32_t smallest_bytes;
     uint64_t used_bytes, free_bytes;
     uint32_t used_count, free_count, chunk_count;
     uint64_t first_bitmap;
@@ -50,10 +53,11 @@ struct mt_tlsf {
 };
 
 /*
- * An empty engine. All sizes are rounded up to granule_bytes, a power of two.
- * records is zeroed memory for `capacity` records, of which one is lost.
+ * An empty engine. All sizes are rounded up to granule_bytes, a power of two, and to smallest_bytes, a multiple of
+ * it below 2^32. records is zeroed memory for `capacity` records, of which one is lost.
  */
-void mt_tlsf_init(struct mt_tlsf *tlsf, uint64_t granule_bytes, struct mt_tlsf_block *records, uint32_t capacity);
+void mt_tlsf_init(struct mt_tlsf *tlsf, uint64_t granule_bytes, uint64_t smallest_bytes,
+                  struct mt_tlsf_block *records, uint32_t capacity);
 
 /*
  * Replaces the record memory by a larger one, to which the caller has copied
@@ -68,14 +72,14 @@ static inline uint32_t mt_tlsf_records_left(const struct mt_tlsf *tlsf)
 }
 
 /*
- * Adds a chunk, whose offset and size are multiples of the granule. Returns the
- * id of the free block that covers it, 0 when there is no record left.
+ * Adds a chunk, whose offset and size are multiples of the granule and which is no smaller than the smallest block.
+ * Returns the id of the free block that covers it, 0 when there is no record left.
  */
 uint32_t mt_tlsf_add_chunk(struct mt_tlsf *tlsf, uint64_t offset, uint64_t bytes, uint32_t user);
 /*
- * Adds a multiple of the granule to the end of a chunk, whose first block has the id that mt_tlsf_add_chunk()
- * returned as long as the chunk exists. Returns the id of the free block that the addition lies in, 0 when there is
- * no record left. Walks the chunk's blocks.
+ * Adds a multiple of the granule, at least the smallest block, to the end of a chunk, whose first block has the id
+ * that mt_tlsf_add_chunk() returned as long as the chunk exists. Returns the id of the free block that the addition
+ * lies in, 0 when there is no record left. Walks the chunk's blocks.
  */
 uint32_t mt_tlsf_extend_chunk(struct mt_tlsf *tlsf, uint32_t first, uint64_t bytes);
 /* True for a free block that covers a whole chunk, which may then be removed. */
@@ -85,15 +89,16 @@ void mt_tlsf_remove_chunk(struct mt_tlsf *tlsf, uint32_t block);
 /*
  * A block of at least `bytes` (not 0) at a multiple of `alignment` (a power of
  * two; 1 will do). What lies before an aligned start and behind the end stays
- * free. Returns its id, 0 when nothing fits or a record is missing.
+ * free; behind the end less than the smallest block is the block's. Returns its id, 0 when nothing fits or a record
+ * is missing.
  */
 uint32_t mt_tlsf_allocate(struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment);
 
 /* Frees a used block and joins it with free neighbours. Returns the id of the free block it lies in now. */
 uint32_t mt_tlsf_free(struct mt_tlsf *tlsf, uint32_t block);
 
-/* Grows or shrinks a used block where it is. False, with nothing changed, when its right neighbour does not allow
- * it. */
+/* Grows or shrinks a used block where it is, to at least so many bytes. False, with nothing changed, when its right
+ * neighbour does not allow it. */
 bool mt_tlsf_resize(struct mt_tlsf *tlsf, uint32_t block, uint64_t bytes);
 
 static inline const struct mt_tlsf_block *mt_tlsf_block(const struct mt_tlsf *tlsf, uint32_t block)

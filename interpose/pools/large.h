@@ -150,13 +150,10 @@ mt_large_give(struct mt_theap *heap, void *block, _Atomic uint64_t *note_at, siz
 static inline __attribute__((always_inline)) enum mt_pools_end mt_large_give_mid(struct mt_theap *heap, void *block,
                                                                                  uint64_t entry)
 {
-    struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    size_t way = (size_t)((const char *)block - chunk->base);
-    if (__builtin_expect(way % MT_MID_GRANULE != 0, 0)) return MT_POOLS_MISS;
-    struct mt_mid_mark *mark = mt_mid_mark_behind(chunk, way);
-    /* With room behind it, it is larger here than any slot is for. */
-    size_t usable = (size_t)mt_mid_shape_of(mark) << MT_MID_GRANULE_SHIFT;
-    return mt_large_give(heap, block, &mark->note, usable);
+    struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
+    uint32_t shape = mt_mid_shape_of(mark);
+    if (__builtin_expect(!mt_mid_is_begin(shape, (uintptr_t)block), 0)) return MT_POOLS_MISS;
+    return mt_large_give(heap, block, &mark->note, mt_mid_shape_bytes(shape));
 }
 
 static inline __attribute__((always_inline)) enum mt_pools_end mt_large_give_huge(struct mt_theap *heap,
@@ -200,24 +197,26 @@ static inline void mt_large_count_stretched(struct mt_shard *shard, struct mt_or
 static inline __attribute__((always_inline)) enum mt_pools_end mt_large_stretch(struct mt_theap *heap, void *block,
                                                                                 size_t bytes, uint64_t entry)
 {
-    struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    size_t way = (size_t)((const char *)block - chunk->base);
-    if (__builtin_expect(way % MT_MID_GRANULE != 0, 0)) return MT_POOLS_MISS;
-    struct mt_mid_mark *mark = mt_mid_mark_behind(chunk, way);
+    struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
+    uint32_t shape = mt_mid_shape_of(mark);
+    if (__builtin_expect(!mt_mid_is_begin(shape, (uintptr_t)block), 0)) return MT_POOLS_MISS;
     uint64_t note = mt_note_load(&mark->note);
     if ((note & (MT_NOTE_LIVES | MT_NOTE_SAMPLED)) != MT_NOTE_LIVES) return MT_POOLS_MISS;
     struct mt_origin_counts *counts = heap->counts[mt_note_origin(note) % MT_ORIGIN_CACHED];
     if (__builtin_expect(!counts || counts->origin != mt_note_origin(note), 0)) return MT_POOLS_MISS;
-    size_t requested = mt_note_requested(note), used = mt_mid_granules(mark), all = used + mt_mid_room(mark);
-    if (bytes < requested || !bytes || bytes > all << MT_MID_GRANULE_SHIFT) return MT_POOLS_MISS;
-    size_t wanted = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT, grown = wanted > used ? wanted : used;
-    if (grown > used) mt_mid_set_shape(mark, grown, all - grown);
-    if (grown > used) *mt_large_grown(heap, block) = block;
+    size_t requested = mt_note_requested(note), used = mt_mid_shape_bytes(shape), room = mt_mid_room(mark);
+    if (bytes < requested || !bytes || bytes > used + (room << MT_MID_PAGE_SHIFT)) return MT_POOLS_MISS;
+    size_t pages = bytes > used ? (bytes - used + MT_MID_PAGE - 1) >> MT_MID_PAGE_SHIFT : 0;
+    size_t grown = used + (pages << MT_MID_PAGE_SHIFT);
+    if (pages) {
+        mt_mid_set_shape(mark, block, grown);
+        mt_mid_set_range(mark, mt_mid_id(mark), room - pages);
+        *mt_large_grown(heap, block) = block;
+    }
     mt_note_store(&mark->note, note + (bytes - requested));
-    mt_large_count_stretched(heap->shard, counts, (struct mt_large){requested, used << MT_MID_GRANULE_SHIFT},
-                             (struct mt_large){bytes, grown << MT_MID_GRANULE_SHIFT});
-    return mt_pools_count_allocated(heap, bytes, (grown - used) << MT_MID_GRANULE_SHIFT) ? MT_POOLS_DUE
-                                                                                         : MT_POOLS_DONE;
+    mt_large_count_stretched(heap->shard, counts, (struct mt_large){requested, used},
+                             (struct mt_large){bytes, grown});
+    return mt_pools_count_allocated(heap, bytes, grown - used) ? MT_POOLS_DUE : MT_POOLS_DONE;
 }
 
 #endif

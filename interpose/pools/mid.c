@@ -10,11 +10,9 @@
 #include "huge_kept.h"
 #include "large.h"
 #include "lock.h"
-#include "mid_arena.h"
-#include "mid_bits.h"
-#include "mid_block.h"
 #include "mid_cache.h"
 #include "mid_chunk.h"
+#include "mid_pages.h"
 #include "os.h"
 #include "spans.h"
 #include "stats.h"
@@ -38,11 +36,16 @@ _Static_assert(sizeof mt_pools_stats.tlsf / sizeof *mt_pools_stats.tlsf == ARENA
 static size_t chunk_bytes = 256 << 20; /* address space taken at once */
 static uint64_t purge_delay_ns = UINT64_C(1000000000);
 
-/* ---- granules ------------------------------------------------------------------------- */
+/* ---- sizes ---------------------------------------------------------------------------- */
 
-static size_t whole_granules(size_t bytes)
+static size_t whole_steps(size_t bytes)
 {
-    return (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
+    return (bytes + MT_MID_STEP - 1) & ~(size_t)(MT_MID_STEP - 1);
+}
+
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + MT_MID_PAGE - 1) & ~(size_t)(MT_MID_PAGE - 1);
 }
 
 /* ---- chunks ---------------------------------------------------------------------------- */
@@ -62,7 +65,7 @@ static inline void tell(struct mt_pools *to, const struct mt_mid_arena *arena)
 {
     const struct mt_tlsf *tlsf = &arena->tlsf;
     size_t i = (size_t)(arena - arenas);
-    uint64_t dirty_bytes = arena->dirty_granules * MT_MID_GRANULE;
+    uint64_t dirty_bytes = arena->dirty_pages * MT_MID_PAGE;
     atomic_store_explicit(&to->tlsf[i].used_bytes, tlsf->used_bytes, memory_order_relaxed);
     atomic_store_explicit(&to->tlsf[i].dirty_bytes, dirty_bytes, memory_order_relaxed);
     atomic_store_explicit(&to->tlsf[i].used_count, tlsf->used_count, memory_order_relaxed);
@@ -88,6 +91,7 @@ static bool ensure_records(struct mt_mid_arena *arena)
     if (has_records(arena)) return true;
     struct mt_tlsf_block *old = arena->tlsf.blocks;
     uint32_t had = arena->records, count = had * 2 < MORE_RECORDS ? MORE_RECORDS : had * 2;
+    if (count > MT_MID_IDS) return false;
     struct mt_tlsf_block *records = mt_os_map(count * sizeof *records);
     if (!records) return false;
     memcpy(records, old, had * sizeof *records);
@@ -196,7 +200,7 @@ void mt_mid_set_purge_delay(uint64_t nanoseconds)
 static void start_arena(struct mt_mid_arena *arena)
 {
     if (arena->is_started) return;
-    mt_tlsf_init(&arena->tlsf, MT_MID_GRANULE, arena->first_records, MT_MID_FIRST_RECORDS);
+    mt_tlsf_init(&arena->tlsf, MT_MID_STEP, MT_MID_PAGE, arena->first_records, MT_MID_FIRST_RECORDS);
     arena->records = MT_MID_FIRST_RECORDS;
     atomic_store_explicit(&arena->is_started, true, memory_order_relaxed);
 }
@@ -209,8 +213,16 @@ void mt_mid_start(size_t bytes)
 /* Addresses are cheap: what a creeping block takes in advance is touched only when it is used. */
 static size_t room_for(size_t bytes)
 {
-    if (bytes <= DOUBLED_ROOM) return bytes;
-    return bytes / 4 < MOST_ROOM ? bytes / 4 : MOST_ROOM;
+    const size_t most = MT_MID_MOST_ROOM * MT_MID_PAGE;
+    size_t room = bytes <= DOUBLED_ROOM ? bytes : bytes / 4 < MOST_ROOM ? bytes / 4 : MOST_ROOM;
+    return room < most ? room : most;
+}
+
+/* How many whole pages the range of a block with that room has behind the block. */
+static size_t room_pages(const struct mt_tlsf_block *block, size_t bytes)
+{
+    size_t pages = (block->bytes - bytes) >> MT_MID_PAGE_SHIFT;
+    return pages < MT_MID_MOST_ROOM ? pages : MT_MID_MOST_ROOM;
 }
 
 /* A place where the block can grow to room times its size, or at least to twice. */
@@ -235,7 +247,7 @@ static __attribute__((noinline)) uint32_t take_id_slow(struct mt_mid_arena *aren
     uint32_t id = room > 1 ? take_with_room(arena, bytes, alignment, room) : 0;
     if (!id) id = mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
     /* A range for an aligned block is found by the next larger class. */
-    size_t need = bytes + alignment + (alignment > MT_MID_GRANULE ? (bytes + alignment) / 8 : 0);
+    size_t need = bytes + (alignment > MT_MID_STEP ? MT_MID_PAGE + alignment + (bytes + alignment) / 8 : 0);
     if (id || !grow_arena(arena, need) || !ensure_records(arena)) return id;
     return mt_tlsf_allocate(&arena->tlsf, bytes, alignment);
 }
@@ -248,35 +260,35 @@ static inline uint32_t take_id(struct mt_mid_arena *arena, size_t bytes, size_t 
     return id ? id : take_id_slow(arena, bytes, alignment, room);
 }
 
-/* How many granules of a used block, or of a part of it, that was free until now, hold old content. */
-static inline size_t take_dirty(struct mt_mid_arena *arena, const struct mt_mid_chunk *chunk,
-                                const struct mt_tlsf_block *block, size_t first, size_t count)
+/*
+ * The range for so many bytes. That of a block which may begin at any step has an odd number of steps: blocks of
+ * one size begin at all places of a page in turn then, and do not share the same few sets of the processor's
+ * caches.
+ */
+static inline size_t range_for(size_t bytes, size_t alignment)
 {
-    size_t dirty = block->marks & MT_MID_PARTLY_FRESH ? mt_mid_bits_count(chunk->touched, first, count) : count;
-    arena->dirty_granules -= dirty;
-    return dirty;
+    return alignment > MT_MID_STEP ? bytes : bytes | MT_MID_STEP;
 }
 
 static char *take_locked(struct mt_mid_arena *arena, size_t bytes, size_t alignment, unsigned room, uint64_t note,
                          bool *is_zero)
 {
-    uint32_t id = take_id(arena, bytes, alignment, room);
+    uint32_t id = take_id(arena, range_for(bytes, alignment), alignment, room);
     if (!id) return NULL;
     struct mt_tlsf_block *block = &arena->tlsf.blocks[id];
     char *at = (char *)(uintptr_t)block->offset;
     __builtin_prefetch(at, 1); /* whoever asked writes there soon, mostly for the first time in a long while */
     __builtin_prefetch(at + bytes - 1, 1);
     struct mt_mid_chunk *chunk = mt_mid_chunk_at(block->offset);
-    size_t first = mt_mid_granule_of(chunk, at), granules = whole_granules(bytes),
-           all = block->bytes >> MT_MID_GRANULE_SHIFT;
-    size_t dirty = take_dirty(arena, chunk, block, first, all);
-    if (dirty == all) block->marks = 0;
+    uint64_t end = block->offset + block->bytes;
+    size_t fresh = mt_mid_pages_taken(arena, chunk, block, block->offset, end);
+    if (!fresh) block->marks = 0;
     arena->allocation_count++;
-    struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
-    mark->id = id;
-    mt_mid_set_shape(mark, granules, all - granules);
+    struct mt_mid_mark *mark = mt_mid_mark_of(chunk, at);
+    mt_mid_set_range(mark, id, room == MT_MID_CREEPS ? room_pages(block, bytes) : 0);
+    mt_mid_set_shape(mark, at, bytes);
     mt_note_store(&mark->note, note);
-    *is_zero = !dirty;
+    *is_zero = fresh && fresh == mt_mid_pages_count(mt_mid_pages_over(chunk, block->offset, end));
     return at;
 }
 
@@ -309,41 +321,46 @@ static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsig
     return at;
 }
 
-static inline void set_busy(struct mt_mid_chunk *chunk, size_t first, size_t count)
-{
-    size_t from = first >> MT_MID_UNIT_SHIFT, to = (first + count - 1) >> MT_MID_UNIT_SHIFT;
-    mt_mid_bits_put(chunk->busy, from, to + 1 - from, true);
-}
-
-/* The block's mark says already that no block lies there. What is idle goes back when mt_mid_look() looks. */
-static void arena_free(struct mt_mid_chunk *chunk, const void *at, size_t granules, bool is_clean)
+/*
+ * The block's mark says already that no block lies there. The whole pages of its first clean_bytes read as zero.
+ * What is idle goes back when mt_mid_look() looks.
+ */
+static void arena_free(struct mt_mid_chunk *chunk, const void *at, size_t clean_bytes)
 {
     struct mt_mid_arena *arena = chunk->arena;
-    size_t first = mt_mid_granule_of(chunk, at);
     mt_lock_take(&arena->lock);
-    uint32_t id = mt_mid_mark_at(chunk, first)->id;
+    uint32_t id = mt_mid_id(mt_mid_mark_of(chunk, at));
     struct mt_tlsf_block *block = &arena->tlsf.blocks[id];
-    if (is_clean || (block->marks & MT_MID_PARTLY_FRESH))
-        mt_mid_bits_put(chunk->touched, first, granules, !is_clean);
-    block->marks = is_clean ? MT_MID_PARTLY_FRESH : 0;
-    if (!is_clean) arena->dirty_granules += granules;
-    set_busy(chunk, first, granules);
-    mt_tlsf_free(&arena->tlsf, id);
+    uint64_t from = block->offset, to = from + block->bytes;
+    struct mt_mid_pages over = mt_mid_pages_over(chunk, from, to);
+    if (block->marks & MT_MID_PARTLY_FRESH) mt_mid_pages_set(chunk, over, true);
+    if (clean_bytes) mt_mid_pages_set(chunk, mt_mid_pages_inside(chunk, from, from + clean_bytes), false);
+    block->marks = clean_bytes ? MT_MID_PARTLY_FRESH : 0;
+    mt_mid_pages_set_busy(chunk, over);
+    id = mt_tlsf_free(&arena->tlsf, id);
+    mt_mid_pages_given(arena, chunk, mt_tlsf_block(&arena->tlsf, id), from, to);
     publish(arena);
     mt_lock_give(&arena->lock);
 }
 
 /* ---- blocks that wait ------------------------------------------------------------------------ */
 
+/* Gives back the whole pages of a block. */
+static bool purge_block(const struct mt_mid_chunk *chunk, struct mt_mid_cached block)
+{
+    uint64_t from = (uintptr_t)block.block;
+    struct mt_mid_pages pages = mt_mid_pages_inside(chunk, from, from + block.bytes);
+    size_t bytes = mt_mid_pages_count(pages) << MT_MID_PAGE_SHIFT;
+    if (!bytes || !mt_os_purge(chunk->base + (pages.first << MT_MID_PAGE_SHIFT), bytes)) return false;
+    MT_POOL_STAT_ADD(tlsf_purged_bytes, bytes);
+    MT_POOL_STAT_ADD(tlsf_purge_count, 1);
+    return true;
+}
+
 /* is_idle: it has waited for the purge delay already, so that its memory goes back with it. */
 static void let_go_mid(struct mt_mid_chunk *chunk, struct mt_mid_cached block, bool is_idle)
 {
-    bool is_clean = is_idle && mt_os_purge(block.block, block.bytes);
-    if (is_clean) {
-        MT_POOL_STAT_ADD(tlsf_purged_bytes, block.bytes);
-        MT_POOL_STAT_ADD(tlsf_purge_count, 1);
-    }
-    arena_free(chunk, block.block, block.bytes / MT_MID_GRANULE, is_clean);
+    arena_free(chunk, block.block, is_idle && purge_block(chunk, block) ? block.bytes : 0);
 }
 
 /* Returns the bytes of a huge one, which go back to the system. */
@@ -430,18 +447,30 @@ static bool take_waiting(struct mt_theap *heap, size_t bytes, struct mt_mid_cach
     return mt_mid_cache_take(heap, bytes, found);
 }
 
-void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, size_t requested, unsigned origin,
-                              size_t *usable)
+/* NULL also where the first one that would do is not aligned: it goes on waiting. */
+static void *allocate_waiting(struct mt_theap *heap, size_t bytes, size_t alignment, size_t requested,
+                              unsigned origin, size_t *usable)
 {
     struct mt_mid_cached found;
     if (!take_waiting(heap, bytes, &found)) return NULL;
+    if ((uintptr_t)found.block & (alignment - 1)) {
+        mt_mid_wait(heap, found);
+        return NULL;
+    }
     uint64_t entry = mt_pagemap_entry(found.block);
     *usable = found.bytes;
     if (mt_entry_bin(entry) == MT_ENTRY_HUGE)
         mt_huge_begin_again(mt_entry_record(entry), requested, origin);
     else
-        mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.bytes, requested, origin);
+        mt_mid_begin_again(mt_mid_mark_of(mt_entry_record(entry), found.block), found.block, found.bytes, requested,
+                           origin);
     return found.block;
+}
+
+void *mt_mid_allocate_waiting(struct mt_theap *heap, size_t bytes, size_t requested, unsigned origin,
+                              size_t *usable)
+{
+    return allocate_waiting(heap, bytes, 1, requested, origin, usable);
 }
 
 /* Where the note of a block lies; NULL where no live block can start. */
@@ -449,8 +478,8 @@ static inline _Atomic uint64_t *note_of(const void *block, uint64_t entry)
 {
     struct mt_huge *huge = mt_entry_record(entry);
     if (mt_entry_bin(entry) == MT_ENTRY_HUGE) return huge->base == block ? &huge->note : NULL;
-    if ((uintptr_t)block & (MT_MID_GRANULE - 1)) return NULL;
-    return &mt_mid_mark_of(mt_entry_record(entry), block)->note;
+    struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
+    return mt_mid_is_begin(mt_mid_shape_of(mark), (uintptr_t)block) ? &mark->note : NULL;
 }
 
 /* Its usable size, and with its room. */
@@ -462,8 +491,8 @@ static inline void read_sizes(const void *block, uint64_t entry, struct mt_mid_b
         return;
     }
     const struct mt_mid_mark *mark = mt_mid_mark_of(mt_entry_record(entry), block);
-    what->usable = mt_mid_granules(mark) * MT_MID_GRANULE;
-    what->all = what->usable + mt_mid_room(mark) * MT_MID_GRANULE;
+    what->usable = mt_mid_shape_bytes(mt_mid_shape_of(mark));
+    what->all = what->usable + mt_mid_room(mark) * MT_MID_PAGE;
 }
 
 static inline bool read_block(const void *block, uint64_t entry, const _Atomic uint64_t *at,
@@ -531,41 +560,53 @@ void mt_mid_give(struct mt_theap *heap, void *block, uint64_t entry, size_t usab
 
 /* ---- changing a block's size ----------------------------------------------------------------- */
 
-/* What changes hands when a block's range, its room included, ends elsewhere than before. Returns what is fresh. */
-static size_t range_changed(struct mt_mid_chunk *chunk, const struct mt_tlsf_block *block, size_t first,
-                            size_t used, size_t all)
+/* A block's range ends elsewhere than before. used_to: the end of what held content. Returns the bytes of fresh
+ * pages. */
+static size_t range_changed(struct mt_mid_chunk *chunk, const struct mt_tlsf_block *block, uint64_t used_to,
+                            uint64_t old_to)
 {
     struct mt_mid_arena *arena = chunk->arena;
-    size_t now = block->bytes >> MT_MID_GRANULE_SHIFT;
-    if (now > all) return now - all - take_dirty(arena, chunk, block, first + all, now - all);
-    if (now == all) return 0;
-    if (now < used) mt_mid_bits_put(chunk->touched, first + now, used - now, true);
-    arena->dirty_granules += mt_mid_bits_count(chunk->touched, first + now, all - now);
-    set_busy(chunk, first + now, all - now);
+    uint64_t to = block->offset + block->bytes;
+    if (to > old_to) return mt_mid_pages_taken(arena, chunk, block, old_to, to) << MT_MID_PAGE_SHIFT;
+    if (to == old_to) return 0;
+    if (to < used_to) mt_mid_pages_set(chunk, mt_mid_pages_over(chunk, to, used_to), true);
+    mt_mid_pages_given(arena, chunk, mt_tlsf_block(&arena->tlsf, block->right), to, old_to);
+    mt_mid_pages_set_busy(chunk, mt_mid_pages_over(chunk, to, old_to));
     return 0;
 }
 
 static bool arena_resize(struct mt_mid_chunk *chunk, void *block, size_t bytes, bool creeps, size_t *usable)
 {
     struct mt_mid_arena *arena = chunk->arena;
-    size_t first = mt_mid_granule_of(chunk, block), wanted = whole_granules(bytes), fresh = 0;
-    struct mt_mid_mark *mark = mt_mid_mark_at(chunk, first);
+    size_t wanted = creeps ? whole_pages(bytes) : whole_steps(bytes), fresh = 0;
+    struct mt_mid_mark *mark = mt_mid_mark_of(chunk, block);
     mt_lock_take(&arena->lock);
-    uint32_t id = mark->id;
-    size_t used = mt_mid_granules(mark), all = used + mt_mid_room(mark);
-    bool is_done = (creeps && mt_tlsf_resize(&arena->tlsf, id, bytes + room_for(bytes))) ||
-                   mt_tlsf_resize(&arena->tlsf, id, bytes);
+    uint32_t id = mt_mid_id(mark);
+    const struct mt_tlsf_block *range = mt_tlsf_block(&arena->tlsf, id);
+    uint64_t used_to = range->offset + mt_mid_shape_bytes(mt_mid_shape_of(mark)),
+             old_to = range->offset + range->bytes;
+    bool is_done = (creeps && mt_tlsf_resize(&arena->tlsf, id, wanted + room_for(wanted))) ||
+                   mt_tlsf_resize(&arena->tlsf, id, wanted);
     if (is_done) {
-        const struct mt_tlsf_block *now = mt_tlsf_block(&arena->tlsf, id);
-        fresh = range_changed(chunk, now, first, used, all);
-        mt_mid_set_shape(mark, wanted, (now->bytes >> MT_MID_GRANULE_SHIFT) - wanted);
+        fresh = range_changed(chunk, range, used_to, old_to);
+        mt_mid_set_shape(mark, block, wanted);
+        mt_mid_set_range(mark, id, creeps ? room_pages(range, wanted) : 0);
     }
     publish(arena);
     mt_lock_give(&arena->lock);
-    *usable = wanted * MT_MID_GRANULE;
+    *usable = wanted;
     if (is_done) MT_POOL_STAT_ADD(tlsf_resize_count, 1);
-    if (fresh) mt_keep_peak_down(fresh * MT_MID_GRANULE);
+    if (fresh) mt_keep_peak_down(fresh);
     return is_done;
+}
+
+static void clear_pages(const struct mt_mid_chunk *chunk, char *block, size_t bytes, struct mt_mid_pages pages)
+{
+    char *from = chunk->base + (pages.first << MT_MID_PAGE_SHIFT),
+         *to = chunk->base + (pages.end << MT_MID_PAGE_SHIFT);
+    if (from < block) from = block;
+    if (to > block + bytes) to = block + bytes;
+    memset(from, 0, (size_t)(to - from));
 }
 
 void mt_mid_clear(void *block, size_t bytes)
@@ -576,18 +617,15 @@ void mt_mid_clear(void *block, size_t bytes)
         return;
     }
     struct mt_mid_chunk *chunk = mt_entry_record(entry);
-    size_t first = mt_mid_granule_of(chunk, block), count = (bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
-    if (mt_note_load(&mt_mid_mark_at(chunk, first)->note) & MT_NOTE_AGAIN) {
+    if (mt_note_load(&mt_mid_mark_of(chunk, block)->note) & MT_NOTE_AGAIN) {
         memset(block, 0, bytes);
         return;
     }
-    for (size_t i = 0; i < count;) {
+    struct mt_mid_pages over = mt_mid_pages_over(chunk, (uintptr_t)block, (uintptr_t)block + bytes);
+    for (size_t i = over.first; i < over.end; i++) {
         size_t from = i;
-        while (i < count && mt_mid_bit(chunk->touched, first + i)) i++;
-        if (i > from)
-            memset((char *)block + from * MT_MID_GRANULE, 0, (i - from) * MT_MID_GRANULE);
-        else
-            i++;
+        while (i < over.end && mt_mid_bit(chunk->touched, i)) i++;
+        if (i > from) clear_pages(chunk, block, bytes, (struct mt_mid_pages){from, i});
     }
 }
 
@@ -604,8 +642,8 @@ void *mt_mid_allocate(struct mt_theap *heap, size_t requested, size_t alignment,
                       size_t *usable, bool *is_zero)
 {
     size_t bytes = requested > MT_SLAB_MAX ? requested : MT_SLAB_MAX + 1; /* sizes below are the slabs' */
-    void *cached = room == MT_MID_ANYWHERE && alignment <= MT_MID_GRANULE
-                       ? mt_mid_allocate_waiting(heap, bytes, requested, origin, usable)
+    void *cached = room == MT_MID_ANYWHERE && alignment <= MT_MID_PAGE
+                       ? allocate_waiting(heap, bytes, alignment, requested, origin, usable)
                        : NULL;
     if (cached) {
         *is_zero = false;
@@ -613,8 +651,9 @@ void *mt_mid_allocate(struct mt_theap *heap, size_t requested, size_t alignment,
     }
     uint64_t note = mt_note_make(requested, origin);
     if (bytes <= MT_MID_MAX && alignment <= MT_MID_MAX / 2) {
-        *usable = whole_granules(bytes) * MT_MID_GRANULE;
-        return arena_allocate(bytes, alignment, room, heap ? heap->id : 0, note, is_zero);
+        *usable = room == MT_MID_CREEPS ? whole_pages(bytes) : whole_steps(bytes);
+        if (room > MT_MID_ANYWHERE && bytes >= MOVE_PAGES_FROM / 2) alignment = MT_MID_PAGE;
+        return arena_allocate(*usable, alignment, room, heap ? heap->id : 0, note, is_zero);
     }
     *is_zero = true;
     return huge_allocate(bytes, alignment, note, usable);
@@ -659,14 +698,26 @@ bool mt_mid_is_freed(const void *block, uint64_t entry)
     return mt_entry_class(entry) == MT_ENTRY_MID || huge->base == block;
 }
 
+/* The whole pages go, and what lies before and behind them is copied. */
+static bool move_pages(const struct mt_mid_chunk *chunk, char *from, char *to, size_t bytes)
+{
+    if (bytes < MOVE_PAGES_FROM || (((uintptr_t)from ^ (uintptr_t)to) & (MT_MID_PAGE - 1))) return false;
+    struct mt_mid_pages pages = mt_mid_pages_inside(chunk, (uintptr_t)from, (uintptr_t)from + bytes);
+    size_t before = (size_t)(chunk->base + (pages.first << MT_MID_PAGE_SHIFT) - from);
+    size_t moved = mt_mid_pages_count(pages) << MT_MID_PAGE_SHIFT, behind = before + moved;
+    if (!mt_os_move_content(from + before, to + before, moved)) return false;
+    memcpy(to, from, before);
+    memcpy(to + behind, from + behind, bytes - behind);
+    return true;
+}
+
 void mt_mid_move(struct mt_theap *heap, void *from, uint64_t entry, void *to)
 {
     struct mt_mid_block what;
     mt_mid_end(from, entry, &what);
-    if (mt_entry_class(entry) == MT_ENTRY_MID && what.usable >= MOVE_PAGES_FROM &&
-        mt_os_move_content(from, to, what.usable)) {
-        arena_free(mt_entry_record(entry), from, what.all / MT_MID_GRANULE,
-                   what.all == what.usable); /* what lies in its room is not known */
+    if (mt_entry_class(entry) == MT_ENTRY_MID && move_pages(mt_entry_record(entry), from, to, what.usable)) {
+        /* What lies in its room is not known. */
+        arena_free(mt_entry_record(entry), from, what.all == what.usable ? what.usable : 0);
         return;
     }
     memcpy(to, from, what.usable);

@@ -11,8 +11,8 @@
 #include "tlsf.h"
 
 /*
- * Mark of a block in the engine: not all of its granules have been part of a freed block, the chunk's map tells
- * which. Of all others every bit is set there.
+ * Mark of a block in the engine: not all pages that it lies in have been part of a freed block, the chunk's map
+ * tells which. Of all others every bit is set there.
  */
 enum { MT_MID_PARTLY_FRESH = 1 };
 
@@ -21,7 +21,7 @@ enum { MT_MID_FIRST_RECORDS = 32 }; /* for programs with few such blocks */
 struct mt_mid_arena {
     _Alignas(64) struct mt_lock lock;
     struct mt_mid_chunk *chunks;
-    uint64_t dirty_granules, last_look_ns;
+    uint64_t dirty_pages, last_look_ns;
     uint64_t allocation_count;
     unsigned call_count;
     _Atomic uint64_t largest_free;
@@ -30,11 +30,6 @@ struct mt_mid_arena {
     struct mt_tlsf tlsf;
     struct mt_tlsf_block first_records[MT_MID_FIRST_RECORDS];
 };
-
-static inline size_t mt_mid_granule_of(const struct mt_mid_chunk *chunk, const void *address)
-{
-    return (size_t)((const char *)address - chunk->base) >> MT_MID_GRANULE_SHIFT;
-}
 
 static inline struct mt_mid_chunk *mt_mid_chunk_at(uint64_t address)
 {

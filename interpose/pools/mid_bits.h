@@ -1,7 +1,7 @@
 /*
- * Bitmaps with one bit for each granule of an arena's chunk, or for several. Their words go
+ * Bitmaps with one bit for each page of an arena's chunk, or for several. Their words go
  * downwards from the first one, which lies behind all others. Under the arena's
- * lock; a reader that holds the granules may look at single bits without it.
+ * lock; a reader that holds the pages may look at single bits without it.
  */
 #ifndef MT_POOLS_MID_BITS_H
 #define MT_POOLS_MID_BITS_H

@@ -2,11 +2,12 @@
  * What waits near the threads, and the slots. Nothing here knows arenas: what
  * has to go is handed back to the caller. An entry of a slot is one word, so
  * that whoever exchanges it owns the block: its address, which is a multiple of
- * 4 KiB, with its size in units of 4 KiB in the bits that addresses leave, the
+ * the slot's unit, with its size in units in the bits that addresses leave, the
  * upper sixteen of it in the upper ones.
  */
 #include "mid_cache.h"
 #include "alone.h"
+#include "mid_block.h"
 #include "stats.h"
 
 #include <string.h>
@@ -15,10 +16,7 @@
 #define STORE(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
 
 enum {
-    UNIT_SHIFT = 12,
-    LOW_MASK = (1 << UNIT_SHIFT) - 1,
     HIGH_SHIFT = 48,
-    UNITS_SHIFT = UNIT_SHIFT + 64 - HIGH_SHIFT, /* bits that a size has room in */
     TRUST = 4, /* blocks that may leave a slot unused before none waits there any more */
 };
 
@@ -31,6 +29,17 @@ struct slot {
 };
 
 static struct slot slots[MT_MID_CACHE_SLOTS];
+
+/* Of blocks with a mapping of their own: pages; else the steps at which blocks begin. */
+static inline unsigned unit_shift(const struct slot *slot)
+{
+    return slot == &slots[MT_MID_CACHE_SLOTS - 1] ? MT_MID_PAGE_SHIFT : MT_MID_STEP_SHIFT;
+}
+
+static inline uint64_t low_mask(unsigned shift)
+{
+    return (UINT64_C(1) << shift) - 1;
+}
 
 /* ---- near ------------------------------------------------------------------------------- */
 
@@ -155,21 +164,29 @@ static struct slot *slot_for(const struct mt_theap *heap, size_t bytes)
     return &slots[heap ? heap->id % (MT_MID_CACHE_SLOTS - 1) : 0];
 }
 
-static size_t bytes_of(uint64_t entry)
+static inline size_t bytes_of(const struct slot *slot, uint64_t entry)
 {
-    return ((entry & LOW_MASK) | entry >> HIGH_SHIFT << UNIT_SHIFT) << UNIT_SHIFT;
+    unsigned shift = unit_shift(slot);
+    return ((entry & low_mask(shift)) | entry >> HIGH_SHIFT << shift) << shift;
 }
 
-static uint64_t pack(struct mt_mid_cached block)
+static uint64_t pack(const struct slot *slot, struct mt_mid_cached block)
 {
-    uint64_t units = block.bytes >> UNIT_SHIFT;
-    return (uint64_t)(uintptr_t)block.block | (units & LOW_MASK) | units >> UNIT_SHIFT << HIGH_SHIFT;
+    unsigned shift = unit_shift(slot);
+    uint64_t units = block.bytes >> shift;
+    return (uint64_t)(uintptr_t)block.block | (units & low_mask(shift)) | units >> shift << HIGH_SHIFT;
 }
 
-static struct mt_mid_cached unpack(uint64_t entry)
+static struct mt_mid_cached unpack(const struct slot *slot, uint64_t entry)
 {
-    uint64_t address = entry & ((UINT64_C(1) << HIGH_SHIFT) - 1) & ~(uint64_t)LOW_MASK;
-    return (struct mt_mid_cached){.block = (char *)(uintptr_t)address, .bytes = bytes_of(entry)};
+    uint64_t address = entry & low_mask(HIGH_SHIFT) & ~low_mask(unit_shift(slot));
+    return (struct mt_mid_cached){.block = (char *)(uintptr_t)address, .bytes = bytes_of(slot, entry)};
+}
+
+/* Whether its size has room in an entry. */
+static bool can_pack(const struct slot *slot, size_t bytes)
+{
+    return !(bytes >> (2 * unit_shift(slot)) >> (64 - HIGH_SHIFT));
 }
 
 /* Acquire: what the thread wrote that let the block wait. Pairs with the release in change() of that thread. */
@@ -188,8 +205,9 @@ static bool slot_take(struct slot *slot, size_t bytes, struct mt_mid_cached *fou
     size_t slack = mt_mid_cache_slack(bytes);
     for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES; i++) {
         uint64_t entry = LOAD(slot->entries[i]);
-        if (!mt_mid_cache_fits(bytes_of(entry), bytes, slack) || !change(&slot->entries[i], entry, 0)) continue;
-        *found = unpack(entry);
+        if (!mt_mid_cache_fits(bytes_of(slot, entry), bytes, slack) || !change(&slot->entries[i], entry, 0))
+            continue;
+        *found = unpack(slot, entry);
         STORE(slot->is_used, true);
         unsigned trust = LOAD(slot->trust);
         if (trust < TRUST) STORE(slot->trust, trust + 1);
@@ -203,7 +221,7 @@ static bool slot_take(struct slot *slot, size_t bytes, struct mt_mid_cached *fou
 static size_t slot_bytes(const struct slot *slot)
 {
     size_t bytes = 0;
-    for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES; i++) bytes += bytes_of(LOAD(slot->entries[i]));
+    for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES; i++) bytes += bytes_of(slot, LOAD(slot->entries[i]));
     return bytes;
 }
 
@@ -243,11 +261,11 @@ static unsigned slot_put(struct slot *slot, struct mt_mid_cached block, struct m
 {
     unsigned count = 0;
     size_t most = most_bytes(slot);
-    bool is_small_enough = !(block.bytes >> UNIT_SHIFT >> UNITS_SHIFT);
+    bool is_small_enough = can_pack(slot, block.bytes);
     for (unsigned i = 0; i <= MT_MID_CACHE_ENTRIES && is_small_enough && LOAD(slot->trust); i++) {
-        if (slot_bytes(slot) + block.bytes <= most && put_if_empty(slot, pack(block))) return count;
+        if (slot_bytes(slot) + block.bytes <= most && put_if_empty(slot, pack(slot, block))) return count;
         uint64_t other = evict(slot);
-        if (other) others[count++] = unpack(other);
+        if (other) others[count++] = unpack(slot, other);
     }
     STORE(slot->missed_bytes, block.bytes);
     others[count++] = block;
@@ -263,7 +281,7 @@ unsigned mt_mid_cache_empty(unsigned index, bool is_idle_only, struct mt_mid_cac
     for (unsigned i = 0; i < MT_MID_CACHE_ENTRIES && (is_idle || !is_idle_only); i++) {
         if (!LOAD(slot->entries[i])) continue;
         uint64_t entry = atomic_exchange_explicit(&slot->entries[i], 0, memory_order_acquire);
-        if (entry) others[count++] = unpack(entry);
+        if (entry) others[count++] = unpack(slot, entry);
     }
     return count;
 }

@@ -12,9 +12,9 @@ enum { FIRST_BITS_BYTES = 512 }; /* of a map, in a page with the first marks */
 
 static bool map_side(struct mt_mid_chunk *chunk, size_t bytes)
 {
-    size_t granules = bytes >> MT_MID_GRANULE_SHIFT, map_bytes = (granules + 63) / 64 * sizeof(uint64_t);
-    size_t busy_bytes = ((granules >> MT_MID_UNIT_SHIFT) + 64) / 64 * sizeof(uint64_t);
-    size_t groups = (granules + MT_MID_MARK_GROUP - 1) / MT_MID_MARK_GROUP;
+    size_t pages = bytes >> MT_MID_PAGE_SHIFT, map_bytes = (pages + 63) / 64 * sizeof(uint64_t);
+    size_t busy_bytes = ((pages >> MT_MID_UNIT_SHIFT) + 64) / 64 * sizeof(uint64_t);
+    size_t groups = (pages + MT_MID_MARK_GROUP - 1) / MT_MID_MARK_GROUP;
     size_t mark_bytes = groups * MT_MID_MARK_GROUP * sizeof(struct mt_mid_mark);
     size_t before = ((map_bytes + busy_bytes + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1)) + FIRST_BITS_BYTES;
     chunk->side_bytes = (before + mark_bytes + MT_OS_PAGE - 1) & ~(size_t)(MT_OS_PAGE - 1);

@@ -1,6 +1,6 @@
 /*
  * The memory of an arena's chunk: address space of which a part is open, that
- * is, can be used and is in the page map; and what is known of its granules,
+ * is, can be used and is in the page map; and what is known of its pages,
  * beside it. The arena's lock guards all of it.
  */
 #ifndef MT_POOLS_MID_CHUNK_H

@@ -2,9 +2,8 @@
  * How an arena's free memory goes back to the system. Called with the arena's
  * lock held; nothing here touches a block that is in use. errno is preserved.
  */
-#include "mid_arena.h"
-#include "mid_bits.h"
 #include "mid_chunk.h"
+#include "mid_pages.h"
 #include "os.h"
 #include "stats.h"
 
@@ -13,45 +12,49 @@ static void chunk_drop(struct mt_mid_arena *arena, struct mt_mid_chunk **link, u
     struct mt_mid_chunk *chunk = *link;
     *link = chunk->next;
     mt_tlsf_remove_chunk(&arena->tlsf, id);
-    arena->dirty_granules -= mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT);
+    arena->dirty_pages -= mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_PAGE_SHIFT);
     MT_POOL_STAT_ADD(tlsf_chunk_count, -1);
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
     mt_mid_chunk_drop(chunk);
 }
 
-static bool is_idle(const struct mt_mid_chunk *chunk, size_t granule, bool is_all)
+static bool is_idle(const struct mt_mid_chunk *chunk, size_t page, bool is_all)
 {
-    return mt_mid_bit(chunk->touched, granule) &&
-           (is_all || !mt_mid_bit(chunk->busy, granule >> MT_MID_UNIT_SHIFT));
+    return mt_mid_bit(chunk->touched, page) && (is_all || !mt_mid_bit(chunk->busy, page >> MT_MID_UNIT_SHIFT));
 }
 
-/* Purges the touched granules of a free block's range that are idle, or all of them. */
-static size_t purge_range(struct mt_mid_arena *arena, struct mt_mid_chunk *chunk, uint32_t id, size_t first,
-                          size_t count, bool is_all)
+/* Purges those of the pages, all in a free block, that are touched and idle, or all that are touched. */
+static size_t purge_pages(struct mt_mid_arena *arena, struct mt_mid_chunk *chunk, uint32_t id,
+                          struct mt_mid_pages pages, bool is_all)
 {
-    size_t purged = 0, end = first + count;
-    for (size_t i = first; i < end;) {
+    size_t purged = 0, end = pages.end;
+    for (size_t i = pages.first; i < end;) {
         if (!is_idle(chunk, i, is_all)) {
             i++;
             continue;
         }
         size_t from = i;
         while (i < end && is_idle(chunk, i, is_all)) i++;
-        if (!mt_os_purge(chunk->base + from * MT_MID_GRANULE, (i - from) * MT_MID_GRANULE)) continue;
+        if (!mt_os_purge(chunk->base + from * MT_MID_PAGE, (i - from) * MT_MID_PAGE)) continue;
         mt_mid_bits_put(chunk->touched, from, i - from, false);
         purged += i - from;
         MT_POOL_STAT_ADD(tlsf_purge_count, 1);
     }
     if (purged) arena->tlsf.blocks[id].marks |= MT_MID_PARTLY_FRESH;
-    arena->dirty_granules -= purged;
-    return purged * MT_MID_GRANULE;
+    arena->dirty_pages -= purged;
+    return purged * MT_MID_PAGE;
 }
 
 /* From now on units are busy where something is freed. */
 static void begin_idling(struct mt_mid_arena *arena)
 {
     for (struct mt_mid_chunk *chunk = arena->chunks; chunk; chunk = chunk->next)
-        mt_mid_bits_put(chunk->busy, 0, (chunk->bytes >> MT_MID_GRANULE_SHIFT >> MT_MID_UNIT_SHIFT) + 1, false);
+        mt_mid_bits_put(chunk->busy, 0, (chunk->bytes >> MT_MID_PAGE_SHIFT >> MT_MID_UNIT_SHIFT) + 1, false);
+}
+
+static struct mt_mid_pages pages_in(const struct mt_mid_chunk *chunk, const struct mt_tlsf_block *block)
+{
+    return mt_mid_pages_inside(chunk, block->offset, block->offset + block->bytes);
 }
 
 /* Of what is idle, or of all; then whole chunks. */
@@ -62,10 +65,9 @@ size_t mt_mid_arena_purge(struct mt_mid_arena *arena, bool is_all)
         const struct mt_tlsf_block *block = mt_tlsf_block(&arena->tlsf, id);
         if (block->state != MT_TLSF_FREE) continue;
         struct mt_mid_chunk *chunk = mt_mid_chunk_at(block->offset);
-        bytes += purge_range(arena, chunk, id, mt_mid_granule_of(chunk, (void *)(uintptr_t)block->offset),
-                             block->bytes >> MT_MID_GRANULE_SHIFT, is_all);
+        bytes += purge_pages(arena, chunk, id, pages_in(chunk, block), is_all);
         if (!mt_tlsf_is_whole_chunk(&arena->tlsf, id) || (arena->tlsf.chunk_count == 1 && !is_all)) continue;
-        if (mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_GRANULE_SHIFT)) continue;
+        if (mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_PAGE_SHIFT)) continue;
         struct mt_mid_chunk **link = &arena->chunks;
         while (*link != chunk) link = &(*link)->next;
         chunk_drop(arena, link, id);
@@ -84,12 +86,11 @@ static bool purge_end(void *context, const struct mt_tlsf_block *block)
 {
     struct purge *purge = context;
     struct mt_mid_chunk *chunk = mt_mid_chunk_at(block->offset);
-    size_t count = block->bytes >> MT_MID_GRANULE_SHIFT,
-           wanted = (purge->enough - purge->bytes + MT_MID_GRANULE - 1) >> MT_MID_GRANULE_SHIFT;
-    size_t part = wanted < count ? wanted : count;
-    size_t first = mt_mid_granule_of(chunk, (void *)(uintptr_t)block->offset) + count - part;
+    struct mt_mid_pages pages = pages_in(chunk, block);
+    size_t wanted = (purge->enough - purge->bytes + MT_MID_PAGE - 1) >> MT_MID_PAGE_SHIFT;
+    if (wanted < mt_mid_pages_count(pages)) pages.first = pages.end - wanted;
     uint32_t id = (uint32_t)(block - purge->arena->tlsf.blocks);
-    purge->bytes += purge_range(purge->arena, chunk, id, first, part, true);
+    purge->bytes += purge_pages(purge->arena, chunk, id, pages, true);
     return purge->bytes < purge->enough;
 }
 
@@ -104,7 +105,7 @@ size_t mt_mid_arena_purge_some(struct mt_mid_arena *arena, size_t enough)
 
 void mt_mid_arena_look(struct mt_mid_arena *arena, uint64_t delay_ns)
 {
-    if (!arena->dirty_granules) return;
+    if (!arena->dirty_pages) return;
     uint64_t now = mt_now_coarse_ns();
     if (now - arena->last_look_ns < delay_ns) return;
     if (arena->last_look_ns) mt_mid_arena_purge(arena, false);

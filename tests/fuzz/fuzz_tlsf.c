@@ -14,7 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct model model;
     if (!size) return 0;
-    model_start(&model, UINT64_C(1) << (take(&data, &size, 1) % 17));
+    unsigned kind = take(&data, &size, 1);
+    uint64_t granule = UINT64_C(1) << (kind % 17);
+    model_start_with(&model, granule, kind < 128 ? granule : granule * (1 + take(&data, &size, 1)));
     model_add_chunk(&model, 1 + take(&data, &size, 3));
     while (size) {
         unsigned step = take(&data, &size, 1);

@@ -149,6 +149,28 @@ START_TEST(alignment_wastes_nothing)
 }
 END_TEST
 
+START_TEST(what_is_smaller_than_the_smallest_block_stays_with_its_neighbour)
+{
+    model_start_with(&model, 64, 4096);
+    struct mt_tlsf *tlsf = &model.tlsf;
+    ck_assert_uint_ne(mt_tlsf_add_chunk(tlsf, 65536 + 64, 65536, 1), 0);
+    uint32_t one = mt_tlsf_allocate(tlsf, 5000, 1), two = mt_tlsf_allocate(tlsf, 5000, 1);
+    ck_assert_uint_eq(mt_tlsf_block(tlsf, one)->bytes, 5056);
+    ck_assert_uint_eq(mt_tlsf_block(tlsf, two)->offset, 65536 + 64 + 5056);
+    ck_assert_uint_eq(mt_tlsf_block(tlsf, mt_tlsf_allocate(tlsf, 1, 1))->bytes, 4096);
+    ck_assert(mt_tlsf_resize(tlsf, one, 4096)); /* the rest is too small to be free */
+    ck_assert_uint_eq(mt_tlsf_block(tlsf, one)->bytes, 5056);
+    mt_tlsf_free(tlsf, two);
+    ck_assert(mt_tlsf_resize(tlsf, one, 5056 + 1024)); /* leaves 4032 bytes, which it takes */
+    ck_assert_uint_eq(mt_tlsf_block(tlsf, one)->bytes, 2 * 5056);
+    uint32_t aligned = mt_tlsf_allocate(tlsf, 8192, 128);
+    uint64_t last = 65536 + 64 + 2 * 5056 + 4096; /* 16 bytes before a multiple: the next one, a block further */
+    ck_assert_uint_ge(mt_tlsf_block(tlsf, aligned)->offset, last);
+    ck_assert_uint_eq(mt_tlsf_block(tlsf, aligned)->offset % 128, 0);
+    ck_assert_ptr_null(mt_tlsf_check(tlsf));
+}
+END_TEST
+
 START_TEST(a_block_grows_into_its_free_neighbour)
 {
     model_start(&model, 16);
@@ -197,7 +219,7 @@ START_TEST(without_records_it_fails_and_stays_whole)
 {
     static struct mt_tlsf tlsf;
     static struct mt_tlsf_block few[6], more[64];
-    mt_tlsf_init(&tlsf, 16, few, 6);
+    mt_tlsf_init(&tlsf, 16, 16, few, 6);
     ck_assert_uint_ne(mt_tlsf_add_chunk(&tlsf, 0, 65536, 0), 0);
     uint32_t ids[8];
     unsigned got = 0;
@@ -252,9 +274,9 @@ static void random_step(uint32_t largest)
 /* Waves of more allocations than frees and the reverse, checked after every step. */
 START_TEST(a_long_random_run_agrees_with_the_model)
 {
-    static const uint64_t granules[4] = {1, 16, 256, 4096};
+    static const uint64_t granules[6] = {1, 16, 256, 4096, 64, 16}, smallest[6] = {1, 16, 256, 4096, 4096, 48};
     random_state = (uint64_t)_i + 1;
-    model_start(&model, granules[_i % 4]);
+    model_start_with(&model, granules[_i % 6], smallest[_i % 6]);
     model_add_chunk(&model, 1 << 20);
     for (unsigned step = 0; step < 12000; step++) {
         bool is_filling = step / 1000 % 2 == 0;
@@ -293,13 +315,14 @@ int main(void)
     tcase_add_test(tests, a_chunk_that_grows_is_one_range);
     tcase_add_test(tests, of_two_blocks_that_fit_the_lower_is_taken);
     tcase_add_test(tests, alignment_wastes_nothing);
+    tcase_add_test(tests, what_is_smaller_than_the_smallest_block_stays_with_its_neighbour);
     tcase_add_test(tests, a_block_grows_into_its_free_neighbour);
     tcase_add_test(tests, marks_go_along_with_what_is_cut_and_joined);
     tcase_add_test(tests, without_records_it_fails_and_stays_whole);
     tcase_add_test(tests, impossible_sizes_are_refused);
     tcase_add_test(tests, free_blocks_are_visited_from_the_largest_down);
     tcase_add_test(tests, terabytes_are_no_more_work_than_bytes);
-    tcase_add_loop_test(tests, a_long_random_run_agrees_with_the_model, 0, 4);
+    tcase_add_loop_test(tests, a_long_random_run_agrees_with_the_model, 0, 6);
     tcase_add_test(tests, a_million_steps_leave_no_trace);
     suite_add_tcase(suite, tests);
     return run_suite(suite, CK_NOFORK);

@@ -13,16 +13,17 @@ $(BUILD)/libmtpools_bench.so: $(core_pic_obj) $(pools_pic_obj) tests/bench/pools
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(BASE_CFLAGS) $(INJECT_CFLAGS) -momit-leaf-frame-pointer -Iinterpose/pools $(CFLAGS) -MF $@.d -Wno-missing-prototypes $(INJECT_LDFLAGS) -Wl,-Bsymbolic -o $@ $(core_pic_obj) $(pools_pic_obj) tests/bench/pools_preload.c
 
-UNIT_TESTS += $(BUILD)/tests/check_tlsf $(BUILD)/tests/check_pools $(BUILD)/tests/check_pools_mid $(BUILD)/tests/check_pools_fork $(BUILD)/tests/check_pools_origins $(BUILD)/tests/check_pools_idle $(BUILD)/tests/check_pools_huge_pages $(BUILD)/tests/check_arena $(BUILD)/tests/check_arena_serve
+UNIT_TESTS += $(BUILD)/tests/check_tlsf $(BUILD)/tests/check_pools $(BUILD)/tests/check_pools_mid $(BUILD)/tests/check_pools_pages $(BUILD)/tests/check_pools_fork $(BUILD)/tests/check_pools_origins $(BUILD)/tests/check_pools_idle $(BUILD)/tests/check_pools_huge_pages $(BUILD)/tests/check_arena $(BUILD)/tests/check_arena_serve
 check_pools_OBJ = $(pools_obj)
 check_pools_mid_OBJ = $(pools_obj)
+check_pools_pages_OBJ = $(pools_obj)
 check_pools_fork_OBJ = $(pools_obj)
 check_pools_origins_OBJ = $(pools_obj)
 check_pools_idle_OBJ = $(pools_obj)
 check_pools_huge_pages_OBJ = $(pools_obj)
 check_arena_OBJ = $(pools_obj)
 check_arena_serve_OBJ = $(pools_obj)
-$(BUILD)/tests/check_pools.o $(BUILD)/tests/check_pools_mid.o $(BUILD)/tests/check_pools_fork.o $(BUILD)/tests/check_pools_origins.o $(BUILD)/tests/check_pools_idle.o $(BUILD)/tests/check_pools_huge_pages.o $(BUILD)/tests/check_arena.o $(BUILD)/tests/check_arena_serve.o: BASE_CFLAGS += -Iinterpose/pools
+$(BUILD)/tests/check_pools.o $(BUILD)/tests/check_pools_mid.o $(BUILD)/tests/check_pools_pages.o $(BUILD)/tests/check_pools_fork.o $(BUILD)/tests/check_pools_origins.o $(BUILD)/tests/check_pools_idle.o $(BUILD)/tests/check_pools_huge_pages.o $(BUILD)/tests/check_arena.o $(BUILD)/tests/check_arena_serve.o: BASE_CFLAGS += -Iinterpose/pools
 
 # Fuzzing needs clang; `make fuzz-tlsf FUZZ_SECONDS=60`.
 FUZZ_SECONDS ?= 30

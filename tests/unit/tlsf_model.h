@@ -23,7 +23,7 @@ struct model_range {
 struct model {
     struct mt_tlsf tlsf;
     struct mt_tlsf_block records[MODEL_RECORDS];
-    uint64_t granule;
+    uint64_t granule, smallest;
     struct model_range blocks[MODEL_BLOCKS], chunks[MODEL_CHUNKS];
     unsigned block_count, chunk_count;
     uint64_t next_offset;
@@ -38,13 +38,32 @@ struct model {
         }                                                                                                          \
     } while (0)
 
-static inline void model_start(struct model *model, uint64_t granule)
+static inline void model_start_with(struct model *model, uint64_t granule, uint64_t smallest)
 {
     memset(model, 0, sizeof *model);
     model->granule = granule;
+    model->smallest = smallest;
     model->next_offset = granule;
     model->check_every = 1;
-    mt_tlsf_init(&model->tlsf, granule, model->records, MODEL_RECORDS);
+    mt_tlsf_init(&model->tlsf, granule, smallest, model->records, MODEL_RECORDS);
+}
+
+static inline void model_start(struct model *model, uint64_t granule)
+{
+    model_start_with(model, granule, granule);
+}
+
+static inline uint64_t model_chunk_bytes(const struct model *model, uint64_t bytes)
+{
+    bytes = (bytes + model->granule - 1) / model->granule * model->granule;
+    return bytes > model->smallest ? bytes : model->smallest;
+}
+
+/* A block has the bytes that were asked for, in granules, and less than the smallest block beside. */
+static inline int model_is_size_of(const struct model *model, uint64_t size, uint64_t bytes)
+{
+    uint64_t least = model_chunk_bytes(model, bytes);
+    return size >= least && size - least < model->smallest;
 }
 
 static inline void model_check(struct model *model)
@@ -80,7 +99,7 @@ static inline int model_overlaps(const struct model *model, uint64_t offset, uin
 static inline void model_add_chunk(struct model *model, uint64_t bytes)
 {
     if (model->chunk_count == MODEL_CHUNKS) return;
-    bytes = (bytes + model->granule - 1) / model->granule * model->granule;
+    bytes = model_chunk_bytes(model, bytes);
     uint32_t id = mt_tlsf_add_chunk(&model->tlsf, model->next_offset, bytes, model->chunk_count + 1);
     MODEL_MUST(id);
     model->chunks[model->chunk_count++] = (struct model_range){model->next_offset, bytes, id};
@@ -93,7 +112,7 @@ static inline void model_extend_chunk(struct model *model, uint64_t bytes)
 {
     if (!model->chunk_count) return;
     struct model_range *chunk = &model->chunks[model->chunk_count - 1];
-    bytes = (bytes + model->granule - 1) / model->granule * model->granule;
+    bytes = model_chunk_bytes(model, bytes);
     MODEL_MUST(mt_tlsf_extend_chunk(&model->tlsf, chunk->id, bytes));
     chunk->bytes += bytes;
     if (model->next_offset < chunk->offset + chunk->bytes) model->next_offset = chunk->offset + chunk->bytes;
@@ -107,13 +126,13 @@ static inline void model_allocate(struct model *model, uint64_t bytes, uint64_t 
     uint32_t id = mt_tlsf_allocate(&model->tlsf, bytes, alignment);
     if (!id) {
         /* Good fit may pass over a block of the size's own list, but never one that is a list larger. */
-        MODEL_MUST(largest < (bytes + alignment + model->granule) * 33 / 32 + 2 * model->granule);
+        MODEL_MUST(largest < (bytes + alignment + model->smallest) * 33 / 32 + 2 * model->smallest);
         return;
     }
     struct mt_tlsf_block block = *mt_tlsf_block(&model->tlsf, id);
     MODEL_MUST(block.state == MT_TLSF_USED);
     MODEL_MUST(block.offset % alignment == 0);
-    MODEL_MUST(block.bytes >= bytes && block.bytes < bytes + model->granule);
+    MODEL_MUST(model_is_size_of(model, block.bytes, bytes));
     MODEL_MUST(model_lies_in_a_chunk(model, block.offset, block.bytes));
     MODEL_MUST(!model_overlaps(model, block.offset, block.bytes, MODEL_BLOCKS));
     model->blocks[model->block_count++] = (struct model_range){block.offset, block.bytes, id};
@@ -138,7 +157,7 @@ static inline void model_resize(struct model *model, unsigned index, uint64_t by
     struct mt_tlsf_block block = *mt_tlsf_block(&model->tlsf, range->id);
     MODEL_MUST(block.offset == range->offset);
     if (is_done) {
-        MODEL_MUST(block.bytes >= bytes && block.bytes < bytes + model->granule);
+        MODEL_MUST(model_is_size_of(model, block.bytes, bytes));
         MODEL_MUST(!model_overlaps(model, block.offset, block.bytes, index));
         MODEL_MUST(model_lies_in_a_chunk(model, block.offset, block.bytes));
         range->bytes = block.bytes;
