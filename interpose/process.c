@@ -3,6 +3,7 @@
  * hooks in its parent's memory: they write nothing there but what the core
  * guards by the process id. Raw system calls are not seen; the core finds a
  * child made that way by its fork mark, and the collector an end by the pid.
+ * clone() is seen where it makes what fork makes.
  */
 #include "process.h"
 
@@ -19,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -31,7 +33,7 @@ typedef int execat_function(int, const char *, char *const[], char *const[], int
 
 static struct {
     void *_Atomic execve, *_Atomic execv, *_Atomic execvp, *_Atomic execvpe, *_Atomic fexecve, *_Atomic execveat;
-    void *_Atomic exit, *_Atomic Exit, *_Atomic quick_exit, *_Atomic Fork;
+    void *_Atomic exit, *_Atomic Exit, *_Atomic quick_exit, *_Atomic Fork, *_Atomic clone;
 } next;
 
 /* ---- fork ------------------------------------------------------------------------------ */
@@ -74,6 +76,51 @@ MT_EXPORT pid_t _Fork(void)
         after_fork_in_child();
     else
         after_fork_in_parent();
+    errno = saved;
+    return pid;
+}
+
+typedef int clone_function(int (*)(void *), void *, int, void *, ...);
+
+struct cloned {
+    int (*run)(void *);
+    void *argument;
+};
+
+/* The child's own copy of what its parent had on the stack. What it returns ends it without _exit. */
+static int begin_cloned(void *argument)
+{
+    struct cloned cloned = *(const struct cloned *)argument;
+    after_fork_in_child();
+    int status = cloned.run(cloned.argument);
+    mt_leaks_at_exit();
+    mt_core_mark_exit(&mt_core, status);
+    return status;
+}
+
+/* A child with memory and a thread pointer of its own, for which its parent does not wait: a fork's. */
+static bool is_fork(int (*run)(void *), const void *stack, int flags)
+{
+    return run && stack && !(flags & (CLONE_VM | CLONE_VFORK | CLONE_SETTLS));
+}
+
+MT_EXPORT int clone(int (*run)(void *), void *stack, int flags, void *argument, ...)
+{
+    va_list list;
+    va_start(list, argument);
+    void *parent_tid = va_arg(list, void *), *tls = va_arg(list, void *), *child_tid = va_arg(list, void *);
+    va_end(list);
+    clone_function *real = (clone_function *)(uintptr_t)mt_next_find_once(&next.clone, "clone");
+    if (!real) {
+        errno = ENOSYS;
+        return -1;
+    }
+    if (!is_fork(run, stack, flags)) return real(run, stack, flags, argument, parent_tid, tls, child_tid);
+    struct cloned cloned = {run, argument};
+    before_fork();
+    int pid = real(begin_cloned, stack, flags, &cloned, parent_tid, tls, child_tid);
+    int saved = errno;
+    after_fork_in_parent();
     errno = saved;
     return pid;
 }
@@ -244,6 +291,7 @@ void mt_process_start(void)
     mt_next_find_once(&next.Exit, "_Exit");
     mt_next_find_once(&next.quick_exit, "quick_exit");
     mt_next_find_once(&next.fexecve, "fexecve");
+    mt_next_find_once(&next.clone, "clone");
     on_exit(at_exit, NULL);
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
