@@ -25,6 +25,11 @@ void mt_balance_start(bool is_on)
     is_wanted = is_on;
 }
 
+bool mt_balance_is_wanted(void)
+{
+    return is_wanted;
+}
+
 void mt_balance_hold(int64_t bytes)
 {
     mt_alone_add(&held_bytes, (uint64_t)bytes);

@@ -12,6 +12,7 @@
 
 /* Off: the pools keep what they have. */
 void mt_balance_start(bool is_on);
+bool mt_balance_is_wanted(void);
 
 /* Slabs have touched so much more, or less. */
 void mt_balance_hold(int64_t bytes);

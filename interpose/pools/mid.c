@@ -218,11 +218,12 @@ static size_t room_for(size_t bytes)
     return room < most ? room : most;
 }
 
-/* How many whole pages the range of a block with that room has behind the block. */
+/* How many whole pages of its range a block may still grow into, up to the size of the largest ones. */
 static size_t room_pages(const struct mt_tlsf_block *block, size_t bytes)
 {
-    size_t pages = (block->bytes - bytes) >> MT_MID_PAGE_SHIFT;
-    return pages < MT_MID_MOST_ROOM ? pages : MT_MID_MOST_ROOM;
+    size_t pages = (block->bytes - bytes) >> MT_MID_PAGE_SHIFT, most = (MT_MID_MAX - bytes) >> MT_MID_PAGE_SHIFT;
+    if (most > MT_MID_MOST_ROOM) most = MT_MID_MOST_ROOM;
+    return pages < most ? pages : most;
 }
 
 /* A place where the block can grow to room times its size, or at least to twice. */
@@ -284,6 +285,9 @@ static char *take_locked(struct mt_mid_arena *arena, size_t bytes, size_t alignm
     size_t fresh = mt_mid_pages_taken(arena, chunk, block, block->offset, end);
     if (!fresh) block->marks = 0;
     arena->allocation_count++;
+    arena->taken_bytes += block->bytes;
+    size_t reached = (size_t)(end - (uintptr_t)chunk->base);
+    if (reached > chunk->reached) chunk->reached = reached;
     struct mt_mid_mark *mark = mt_mid_mark_of(chunk, at);
     mt_mid_set_range(mark, id, room == MT_MID_CREEPS ? room_pages(block, bytes) : 0);
     mt_mid_set_shape(mark, at, bytes);
@@ -338,7 +342,9 @@ static void arena_free(struct mt_mid_chunk *chunk, const void *at, size_t clean_
     block->marks = clean_bytes ? MT_MID_PARTLY_FRESH : 0;
     mt_mid_pages_set_busy(chunk, over);
     id = mt_tlsf_free(&arena->tlsf, id);
-    mt_mid_pages_given(arena, chunk, mt_tlsf_block(&arena->tlsf, id), from, to);
+    const struct mt_tlsf_block *range = mt_tlsf_block(&arena->tlsf, id);
+    mt_mid_pages_given(arena, chunk, range, from, to);
+    if (!range->right && mt_balance_is_wanted()) mt_mid_arena_trim(arena, chunk, id);
     publish(arena);
     mt_lock_give(&arena->lock);
 }

@@ -23,6 +23,7 @@ struct mt_mid_arena {
     struct mt_mid_chunk *chunks;
     uint64_t dirty_pages, last_look_ns;
     uint64_t allocation_count;
+    uint64_t taken_bytes; /* since it was last trimmed */
     unsigned call_count;
     _Atomic uint64_t largest_free;
     uint32_t records;
@@ -40,7 +41,13 @@ static inline struct mt_mid_chunk *mt_mid_chunk_at(uint64_t address)
  * bytes, from what is used again last. Returns the bytes. */
 size_t mt_mid_arena_purge(struct mt_mid_arena *arena, bool is_all);
 size_t mt_mid_arena_purge_some(struct mt_mid_arena *arena, size_t enough);
-/* The same for what is idle, once in a delay. */
+/*
+ * What is free at the end of a chunk is used again last, and when it was used so far up it may not be for long:
+ * where at least half of what was ever reached is free there, the upper quarter of that goes back. A block in the
+ * engine is free and ends the chunk.
+ */
+void mt_mid_arena_trim(struct mt_mid_arena *arena, struct mt_mid_chunk *chunk, uint32_t id);
+/* The same as mt_mid_arena_purge() for what is idle, once in a delay. */
 void mt_mid_arena_look(struct mt_mid_arena *arena, uint64_t delay_ns);
 
 #endif

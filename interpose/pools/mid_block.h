@@ -85,6 +85,7 @@ struct mt_mid_chunk {
     size_t side_bytes;
     struct mt_mid_chunk *next;
     uint32_t first_id; /* of the block at its base */
+    size_t reached;    /* behind the base: nothing further up may have memory */
 };
 _Static_assert(sizeof(struct mt_mid_chunk) == MT_RECORD_ALIGN, "a chunk's record has the size of all records");
 

@@ -7,6 +7,8 @@
 #include "os.h"
 #include "stats.h"
 
+enum { TRIM_FROM = 16 << 20 };
+
 static void chunk_drop(struct mt_mid_arena *arena, struct mt_mid_chunk **link, uint32_t id)
 {
     struct mt_mid_chunk *chunk = *link;
@@ -101,6 +103,20 @@ size_t mt_mid_arena_purge_some(struct mt_mid_arena *arena, size_t enough)
     mt_tlsf_visit_free(&arena->tlsf, purge_end, &purge);
     MT_POOL_STAT_ADD(tlsf_purged_bytes, purge.bytes);
     return purge.bytes;
+}
+
+void mt_mid_arena_trim(struct mt_mid_arena *arena, struct mt_mid_chunk *chunk, uint32_t id)
+{
+    size_t begin = (size_t)(mt_tlsf_block(&arena->tlsf, id)->offset - (uintptr_t)chunk->base);
+    size_t gap = chunk->reached > begin ? chunk->reached - begin : 0;
+    /* So that what has to be touched again is a small part of what is handed out. */
+    if (gap < TRIM_FROM || gap < chunk->reached / 2 || arena->taken_bytes < gap) return;
+    arena->taken_bytes = 0;
+    chunk->reached -= gap / 4;
+    uint64_t from = (uintptr_t)chunk->base + chunk->reached;
+    struct mt_mid_pages pages = mt_mid_pages_inside(chunk, from, from + gap / 4 + MT_MID_PAGE - 1);
+    size_t purged = purge_pages(arena, chunk, id, pages, true);
+    MT_POOL_STAT_ADD(tlsf_purged_bytes, purged);
 }
 
 void mt_mid_arena_look(struct mt_mid_arena *arena, uint64_t delay_ns)

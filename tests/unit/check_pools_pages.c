@@ -2,6 +2,7 @@
  * Middle blocks that share pages with their neighbours: what is zero, what
  * goes back to the system, what moves, and what is no block.
  */
+#include "balance.h"
 #include "mid.h"
 #include "mid_block.h"
 #include "pools_support.h"
@@ -152,6 +153,25 @@ START_TEST(what_grows_and_moves_takes_nothing_of_its_neighbours)
 }
 END_TEST
 
+START_TEST(a_block_of_an_arena_grows_to_the_largest_size_and_no_further)
+{
+    size_t bytes = MT_MID_MAX - 1000000;
+    unsigned char *block = filled(bytes, 2);
+    for (unsigned moved = 0; moved < 4; bytes += 5000) {
+        unsigned char *grown = mt_pools_reallocate(block, bytes);
+        bool is_huge = mt_entry_bin(mt_pagemap_entry(grown)) == MT_ENTRY_HUGE;
+        ck_assert(is_huge || mt_pools_usable(grown) <= MT_MID_MAX);
+        moved += is_huge;
+        block = grown;
+        block[bytes - 1] = 2;
+    }
+    check_filled(block, MT_MID_MAX - 1000000, 2);
+    mt_pools_free(block);
+    mt_pools_trim();
+    ck_assert_uint_eq(mt_pools_tlsf_used(&core.segment->pools), 0);
+}
+END_TEST
+
 /* Each time in an arena that has none yet, or has only what another one left. */
 START_TEST(aligned_blocks_of_all_sizes_are_to_be_had)
 {
@@ -207,6 +227,37 @@ START_TEST(what_idles_goes_back_without_its_neighbours)
     }
     for (unsigned i = 0; i < BLOCKS; i++) check_filled(row[i], SIZE, (unsigned char)(i + 1));
     free_row(row);
+}
+END_TEST
+
+static uint64_t purged_by_falling(unsigned count)
+{
+    enum { LARGE = 2000000 };
+    unsigned char *blocks[60];
+    uint64_t purged = core.segment->pools.tlsf_purged_bytes;
+    for (unsigned i = 0; i < count; i++) blocks[i] = filled(LARGE, (unsigned char)(i + 1));
+    for (unsigned i = count; i-- > 4;) mt_pools_free(blocks[i]);
+    for (unsigned i = 0; i < 4; i++) check_filled(blocks[i], LARGE, (unsigned char)(i + 1));
+    purged = core.segment->pools.tlsf_purged_bytes - purged;
+    for (unsigned i = 4; i < count; i++) { /* what went back reads as zero, and what did not is cleared */
+        blocks[i] = mt_pools_allocate_zeroed(LARGE);
+        check_filled(blocks[i], LARGE, 0);
+    }
+    for (unsigned i = 0; i < count; i++) mt_pools_free(blocks[i]);
+    return purged;
+}
+
+START_TEST(a_part_of_what_is_free_at_the_end_goes_back)
+{
+    ck_assert_uint_eq(purged_by_falling(8), 0); /* too little to be worth it */
+    mt_pools_trim();
+    uint64_t purged = purged_by_falling(60);
+    ck_assert_uint_ge(purged, 8000000);
+    ck_assert_uint_le(purged, 24000000); /* once, not again and again */
+    mt_pools_trim();
+    ck_assert_uint_eq(mt_pools_tlsf_dirty(&core.segment->pools), 0);
+    mt_balance_start(false);
+    ck_assert_uint_eq(purged_by_falling(60), 0);
 }
 END_TEST
 
@@ -266,9 +317,11 @@ int main(void)
     tcase_add_test(tests, a_pointer_to_elsewhere_in_a_page_is_no_block);
     tcase_add_loop_test(tests, blocks_of_one_size_begin_at_all_places_of_a_page, 0, 4);
     tcase_add_loop_test(tests, what_grows_and_moves_takes_nothing_of_its_neighbours, 0, 4);
+    tcase_add_test(tests, a_block_of_an_arena_grows_to_the_largest_size_and_no_further);
     tcase_add_test(tests, aligned_blocks_of_all_sizes_are_to_be_had);
     tcase_add_test(tests, a_waiting_block_that_is_not_aligned_goes_on_waiting);
     tcase_add_test(tests, what_idles_goes_back_without_its_neighbours);
+    tcase_add_test(tests, a_part_of_what_is_free_at_the_end_goes_back);
     tcase_add_test(tests, random_blocks_keep_every_byte);
     suite_add_tcase(suite, tests);
     return run_suite(suite, CK_FORK_GETENV);
