@@ -287,14 +287,14 @@ struct start_slot {
     char name[KERNEL_NAME_BYTES]; /* the creator's, which the kernel gives to the new thread */
 };
 static struct start_slot start_slots[START_SLOTS];
-static _Atomic unsigned next_slot;
 
+/* The first one that is free: most programs start one thread at a time and touch one page of them. */
 static struct start_slot *take_slot(void)
 {
-    unsigned at = atomic_fetch_add_explicit(&next_slot, 1, memory_order_relaxed);
     for (unsigned i = 0; i < START_SLOTS; i++) {
-        struct start_slot *slot = &start_slots[(at + i) % START_SLOTS];
+        struct start_slot *slot = &start_slots[i];
         bool is_taken = false;
+        if (atomic_load_explicit(&slot->is_taken, memory_order_relaxed)) continue;
         /* Acquire pairs with the release of the thread that read the slot before. */
         if (atomic_compare_exchange_strong_explicit(&slot->is_taken, &is_taken, true, memory_order_acquire,
                                                     memory_order_relaxed))
