@@ -21,7 +21,7 @@ enum {
      * them: on average a site's must live so long, in bytes that their thread
      * asks for meanwhile, to be taken up, and a part of that to stay.
      */
-    MT_ARENA_WORTH_BYTES = 256 << 10,
+    MT_ARENA_WORTH_BYTES = 1 << 20,
     MT_ARENA_WORTH_PART = 8,
 };
 

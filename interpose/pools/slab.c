@@ -13,7 +13,7 @@ enum {
     BEGIN_STEP = 1344,   /* from one bin's first block to the next bin's, in their pages: 21 lines of the cache */
     CUT_BYTES = 4096,    /* blocks are made ready for one page of memory at a time */
     SHORTEN_MOST = 1024, /* blocks that go home at once, so that no call takes long */
-    LIST_SHARE = 16,     /* of what a heap holds may wait in one list that has become longer */
+    LIST_SHARE = 4,      /* of what a heap holds may wait in one list that has become longer */
     SHORTEN_STEPS = 16,  /* bins in which one is looked for whose list may be too long */
     WAIT_BYTES = 256,    /* blocks that wait where larger ones go home at once */
     GROWTH_LEAST = 32 << 10,  /* bytes of fresh memory after which a heap looks for what it does not use */

@@ -301,7 +301,7 @@ END_TEST
 
 /* ---- learning --------------------------------------------------------------------------- */
 
-static const struct mt_arena_life young = {.is_own_thread = true, .bytes = 500000};
+static const struct mt_arena_life young = {.is_own_thread = true, .bytes = 2000000};
 static const struct mt_arena_life at_once = {.is_own_thread = true, .bytes = 1000};
 static const struct mt_arena_life old = {.is_own_thread = true, .bytes = 5 << 20};
 
