@@ -78,6 +78,13 @@ size_t mt_format(char *buffer, size_t bytes, const char *format, ...)
     return sink.at;
 }
 
+/* Options and file names may hold what a terminal takes for commands. */
+static void hide_controls(char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) text[i] = '?';
+}
+
 static void write_line(const char *format, va_list arguments)
 {
     int saved = errno;
@@ -85,6 +92,7 @@ static void write_line(const char *format, va_list arguments)
     struct sink sink = {line, sizeof line - 1, 0};
     put_text(&sink, "memtrack: ");
     put_formatted(&sink, format, arguments);
+    hide_controls(line, sink.at);
     line[sink.at++] = '\n';
     ssize_t ignored = write(STDERR_FILENO, line, sink.at);
     (void)ignored;
