@@ -266,7 +266,7 @@ static void close_sub(struct mt_theap *heap, unsigned sub)
 {
     struct mt_sub *at = &heap->subs[sub];
     mt_slab_mix(heap, sub);
-    heap->sub_of[at->origin] = 0;
+    mt_theap_origin(heap, at->origin)->sub = 0;
     memset(&heap->bins[sub * MT_SLAB_CLASSES], 0, MT_SLAB_CLASSES * sizeof heap->bins[0]);
     memset(at, 0, sizeof *at);
     mt_sites_forget(heap);
@@ -322,7 +322,7 @@ static unsigned open_sub(struct mt_theap *heap, unsigned origin, struct mt_origi
     unsigned sub = find_free_sub(heap);
     if (!sub) return 0;
     heap->subs[sub] = (struct mt_sub){.counts = counts, .origin = (uint16_t)origin, .is_current = true};
-    heap->sub_of[origin] = (uint8_t)sub;
+    mt_theap_origin(heap, origin)->sub = (uint8_t)sub;
     return sub;
 }
 
@@ -340,8 +340,9 @@ static struct mt_bin *open_bin(struct mt_theap *heap, unsigned sub, unsigned cla
 /* Notes a block that comes from the mixed sub-heap. True when its origin has asked for much. */
 static bool is_heavy(struct mt_theap *heap, unsigned origin, uint32_t bytes)
 {
-    uint32_t noted = heap->asked[origin] + (bytes + NOTE_BYTES - 1) / NOTE_BYTES;
-    heap->asked[origin] = (uint16_t)(noted < UINT16_MAX ? noted : UINT16_MAX);
+    struct mt_theap_origin *at = mt_theap_origin(heap, origin);
+    uint32_t noted = at->asked + (bytes + NOTE_BYTES - 1) / NOTE_BYTES;
+    at->asked = (uint16_t)(noted < UINT16_MAX ? noted : UINT16_MAX);
     return noted >= OWN_BYTES / NOTE_BYTES;
 }
 
@@ -354,7 +355,8 @@ struct mt_bin *mt_sub_bin_for(struct mt_theap *heap, unsigned origin, unsigned c
     if (!is_heavy(heap, origin, mixed->bytes)) return mixed;
     uint64_t count = LOAD(counts->classes[class].allocation_count);
     if (count < OWN_CLASS_COUNT || count * mixed->bytes < OWN_CLASS_BYTES) return mixed;
-    unsigned sub = heap->sub_of[origin] ? heap->sub_of[origin] : open_sub(heap, origin, counts);
+    unsigned sub = mt_theap_origin(heap, origin)->sub;
+    if (!sub) sub = open_sub(heap, origin, counts);
     return sub ? open_bin(heap, sub, class) : mixed;
 }
 
@@ -403,7 +405,7 @@ static void fill_site(struct mt_theap *heap, struct mt_site *site, const void *c
         mt_arena_fill_site(heap, site, caller);
         set_key(site, key);
     }
-    heap->subs[heap->sub_of[site->origin]].is_current = true;
+    heap->subs[mt_theap_origin(heap, site->origin)->sub].is_current = true;
 }
 
 /* The site comes first; what was found while all sites were to be forgotten may be old, and is looked for again. */

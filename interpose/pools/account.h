@@ -73,7 +73,7 @@ void mt_subs_begin_anew(struct mt_theap *heap);
 /* The bin of a size class that an origin has for itself; NULL where it has none. */
 static inline struct mt_bin *mt_sub_bin(struct mt_theap *heap, unsigned origin, unsigned class)
 {
-    unsigned sub = heap->sub_of[origin];
+    unsigned sub = mt_theap_origin(heap, origin)->sub;
     struct mt_bin *bin = &heap->bins[sub * MT_SLAB_CLASSES + class];
     return sub && bin->bytes ? bin : NULL;
 }
@@ -84,7 +84,7 @@ struct mt_bin *mt_sub_bin_for(struct mt_theap *heap, unsigned origin, unsigned c
 /* The bins of an origin, for its sites: mt_no_bins where it has none. */
 static inline struct mt_bin *mt_sub_bins(struct mt_theap *heap, unsigned origin)
 {
-    unsigned sub = heap->sub_of[origin];
+    unsigned sub = mt_theap_origin(heap, origin)->sub;
     return sub ? &heap->bins[sub * MT_SLAB_CLASSES] : mt_no_bins;
 }
 

@@ -48,7 +48,7 @@ static struct {
     struct mt_theap *dead, *last_dead;
     _Atomic bool has_dead;  /* to be asked without the lock */
     _Atomic uint32_t count; /* changed under the lock */
-    char *area, *area_end;
+    struct mt_theap_place *area, *area_end;
     int64_t batch_bytes;
     bool has_sampler;
     uint64_t large_from_bytes;
@@ -103,13 +103,12 @@ static struct mt_theap *heap_new_locked(void)
 {
     if (heaps.count >= HEAP_MAX) return NULL;
     if (heaps.area == heaps.area_end) {
-        char *area = mt_os_map(HEAPS_AT_ONCE * sizeof(struct mt_theap));
+        struct mt_theap_place *area = mt_os_map(HEAPS_AT_ONCE * sizeof *area);
         if (!area) return NULL;
         heaps.area = area;
-        heaps.area_end = area + HEAPS_AT_ONCE * sizeof(struct mt_theap);
+        heaps.area_end = area + HEAPS_AT_ONCE;
     }
-    struct mt_theap *heap = (struct mt_theap *)(void *)heaps.area;
-    heaps.area += sizeof *heap;
+    struct mt_theap *heap = &heaps.area++->heap;
     fill(heap, ++heaps.count);
     atomic_store_explicit(&heap_table[heap->id], heap, memory_order_release);
     MT_POOL_STAT_ADD(heap_count, 1);

@@ -131,11 +131,11 @@ struct mt_mid_near {
 /*
  * A thread heap. Only its thread writes it, but for the inbox. A thread that
  * ends leaves it as it is to the next thread that starts. What every thread
- * writes to lies in few pages: the fields, then the bins of the first
- * sub-heaps.
+ * writes to lies in two pages, see struct mt_theap_place: the fields, then the
+ * bins of the mixed sub-heap.
  */
 struct mt_theap {
-    _Alignas(4096) struct mt_shard *shard;
+    struct mt_shard *shard;
     int64_t batch_bytes; /* of the core */
     uintptr_t scope_key; /* mt_site_scope_key() of the scope in force */
     uint16_t id, mark;   /* mark: id * 2, as mt_entry_mark() of the sub-heaps that are not mixed */
@@ -163,12 +163,33 @@ struct mt_theap {
     const void *grown[MT_GROWN_SLOTS];   /* blocks that realloc has let grow of late, by hash of the address */
     _Alignas(128) _Atomic(void *) inbox; /* blocks freed by other threads */
     _Atomic uint32_t is_dead;
-    _Atomic uint32_t use;          /* enum mt_theap_use */
-    uint16_t asked[MT_ORIGIN_MAX]; /* how much each has asked of the mixed sub-heap, in steps; see account.c */
-    uint8_t sub_of[MT_ORIGIN_MAX]; /* 0 = none */
+    _Atomic uint32_t use; /* enum mt_theap_use */
     struct mt_bin bins[MT_SUBS * MT_SLAB_CLASSES];
-    _Alignas(4096) struct mt_site sites[MT_SITE_SETS * MT_SITE_WAYS];
+    _Alignas(64) struct mt_site sites[MT_SITE_SETS * MT_SITE_WAYS];
 };
+
+/* What it knows of an origin. */
+struct mt_theap_origin {
+    uint16_t asked; /* how much it has asked of the mixed sub-heap, in steps; see account.c */
+    uint8_t sub;    /* 0 = none */
+};
+
+/* Most programs have few origins: the last ones of the table, just before the fields, are those met first. */
+enum { MT_THEAP_AT = 896 };
+struct mt_theap_place {
+    _Alignas(4096) char apart[MT_THEAP_AT];
+    struct mt_theap_origin origins[MT_ORIGIN_MAX];
+    struct mt_theap heap;
+};
+_Static_assert(offsetof(struct mt_theap_place, heap) % 4096 == MT_THEAP_AT,
+               "the origins before it end in its page");
+_Static_assert(MT_THEAP_AT + offsetof(struct mt_theap, bins) + MT_SLAB_CLASSES * sizeof(struct mt_bin) <= 2 * 4096,
+               "two pages");
+
+static inline struct mt_theap_origin *mt_theap_origin(struct mt_theap *heap, unsigned origin)
+{
+    return (struct mt_theap_origin *)(void *)heap - 1 - origin;
+}
 
 /* LOCKED: used under a lock by many. ORPHAN: its thread vanished at a fork, maybe in the middle of something. */
 enum mt_theap_use { MT_THEAP_IDLE, MT_THEAP_LOCKED, MT_THEAP_IN_USE, MT_THEAP_ORPHAN };
