@@ -168,14 +168,20 @@ struct place {
     unsigned list;
 };
 
-/* A block of the size's own list may fit too, although not every one does. */
-static struct place look_in_own_list(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
+/* One of a list's first blocks that fits, although not every one of the list does. */
+static struct place look_in_list(const struct mt_tlsf *tlsf, struct place place, uint64_t bytes, uint64_t alignment)
+{
+    for (unsigned looks = 0; place.id && looks < OWN_LIST_LOOKS; looks++, place.id = tlsf->blocks[place.id].next)
+        if (fits(tlsf, place.id, bytes, alignment)) return place;
+    return (struct place){0, 0};
+}
+
+/* In the list that a free block of the size would lie in. */
+static inline struct place look_in_own_list(const struct mt_tlsf *tlsf, uint64_t bytes, uint64_t alignment)
 {
     unsigned list = list_of(bytes >> tlsf->granule_shift);
-    uint32_t id = list < NO_LIST ? first_of(tlsf, list) : 0;
-    for (unsigned looks = 0; id && looks < OWN_LIST_LOOKS; looks++, id = tlsf->blocks[id].next)
-        if (fits(tlsf, id, bytes, alignment)) return (struct place){id, list};
-    return (struct place){0, 0};
+    struct place first = {list < NO_LIST ? first_of(tlsf, list) : 0, list};
+    return first.id ? look_in_list(tlsf, first, bytes, alignment) : first;
 }
 
 /*
@@ -210,7 +216,8 @@ static struct place find_aligned(const struct mt_tlsf *tlsf, uint64_t bytes, uin
     return look_in_own_list(tlsf, bytes, alignment);
 }
 
-/* The same where every block is aligned. */
+/* The same where every block is aligned; one of the size's own list where none of those that are large for certain
+ * lies lower. */
 static inline struct place find(const struct mt_tlsf *tlsf, uint64_t bytes)
 {
     struct place place = look_above(tlsf, bytes >> tlsf->granule_shift), own = look_in_own_list(tlsf, bytes, 1);

@@ -65,7 +65,7 @@ static inline void tell(struct mt_pools *to, const struct mt_mid_arena *arena)
 {
     const struct mt_tlsf *tlsf = &arena->tlsf;
     size_t i = (size_t)(arena - arenas);
-    uint64_t dirty_bytes = arena->dirty_pages * MT_MID_PAGE;
+    uint64_t dirty_bytes = mt_mid_arena_dirty_bytes(arena);
     atomic_store_explicit(&to->tlsf[i].used_bytes, tlsf->used_bytes, memory_order_relaxed);
     atomic_store_explicit(&to->tlsf[i].dirty_bytes, dirty_bytes, memory_order_relaxed);
     atomic_store_explicit(&to->tlsf[i].used_count, tlsf->used_count, memory_order_relaxed);
@@ -112,6 +112,7 @@ static bool chunk_new(struct mt_mid_arena *arena, size_t bytes, size_t reserved_
     }
     arena->tlsf.blocks[chunk->first_id].marks = MT_MID_PARTLY_FRESH;
     chunk->arena = arena;
+    arena->fresh_pages += bytes >> MT_MID_PAGE_SHIFT;
     chunk->next = arena->chunks;
     arena->chunks = chunk;
     MT_POOL_STAT_ADD(tlsf_chunk_count, 1);
@@ -128,6 +129,7 @@ static bool chunk_open(struct mt_mid_arena *arena, size_t need)
     size_t bytes = need > OPEN_BYTES ? need : left < OPEN_BYTES ? left : (size_t)OPEN_BYTES;
     if (!ensure_records(arena) || !mt_mid_chunk_open(chunk, bytes)) return false;
     arena->tlsf.blocks[mt_tlsf_extend_chunk(&arena->tlsf, chunk->first_id, bytes)].marks |= MT_MID_PARTLY_FRESH;
+    arena->fresh_pages += bytes >> MT_MID_PAGE_SHIFT;
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, bytes);
     return true;
 }
@@ -272,7 +274,7 @@ static inline size_t range_for(size_t bytes, size_t alignment)
 }
 
 static char *take_locked(struct mt_mid_arena *arena, size_t bytes, size_t alignment, unsigned room, uint64_t note,
-                         bool *is_zero)
+                         size_t *fresh_bytes, bool *is_zero)
 {
     uint32_t id = take_id(arena, range_for(bytes, alignment), alignment, room);
     if (!id) return NULL;
@@ -292,6 +294,7 @@ static char *take_locked(struct mt_mid_arena *arena, size_t bytes, size_t alignm
     mt_mid_set_range(mark, id, room == MT_MID_CREEPS ? room_pages(block, bytes) : 0);
     mt_mid_set_shape(mark, at, bytes);
     mt_note_store(&mark->note, note);
+    *fresh_bytes = fresh << MT_MID_PAGE_SHIFT;
     *is_zero = fresh && fresh == mt_mid_pages_count(mt_mid_pages_over(chunk, block->offset, end));
     return at;
 }
@@ -312,16 +315,20 @@ static __attribute__((noinline)) struct mt_mid_arena *lock_another(unsigned home
     return arena;
 }
 
+/* Where the arena has more memory than that free, but in other places, giving it back would be for nothing: it is
+ * used again soon. */
 static void *arena_allocate(size_t bytes, size_t alignment, unsigned room, unsigned home, uint64_t note,
                             bool *is_zero)
 {
     struct mt_mid_arena *arena = &arenas[home % ARENAS];
     if (!try_one(arena)) arena = lock_another(home);
-    char *at = take_locked(arena, bytes, alignment, room, note, is_zero);
+    size_t fresh_bytes;
+    char *at = take_locked(arena, bytes, alignment, room, note, &fresh_bytes, is_zero);
+    bool is_rising = at && fresh_bytes > bytes / 2 && mt_mid_arena_dirty_bytes(arena) < fresh_bytes;
     publish(arena);
     mt_lock_give(&arena->lock);
     if (!at) return NULL;
-    if (*is_zero) mt_keep_peak_down(bytes);
+    if (is_rising) mt_keep_peak_down(fresh_bytes);
     return at;
 }
 
@@ -338,13 +345,17 @@ static void arena_free(struct mt_mid_chunk *chunk, const void *at, size_t clean_
     uint64_t from = block->offset, to = from + block->bytes;
     struct mt_mid_pages over = mt_mid_pages_over(chunk, from, to);
     if (block->marks & MT_MID_PARTLY_FRESH) mt_mid_pages_set(chunk, over, true);
-    if (clean_bytes) mt_mid_pages_set(chunk, mt_mid_pages_inside(chunk, from, from + clean_bytes), false);
-    block->marks = clean_bytes ? MT_MID_PARTLY_FRESH : 0;
+    block->marks = 0;
+    if (clean_bytes) {
+        struct mt_mid_pages clean = mt_mid_pages_inside(chunk, from, from + clean_bytes);
+        mt_mid_pages_set(chunk, clean, false);
+        arena->fresh_pages += mt_mid_pages_count(clean);
+        block->marks = MT_MID_PARTLY_FRESH;
+    }
     mt_mid_pages_set_busy(chunk, over);
     id = mt_tlsf_free(&arena->tlsf, id);
-    const struct mt_tlsf_block *range = mt_tlsf_block(&arena->tlsf, id);
-    mt_mid_pages_given(arena, chunk, range, from, to);
-    if (!range->right && mt_balance_is_wanted()) mt_mid_arena_trim(arena, chunk, id);
+    bool is_end = !mt_tlsf_block(&arena->tlsf, id)->right;
+    if (is_end && mt_balance_is_wanted()) mt_mid_arena_trim(arena, chunk, id);
     publish(arena);
     mt_lock_give(&arena->lock);
 }
@@ -576,7 +587,8 @@ static size_t range_changed(struct mt_mid_chunk *chunk, const struct mt_tlsf_blo
     if (to > old_to) return mt_mid_pages_taken(arena, chunk, block, old_to, to) << MT_MID_PAGE_SHIFT;
     if (to == old_to) return 0;
     if (to < used_to) mt_mid_pages_set(chunk, mt_mid_pages_over(chunk, to, used_to), true);
-    mt_mid_pages_given(arena, chunk, mt_tlsf_block(&arena->tlsf, block->right), to, old_to);
+    mt_mid_pages_share(chunk, to);
+    arena->fresh_pages += mt_mid_pages_fresh(chunk, to, old_to);
     mt_mid_pages_set_busy(chunk, mt_mid_pages_over(chunk, to, old_to));
     return 0;
 }

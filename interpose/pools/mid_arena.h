@@ -21,7 +21,8 @@ enum { MT_MID_FIRST_RECORDS = 32 }; /* for programs with few such blocks */
 struct mt_mid_arena {
     _Alignas(64) struct mt_lock lock;
     struct mt_mid_chunk *chunks;
-    uint64_t dirty_pages, last_look_ns;
+    uint64_t fresh_pages; /* in free ranges: not touched */
+    uint64_t last_look_ns;
     uint64_t allocation_count;
     uint64_t taken_bytes; /* since it was last trimmed */
     unsigned call_count;
@@ -31,6 +32,12 @@ struct mt_mid_arena {
     struct mt_tlsf tlsf;
     struct mt_tlsf_block first_records[MT_MID_FIRST_RECORDS];
 };
+
+/* What lies free and may have memory behind it, in part: a page of which may be shared with a block. */
+static inline uint64_t mt_mid_arena_dirty_bytes(const struct mt_mid_arena *arena)
+{
+    return arena->tlsf.free_bytes - (arena->fresh_pages << MT_MID_PAGE_SHIFT);
+}
 
 static inline struct mt_mid_chunk *mt_mid_chunk_at(uint64_t address)
 {

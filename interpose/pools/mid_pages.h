@@ -1,8 +1,9 @@
 /*
  * Which pages of an arena's chunk hold old content. Blocks may share their
- * first and last page with their neighbours: such a page is dirty for none of
- * them, and goes back to the system only when all that lies in it is free.
- * Under the arena's lock, but for mt_mid_pages_over().
+ * first and last page with their neighbours; such a page counts as touched
+ * from then on, so that one that was not touched lies in one block or in one
+ * free range as a whole, and needs no look at neighbours. Under the arena's
+ * lock, but for mt_mid_pages_over().
  */
 #ifndef MT_POOLS_MID_PAGES_H
 #define MT_POOLS_MID_PAGES_H
@@ -20,12 +21,6 @@ static inline size_t mt_mid_pages_count(struct mt_mid_pages pages)
     return pages.end > pages.first ? pages.end - pages.first : 0;
 }
 
-static inline struct mt_mid_pages mt_mid_pages_of_both(struct mt_mid_pages one, struct mt_mid_pages other)
-{
-    return (struct mt_mid_pages){one.first > other.first ? one.first : other.first,
-                                 one.end < other.end ? one.end : other.end};
-}
-
 /* Those that a range of addresses lies in, and those that lie in it. */
 static inline struct mt_mid_pages mt_mid_pages_over(const struct mt_mid_chunk *chunk, uint64_t from, uint64_t to)
 {
@@ -41,11 +36,6 @@ static inline struct mt_mid_pages mt_mid_pages_inside(const struct mt_mid_chunk 
                                  (to - base) >> MT_MID_PAGE_SHIFT};
 }
 
-static inline size_t mt_mid_pages_touched(const struct mt_mid_chunk *chunk, struct mt_mid_pages pages)
-{
-    return mt_mid_bits_count(chunk->touched, pages.first, mt_mid_pages_count(pages));
-}
-
 static inline void mt_mid_pages_set(struct mt_mid_chunk *chunk, struct mt_mid_pages pages, bool is_touched)
 {
     mt_mid_bits_put(chunk->touched, pages.first, mt_mid_pages_count(pages), is_touched);
@@ -57,15 +47,33 @@ static inline void mt_mid_pages_set_busy(struct mt_mid_chunk *chunk, struct mt_m
     mt_mid_bits_put(chunk->busy, from, to + 1 - from, true);
 }
 
+/* What of a range is not touched. */
+static inline size_t mt_mid_pages_fresh(const struct mt_mid_chunk *chunk, uint64_t from, uint64_t to)
+{
+    struct mt_mid_pages over = mt_mid_pages_over(chunk, from, to);
+    return mt_mid_pages_count(over) - mt_mid_bits_count(chunk->touched, over.first, mt_mid_pages_count(over));
+}
+
+/* The page at the end of a block is touched from now on if it may hold the begin of another one. */
+static inline void mt_mid_pages_share(struct mt_mid_chunk *chunk, uint64_t end)
+{
+    if (end & (MT_MID_PAGE - 1)) mt_mid_pages_set(chunk, mt_mid_pages_over(chunk, end - 1, end), true);
+}
+
 /*
- * A part of a used block, or all of it, was free until now: its pages are not dirty any more. Returns how many of
- * the pages that it lies in hold no old content.
+ * A part of a used block, or all of it, was free until now. Returns how many of the pages that it lies in hold no
+ * old content.
  */
-size_t mt_mid_pages_taken(struct mt_mid_arena *arena, const struct mt_mid_chunk *chunk,
-                          const struct mt_tlsf_block *block, uint64_t from, uint64_t to);
-/* Addresses that were a used block's have become part of a free one; what of them holds content is set as touched.
- */
-void mt_mid_pages_given(struct mt_mid_arena *arena, const struct mt_mid_chunk *chunk,
-                        const struct mt_tlsf_block *block, uint64_t from, uint64_t to);
+static inline size_t mt_mid_pages_taken(struct mt_mid_arena *arena, struct mt_mid_chunk *chunk,
+                                        const struct mt_tlsf_block *block, uint64_t from, uint64_t to)
+{
+    if (!(block->marks & MT_MID_PARTLY_FRESH)) return 0;
+    size_t fresh = mt_mid_pages_fresh(chunk, from, to);
+    if (!fresh) return 0;
+    arena->fresh_pages -= fresh;
+    if (from & (MT_MID_PAGE - 1)) mt_mid_pages_share(chunk, from);
+    mt_mid_pages_share(chunk, to);
+    return fresh;
+}
 
 #endif

@@ -14,7 +14,7 @@ static void chunk_drop(struct mt_mid_arena *arena, struct mt_mid_chunk **link, u
     struct mt_mid_chunk *chunk = *link;
     *link = chunk->next;
     mt_tlsf_remove_chunk(&arena->tlsf, id);
-    arena->dirty_pages -= mt_mid_bits_count(chunk->touched, 0, chunk->bytes >> MT_MID_PAGE_SHIFT);
+    arena->fresh_pages -= chunk->bytes >> MT_MID_PAGE_SHIFT;
     MT_POOL_STAT_ADD(tlsf_chunk_count, -1);
     MT_POOL_STAT_ADD(tlsf_reserved_bytes, -(int64_t)chunk->bytes);
     mt_mid_chunk_drop(chunk);
@@ -43,7 +43,7 @@ static size_t purge_pages(struct mt_mid_arena *arena, struct mt_mid_chunk *chunk
         MT_POOL_STAT_ADD(tlsf_purge_count, 1);
     }
     if (purged) arena->tlsf.blocks[id].marks |= MT_MID_PARTLY_FRESH;
-    arena->dirty_pages -= purged;
+    arena->fresh_pages += purged;
     return purged * MT_MID_PAGE;
 }
 
@@ -121,7 +121,7 @@ void mt_mid_arena_trim(struct mt_mid_arena *arena, struct mt_mid_chunk *chunk, u
 
 void mt_mid_arena_look(struct mt_mid_arena *arena, uint64_t delay_ns)
 {
-    if (!arena->dirty_pages) return;
+    if (!mt_mid_arena_dirty_bytes(arena)) return;
     uint64_t now = mt_now_coarse_ns();
     if (now - arena->last_look_ns < delay_ns) return;
     if (arena->last_look_ns) mt_mid_arena_purge(arena, false);
