@@ -11,6 +11,7 @@
 #include "large.h"
 #include "origin.h"
 #include "slab.h"
+#include "waiting.h"
 
 #include <string.h>
 
@@ -256,7 +257,7 @@ static void set_cells(struct mt_theap *heap, unsigned sub, struct mt_origin_coun
         for (uint64_t bits = heap->subs[sub].open[word]; bits; bits &= bits - 1) {
             unsigned class = word * 64 + (unsigned)__builtin_ctzll(bits);
             struct mt_bin *bin = &heap->bins[sub * MT_SLAB_CLASSES + class];
-            set_cell(heap, bin, is_known ? mt_slab_bin_length(bin) : 0, counts);
+            set_cell(heap, bin, is_known ? mt_waiting_length(bin) : 0, counts);
         }
     }
 }

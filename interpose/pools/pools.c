@@ -15,6 +15,7 @@
 #include "os.h"
 #include "slab.h"
 #include "stats.h"
+#include "waiting.h"
 
 #include <string.h>
 
@@ -411,7 +412,7 @@ static void free_mixed(struct mt_theap *heap, void *block, unsigned class)
     struct mt_bin *bin = &heap->bins[class];
     *(void **)block = bin->head;
     bin->head = block;
-    if (++bin->adjust >= bin->max_count) mt_slab_trim_bin(heap, bin, bin->max_count / 2);
+    if (++bin->adjust >= bin->max_count) mt_waiting_trim(heap, bin, bin->max_count / 2);
 }
 
 bool mt_pools_free_slow(void *block)
@@ -442,7 +443,7 @@ bool mt_pools_free_slow(void *block)
 bool mt_pools_after_free(struct mt_theap *heap, struct mt_bin *bin)
 {
     mt_account_flush_if_low(heap);
-    mt_slab_shorten(heap, bin);
+    mt_waiting_shorten(heap, bin);
     return true;
 }
 
@@ -675,7 +676,7 @@ void *mt_pools_reallocate(void *block, size_t bytes)
 static void release_all(struct mt_theap *heap)
 {
     mt_slab_drain(heap);
-    mt_slab_trim_all(heap);
+    mt_waiting_trim_all(heap);
     mt_slab_release_empty(heap);
     mt_slab_make_holes(heap);
 }

@@ -36,6 +36,8 @@ enum {
     MT_MID_NEAR = 8,       /* freed larger blocks that may wait with the heap of their thread */
     MT_MID_MISSED = 4,
     MT_LARGE_SLOTS = 4,
+    MT_FALL_GROUPS = 36, /* of size classes */
+    MT_FALL_UNIT = 256,
 };
 
 struct mt_slab;
@@ -53,9 +55,9 @@ struct mt_bin {
     int64_t adjust;              /* list length = adjust + frees - allocations of the cell */
     struct mt_slab *fresh;       /* slabs with room that was never handed out; the first is being cut */
     struct mt_slab *partial;     /* slabs to which blocks have come back */
-    uint32_t max_count;          /* blocks that may wait in the list when somebody looks at its length */
     uint32_t slab_count;
-    uint16_t index; /* in the heap's bins; in a slab's page map entry */
+    uint16_t max_count; /* blocks that may wait in the list when somebody looks at its length */
+    uint16_t index;     /* in the heap's bins; in a slab's page map entry */
     uint8_t class, sub;
     uint16_t seen;     /* the head when idle bins were last looked for, cut */
     uint8_t doublings; /* of max_count: blocks were asked for again that a part of the list was sent home for */
@@ -128,6 +130,13 @@ struct mt_mid_near {
     struct mt_large_slot slots[MT_LARGE_SLOTS];
 };
 
+/* What a heap remembers of its thread's last falls of live bytes. See waiting.h. */
+struct mt_fall {
+    int64_t highest_bytes;           /* live, since then, as far as was seen */
+    uint32_t asked[MT_FALL_GROUPS];  /* what bins of neighbouring classes had been asked for by then, in units */
+    uint16_t shares[MT_FALL_GROUPS]; /* and theirs in what was asked for between the last two */
+};
+
 /*
  * A thread heap. Only its thread writes it, but for the inbox. A thread that
  * ends leaves it as it is to the next thread that starts. What every thread
@@ -152,12 +161,14 @@ struct mt_theap {
     size_t held_bytes;      /* of them, that may have memory behind them */
     size_t excess_bytes;    /* what one look still has to give back, */
     uint32_t examines_left; /* slabs in which free pages may be looked for in this look */
+    uint32_t empty_count;   /* slabs that became empty and stayed with their bins since all such were given back */
     size_t grown_bytes;     /* fresh ones since it was last looked for what the heap does not use */
     bool keeps_nothing;     /* free blocks go home at once: few are asked for, of all classes */
     uint64_t begun[2];      /* bits, of a heap that keeps nothing: classes that had a slab */
     struct mt_theap *next_dead;
     uint64_t dead_since_ns;
     uint64_t tidied_ns; /* when its idle bins were last looked for */
+    struct mt_fall fall;
     struct mt_mid_near near;
     struct mt_arena_heap *arenas;        /* NULL: no call site of its threads was ever taken up */
     const void *grown[MT_GROWN_SLOTS];   /* blocks that realloc has let grow of late, by hash of the address */

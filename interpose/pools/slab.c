@@ -8,14 +8,12 @@
 #include "os.h"
 #include "stats.h"
 #include "tables.h"
+#include "waiting.h"
 
 enum {
-    BEGIN_STEP = 1344,   /* from one bin's first block to the next bin's, in their pages: 21 lines of the cache */
-    CUT_BYTES = 4096,    /* blocks are made ready for one page of memory at a time */
-    SHORTEN_MOST = 1024, /* blocks that go home at once, so that no call takes long */
-    LIST_SHARE = 4,      /* of what a heap holds may wait in one list that has become longer */
-    SHORTEN_STEPS = 16,  /* bins in which one is looked for whose list may be too long */
-    WAIT_BYTES = 256,    /* blocks that wait where larger ones go home at once */
+    BEGIN_STEP = 1344, /* from one bin's first block to the next bin's, in their pages: 21 lines of the cache */
+    CUT_BYTES = 4096,  /* blocks are made ready for one page of memory at a time */
+    WAIT_BYTES = 256,  /* blocks that wait where larger ones go home at once */
     GROWTH_LEAST = 32 << 10,  /* bytes of fresh memory after which a heap looks for what it does not use */
     GROWTH_SHARE = 16,        /* and this part of those that it has */
     TAIL_BYTES = 8 << 10,     /* worth a call of the system */
@@ -25,18 +23,6 @@ enum {
     DENSE_SLABS = 16,         /* a bin with so many goes on growing */
     SMALL_SLAB_BLOCK = 8192,  /* larger blocks come from slabs of four slices */
 };
-
-static uint64_t own_load(const _Atomic uint64_t *counter)
-{
-    return atomic_load_explicit(counter, memory_order_relaxed);
-}
-
-int64_t mt_slab_bin_length(const struct mt_bin *bin)
-{
-    int64_t length = bin->adjust +
-                     (int64_t)(own_load(&bin->cell->free_count) - own_load(&bin->cell->allocation_count));
-    return length > 0 ? length : 0;
-}
 
 static struct mt_bin *bin_of(struct mt_theap *heap, const struct mt_slab *slab)
 {
@@ -186,6 +172,8 @@ static void heap_remove(struct mt_theap *heap, struct mt_slab *slab)
 static bool take_span(struct mt_theap *heap, unsigned slices, unsigned wishes, uint32_t wanted_bytes,
                       struct mt_span *span)
 {
+    if (heap->empty_count && !atomic_load_explicit(&mt_pools_stats.slab_dirty_bytes, memory_order_relaxed))
+        mt_slab_release_empty(heap);
     if (mt_span_take(slices, wishes, wanted_bytes, span)) return true;
     if (mt_theap_absorb(heap) && mt_span_take(slices, wishes, wanted_bytes, span)) return true;
     return mt_span_take(slices, wishes | MT_SPAN_GROW, wanted_bytes, span);
@@ -281,6 +269,7 @@ static void slab_release(struct mt_theap *heap, struct mt_slab *slab)
 /* All blocks are home: cut it anew from its start, so that blocks leave it in the order of their addresses. */
 static void slab_restart(struct mt_theap *heap, struct mt_bin *bin, struct mt_slab *slab)
 {
+    heap->empty_count++;
     if (slab->is_partial) partial_remove(bin, slab);
     if (!slab->is_fresh) fresh_push(bin, slab);
     note_touched(slab);
@@ -294,14 +283,12 @@ static void slab_restart(struct mt_theap *heap, struct mt_bin *bin, struct mt_sl
     forget_origins(slab);
 }
 
-/* A block comes home to its slab. */
-static void slab_return(struct mt_theap *heap, void *block)
+void mt_slab_return(struct mt_theap *heap, struct mt_slab *slab, void *head, void *tail, uint32_t count)
 {
-    struct mt_slab *slab = mt_entry_record(mt_pagemap_entry(block));
     struct mt_bin *bin = bin_of(heap, slab);
-    *(void **)block = slab->free;
-    slab->free = block;
-    slab->free_count++;
+    *(void **)tail = slab->free;
+    slab->free = head;
+    slab->free_count += count;
     if (!out_count(slab)) {
         if (bin->slab_count > 1 || heap->keeps_nothing)
             slab_release(heap, slab);
@@ -312,81 +299,19 @@ static void slab_return(struct mt_theap *heap, void *block)
     }
 }
 
+static void return_one(struct mt_theap *heap, void *block)
+{
+    mt_slab_return(heap, mt_entry_record(mt_pagemap_entry(block)), block, block, 1);
+}
+
 void mt_slab_release_empty(struct mt_theap *heap)
 {
     struct mt_slab *next;
+    heap->empty_count = 0;
     for (struct mt_slab *slab = heap->slabs; slab; slab = next) {
         next = slab->heap_next;
         if (!out_count(slab)) slab_release(heap, slab);
     }
-}
-
-/* ---- lists of waiting blocks ------------------------------------------------------------- */
-
-/* Behind the first `keep` blocks, at most so many. */
-static void send_home(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep, uint32_t most)
-{
-    void **link = &bin->head;
-    for (uint32_t i = 0; i < keep && *link; i++) link = (void **)*link;
-    void *rest = *link;
-    *link = NULL;
-    for (; rest && most; most--) {
-        void *block = rest;
-        rest = *(void **)block;
-        bin->adjust--;
-        slab_return(heap, block);
-    }
-    *link = rest;
-}
-
-void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep)
-{
-    send_home(heap, bin, keep, UINT32_MAX);
-}
-
-void mt_slab_shorten(struct mt_theap *heap, struct mt_bin *bin)
-{
-    int64_t length = mt_slab_bin_length(bin);
-    if (length < bin->max_count) return;
-    bin->is_shortened = true;
-    send_home(heap, bin, bin->max_count / 2, SHORTEN_MOST);
-}
-
-/* The list is empty: where blocks were sent home before, it may be twice as long from now on. Bursts that come
- * again wait in it then, and do not go home and back one by one. */
-static void lengthen(const struct mt_theap *heap, struct mt_bin *bin)
-{
-    if (!bin->is_shortened) return;
-    bin->is_shortened = false;
-    uint32_t count = 2u * bin->max_count;
-    if (count > UINT16_MAX || count * bin->bytes > heap->held_bytes / LIST_SHARE) return;
-    bin->doublings++;
-    bin->max_count = count;
-}
-
-/* Nothing comes from it any more. */
-static void forget_length(struct mt_bin *bin)
-{
-    bin->max_count >>= bin->doublings;
-    bin->doublings = 0;
-    bin->is_shortened = false;
-}
-
-/* The next open bin's turn; those of the mixed sub-heap look after themselves. */
-static void shorten_next(struct mt_theap *heap)
-{
-    unsigned at = heap->looked_at;
-    for (unsigned step = 0; step < SHORTEN_STEPS; step++) {
-        if (++at >= MT_SUBS * MT_SLAB_CLASSES) at = MT_SLAB_CLASSES;
-        unsigned sub = at / MT_SLAB_CLASSES;
-        if (!heap->subs[sub].counts) {
-            at = (sub + 1) * MT_SLAB_CLASSES - 1;
-        } else if (heap->bins[at].head) {
-            mt_slab_shorten(heap, &heap->bins[at]);
-            break;
-        }
-    }
-    heap->looked_at = at;
 }
 
 /* ---- filling a bin --------------------------------------------------------------------- */
@@ -454,10 +379,11 @@ static void look_if_grown(struct mt_theap *heap);
 bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin)
 {
     mt_theap_tidy(heap);
-    shorten_next(heap);
+    mt_waiting_shorten_next(heap);
     if (atomic_load_explicit(&heap->inbox, memory_order_relaxed)) mt_slab_drain(heap);
     if (bin->head) return true;
-    lengthen(heap, bin);
+    mt_waiting_look(heap);
+    mt_waiting_lengthen(heap, bin);
     if (bin->partial) {
         take_partial(bin);
         return true;
@@ -484,26 +410,6 @@ void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin)
     slab->cut_count++;
     note_grown(heap, bin, slab, before);
     return block;
-}
-
-/* Calls visit for every bin that is open. */
-static void visit_bins(struct mt_theap *heap, void (*visit)(struct mt_theap *heap, struct mt_bin *bin))
-{
-    for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++) visit(heap, &heap->bins[class]);
-    for (unsigned sub = 1; sub < MT_SUBS; sub++)
-        for (unsigned word = 0; word < 2; word++)
-            for (uint64_t bits = heap->subs[sub].open[word]; bits; bits &= bits - 1)
-                visit(heap, &heap->bins[sub * MT_SLAB_CLASSES + word * 64 + (unsigned)__builtin_ctzll(bits)]);
-}
-
-static void trim(struct mt_theap *heap, struct mt_bin *bin)
-{
-    mt_slab_trim_bin(heap, bin, 0);
-}
-
-void mt_slab_trim_all(struct mt_theap *heap)
-{
-    visit_bins(heap, trim);
 }
 
 /* Worth a look: less than half of the blocks are out, and less than at the last look by a quarter. */
@@ -557,29 +463,15 @@ static void give_tail(struct mt_theap *heap, struct mt_slab *slab)
     note_shrunk(heap, slab, before);
 }
 
-/* NULL where a bin has not so many slabs with free blocks. */
-static struct mt_slab *partial_behind(const struct mt_bin *bin, unsigned count)
+struct mt_slab *mt_slab_partial_behind(const struct mt_bin *bin, unsigned count)
 {
     struct mt_slab *slab = bin->partial;
     for (; slab && count; count--) slab = slab->next;
     return slab;
 }
 
-/* A busy bin may show the same head twice: then it is filled again from its slabs. */
-static void trim_if_idle(struct mt_theap *heap, struct mt_bin *bin)
+void mt_slab_release_unused(struct mt_theap *heap, struct mt_bin *bin)
 {
-    uint16_t head = (uint16_t)((uintptr_t)bin->head >> 4);
-    if (bin->seen != head) {
-        bin->seen = head;
-        if (partial_behind(bin, PARTIAL_MANY - 1))
-            send_home(heap, bin, 0, SHORTEN_MOST);
-        else
-            mt_slab_shorten(heap, bin);
-        return;
-    }
-    if (bin->head) mt_slab_trim_bin(heap, bin, 0);
-    forget_length(bin);
-    bin->seen = 0;
     if (bin->slab_count == 1 && bin->fresh && !bin->fresh->cut_count) slab_release(heap, bin->fresh);
 }
 
@@ -589,19 +481,19 @@ static void give_pages(struct mt_theap *heap, struct mt_bin *bin)
     if (!heap->excess_bytes || heap->keeps_nothing) return;
     bool is_idle = !bin->head && !bin->seen;
     if (bin->fresh && bin->slab_count == 1) give_tail(heap, bin->fresh);
-    make_some_holes(heap, bin, is_idle ? bin->partial : partial_behind(bin, PARTIAL_MANY));
+    make_some_holes(heap, bin, is_idle ? bin->partial : mt_slab_partial_behind(bin, PARTIAL_MANY));
 }
 
 static void give_pages_of_all(struct mt_theap *heap, size_t excess)
 {
     heap->excess_bytes = excess;
     heap->examines_left = (uint32_t)(EXAMINES_LEAST + heap->grown_bytes / EXAMINE_BYTES);
-    visit_bins(heap, give_pages);
+    mt_waiting_visit_bins(heap, give_pages);
 }
 
 void mt_slab_trim_idle(struct mt_theap *heap)
 {
-    visit_bins(heap, trim_if_idle);
+    mt_waiting_trim_idle(heap);
     give_pages_of_all(heap, SIZE_MAX);
 }
 
@@ -610,7 +502,7 @@ static void look_if_grown(struct mt_theap *heap)
 {
     size_t limit = heap->held_bytes / GROWTH_SHARE;
     if (heap->grown_bytes < (limit > GROWTH_LEAST ? limit : GROWTH_LEAST)) return;
-    visit_bins(heap, trim_if_idle);
+    mt_waiting_trim_idle(heap);
     size_t excess = mt_balance_excess();
     if (excess) give_pages_of_all(heap, excess);
     mt_balance_settle();
@@ -632,8 +524,8 @@ void mt_slab_take_back(struct mt_theap *heap, void *block)
         bin->adjust++;
         return;
     }
-    mt_slab_trim_bin(heap, bin, 0);
-    slab_return(heap, block);
+    mt_waiting_trim(heap, bin, 0);
+    return_one(heap, block);
 }
 
 void mt_slab_make_holes(struct mt_theap *heap)
@@ -674,12 +566,12 @@ void mt_slab_drain(struct mt_theap *heap)
             mt_slab_send(owner, block, block, 1); /* its slab has gone to another heap meanwhile */
         } else if (heap->keeps_nothing) {
             mt_slab_take_back(heap, block);
-        } else if (mt_slab_bin_length(bin) < bin->max_count) {
+        } else if (mt_waiting_length(bin) < bin->max_count) {
             *(void **)block = bin->head;
             bin->head = block;
             bin->adjust++;
         } else {
-            slab_return(heap, block);
+            return_one(heap, block);
         }
         block = next;
     }
@@ -711,7 +603,7 @@ static struct mt_bin *home_bin(struct mt_theap *to, const struct mt_slab *slab)
 void mt_slab_move_all(struct mt_theap *to, struct mt_theap *from)
 {
     mt_slab_drain(from);
-    mt_slab_trim_all(from);
+    mt_waiting_trim_all(from);
     mt_slab_release_empty(from);
     while (from->slabs) {
         struct mt_slab *slab = from->slabs;
@@ -734,25 +626,11 @@ static void adopt(struct mt_theap *heap, struct mt_slab *slab, struct mt_bin *ow
     move_slab(heap, heap, slab, own);
 }
 
-/* Turns the list of a bin around: sent home and fetched again, blocks come in the order that they had. */
-static void reverse(struct mt_bin *bin)
-{
-    void *turned = NULL;
-    for (void *block = bin->head; block;) {
-        void *next = *(void **)block;
-        *(void **)block = turned;
-        turned = block;
-        block = next;
-    }
-    bin->head = turned;
-}
-
 void mt_slab_take_over(struct mt_theap *heap, struct mt_bin *own, unsigned origin)
 {
     struct mt_bin *mixed = &heap->bins[own->class];
     struct mt_slab *next;
-    reverse(mixed);
-    mt_slab_trim_bin(heap, mixed, 0);
+    mt_waiting_trim(heap, mixed, 0);
     for (struct mt_slab *slab = mixed->fresh; slab; slab = next) {
         next = slab->fresh_next;
         adopt(heap, slab, own, origin);
@@ -767,7 +645,7 @@ void mt_slab_mix(struct mt_theap *heap, unsigned sub)
 {
     struct mt_slab *next;
     for (unsigned class = 0; class < MT_SLAB_CLASSES; class ++)
-        mt_slab_trim_bin(heap, &heap->bins[sub * MT_SLAB_CLASSES + class], 0);
+        mt_waiting_trim(heap, &heap->bins[sub * MT_SLAB_CLASSES + class], 0);
     for (struct mt_slab *slab = heap->slabs; slab; slab = next) {
         next = slab->heap_next;
         if (slab->bin / MT_SLAB_CLASSES == sub) move_slab(heap, heap, slab, &heap->bins[slab->class]);

@@ -38,23 +38,16 @@ _Static_assert(sizeof(struct mt_slab) == MT_RECORD_ALIGN, "a slab's record has t
 bool mt_slab_refill(struct mt_theap *heap, struct mt_bin *bin);
 /* A block that was never used, which reads as zero and was in no list; NULL when there is none at hand. */
 void *mt_slab_take_zero(struct mt_theap *heap, struct mt_bin *bin);
-/* Leaves at most keep blocks in the bin's list and sends the others home to their slabs. */
-void mt_slab_trim_bin(struct mt_theap *heap, struct mt_bin *bin, uint32_t keep);
-/*
- * Sends a part of a list home that is too long. Nothing bounds it while it
- * grows: the owner looks at it when its thread's live bytes have fallen by a
- * batch, by the way when another bin is filled, and before the heap grows.
- */
-void mt_slab_shorten(struct mt_theap *heap, struct mt_bin *bin);
-/* As mt_slab_trim_bin() with 0 for all bins. */
-void mt_slab_trim_all(struct mt_theap *heap);
-/* The same for bins that nothing came from or went to since this was last asked; their memory goes back, and free
- * pages of some slabs. */
+/* Blocks come home to their slab, count of them linked from first to last. */
+void mt_slab_return(struct mt_theap *heap, struct mt_slab *slab, void *first, void *last, uint32_t count);
+/* The bin's slab with free blocks behind so many others; NULL: it has no more. */
+struct mt_slab *mt_slab_partial_behind(const struct mt_bin *bin, unsigned count);
+/* Gives a bin's only slab back where none of its blocks was used since it was empty. */
+void mt_slab_release_unused(struct mt_theap *heap, struct mt_bin *bin);
+/* mt_waiting_trim_idle(); the memory of idle bins goes back, and free pages of some slabs. */
 void mt_slab_trim_idle(struct mt_theap *heap);
 /* Before the heap's arena takes another chunk: now and then what slabs do not use goes back first. */
 void mt_slab_make_room(struct mt_theap *heap);
-/* How many blocks wait in the bin's list. */
-int64_t mt_slab_bin_length(const struct mt_bin *bin);
 /* A free block of a heap that keeps nothing: the slab goes with its last one, unless its blocks are small. */
 void mt_slab_take_back(struct mt_theap *heap, void *block);
 /* Takes in what other threads have freed. */

@@ -9,6 +9,7 @@
 #include "slab.h"
 #include "spans.h"
 #include "stats.h"
+#include "waiting.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -38,7 +39,7 @@ START_TEST(a_list_that_grows_too_long_goes_home_while_others_are_filled)
     ck_assert_uint_lt(used_bytes(), full + full / 4);
     struct mt_bin *bin = mt_sub_bin(mt_theap_self, 0, mt_class_of(SMALL));
     ck_assert_ptr_nonnull(bin);
-    ck_assert_int_lt(mt_slab_bin_length(bin), 4 * (int64_t)bin->max_count);
+    ck_assert_int_lt(mt_waiting_length(bin), 4 * (int64_t)bin->max_count);
 }
 END_TEST
 
@@ -51,14 +52,14 @@ START_TEST(no_call_sends_a_long_list_home_at_once)
     ck_assert_ptr_nonnull(bin);
     mt_theap_self->shard->low_limit_bytes = INT64_MIN; /* no flush looks at the list */
     for (unsigned i = 0; i < COUNT; i++) mt_pools_free(blocks[i]);
-    int64_t length = mt_slab_bin_length(bin);
+    int64_t length = mt_waiting_length(bin);
     ck_assert_int_gt(length, COUNT - MOST);
-    mt_slab_shorten(mt_theap_self, bin);
-    ck_assert_int_eq(mt_slab_bin_length(bin), length - MOST);
-    while (mt_slab_bin_length(bin) >= bin->max_count) mt_slab_shorten(mt_theap_self, bin);
+    mt_waiting_shorten(mt_theap_self, bin);
+    ck_assert_int_eq(mt_waiting_length(bin), length - MOST);
+    while (mt_waiting_length(bin) >= bin->max_count) mt_waiting_shorten(mt_theap_self, bin);
     int64_t counted = 0;
     for (void *block = bin->head; block; block = *(void **)block) counted++;
-    ck_assert_int_eq(counted, mt_slab_bin_length(bin));
+    ck_assert_int_eq(counted, mt_waiting_length(bin));
 }
 END_TEST
 
@@ -94,7 +95,7 @@ START_TEST(a_class_that_begins_does_not_keep_what_another_one_touched)
     char *slice = (char *)((uintptr_t)blocks[0] & ~(uintptr_t)(MT_SLICE_BYTES - 1));
     ck_assert_uint_eq(resident_pages(slice), MT_SLICE_BYTES / PAGE);
     for (unsigned i = 0; i < COUNT; i++) mt_pools_free(blocks[i]);
-    mt_slab_trim_all(mt_theap_self);
+    mt_waiting_trim_all(mt_theap_self);
     mt_slab_release_empty(mt_theap_self);
     ck_assert_uint_eq(resident_pages(slice), MT_SLICE_BYTES / PAGE);
     char *first = mt_pools_allocate(1024);
@@ -147,7 +148,7 @@ START_TEST(pages_without_a_live_block_go_back_and_come_again)
     for (unsigned round = 0; round < 3; round++) {
         for (uint32_t i = 0; i < count; i++)
             if (i % kept) ck_assert(mt_pools_free(blocks[i]));
-        mt_slab_trim_all(mt_theap_self);
+        mt_waiting_trim_all(mt_theap_self);
         size_t held = mt_theap_self->held_bytes;
         mt_slab_make_holes(mt_theap_self);
         ck_assert_uint_le(resident_between(from, to), full * 3 / 4);
@@ -159,7 +160,7 @@ START_TEST(pages_without_a_live_block_go_back_and_come_again)
         ck_assert_uint_le(used_bytes(), used + MT_SLICE_BYTES);
     }
     for (uint32_t i = 0; i < count; i++) ck_assert(mt_pools_free(blocks[i]));
-    mt_slab_trim_all(mt_theap_self);
+    mt_waiting_trim_all(mt_theap_self);
     mt_slab_release_empty(mt_theap_self);
     ck_assert_uint_le(used_bytes(), 2 * MT_SLICE_BYTES);
     ck_assert_int_eq(sum().live_bytes, 0);
@@ -198,11 +199,51 @@ START_TEST(a_list_that_was_shortened_in_vain_may_be_longer_until_its_class_is_id
     struct mt_bin *bin = mt_sub_bin(mt_theap_self, 0, mt_class_of(SIZE));
     ck_assert_uint_ge(bin->max_count, COUNT);
     ck_assert_uint_le(bin->max_count * (size_t)SIZE, mt_theap_self->held_bytes / SHARE);
-    ck_assert_int_ge(mt_slab_bin_length(bin), COUNT); /* none went home */
+    ck_assert_int_ge(mt_waiting_length(bin), COUNT); /* none went home */
     mt_slab_trim_idle(mt_theap_self);
     mt_slab_trim_idle(mt_theap_self);
     ck_assert_uint_eq(bin->max_count, first);
     ck_assert_ptr_null(bin->head);
+}
+END_TEST
+
+START_TEST(blocks_freed_in_any_order_leave_their_slabs_to_another_size)
+{
+    enum { COUNT = 30000, SIZE = 64, OTHER = 144, OTHERS = COUNT * SIZE / OTHER, STEP = 7919, EVERY = 20 };
+    static void *blocks[COUNT], *others[OTHERS], *few[OTHERS / EVERY + 1];
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < COUNT; i++) blocks[i] = mt_pools_allocate(SIZE);
+        uint64_t full = used_bytes();
+        for (unsigned i = 0; i < COUNT; i++) ck_assert(mt_pools_free(blocks[(uint64_t)i * STEP % COUNT]));
+        for (unsigned i = 0; i < OTHERS; i++) {
+            others[i] = mt_pools_allocate(OTHER);
+            if (i % EVERY == 0) few[i / EVERY] = mt_pools_allocate(SIZE);
+        }
+        ck_assert_uint_le(used_bytes(), full + full / 8);
+        for (unsigned i = 0; i < OTHERS; i++) {
+            ck_assert(mt_pools_free(others[(uint64_t)i * STEP % OTHERS]));
+            if (i % EVERY == 0) ck_assert(mt_pools_free(few[i / EVERY]));
+        }
+    }
+}
+END_TEST
+
+START_TEST(bursts_of_the_same_sizes_stay_in_their_lists)
+{
+    enum { COUNT = 200, SIZE = 512, ROUNDS = 5 };
+    void *blocks[COUNT];
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < COUNT; i++) blocks[i] = mt_pools_allocate(SIZE);
+        for (unsigned i = 0; i < COUNT; i++) ck_assert(mt_pools_free(blocks[i]));
+        struct mt_bin *bin = mt_sub_bin(mt_theap_self, 0, mt_class_of(SIZE));
+        int64_t waiting = mt_waiting_length(bin);
+        ck_assert_int_gt(waiting, 0);
+        mt_waiting_look(mt_theap_self);
+        if (!round)
+            ck_assert_int_eq(mt_waiting_length(bin), 0); /* none were asked for before */
+        else
+            ck_assert_int_eq(mt_waiting_length(bin), waiting);
+    }
 }
 END_TEST
 
@@ -277,6 +318,8 @@ int main(void)
                         sizeof sizes_with_holes / sizeof sizes_with_holes[0]);
     tcase_add_test(tests, bursts_that_come_again_find_their_memory);
     tcase_add_test(tests, a_list_that_was_shortened_in_vain_may_be_longer_until_its_class_is_idle);
+    tcase_add_test(tests, blocks_freed_in_any_order_leave_their_slabs_to_another_size);
+    tcase_add_test(tests, bursts_of_the_same_sizes_stay_in_their_lists);
     tcase_add_test(tests, slabs_of_sampled_blocks_go_with_their_last_one);
     tcase_add_test(tests, sampled_blocks_of_several_classes_share_slabs);
     suite_add_tcase(suite, tests);
