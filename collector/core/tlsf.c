@@ -216,12 +216,22 @@ static struct place find_aligned(const struct mt_tlsf *tlsf, uint64_t bytes, uin
     return look_in_own_list(tlsf, bytes, alignment);
 }
 
-/* The same where every block is aligned; one of the size's own list where none of those that are large for certain
- * lies lower. */
+/*
+ * The same where every block is aligned; one of the size's own list where none of those that are large for certain
+ * lies lower. Of a size at which its own list begins every block there is large enough, else of the next list.
+ */
 static inline struct place find(const struct mt_tlsf *tlsf, uint64_t bytes)
 {
-    struct place place = look_above(tlsf, bytes >> tlsf->granule_shift), own = look_in_own_list(tlsf, bytes, 1);
+    uint64_t granules = bytes >> tlsf->granule_shift;
+    unsigned shift = granules < MT_TLSF_SECOND ? 0
+                                               : 63u - MT_TLSF_SECOND_BITS - (unsigned)__builtin_clzll(granules);
+    unsigned list = (shift << MT_TLSF_SECOND_BITS) + (unsigned)(granules >> shift);
+    bool is_first = granules >> shift << shift == granules;
+    struct place own = {0, list}, place = {0, list_at_or_above(tlsf, list + !is_first)};
+    place.id = first_of(tlsf, place.list);
     if (place.id) place = lower(tlsf, place, bytes, 1);
+    if (list < NO_LIST) own.id = first_of(tlsf, list);
+    if (!is_first && own.id) own = look_in_list(tlsf, own, bytes, 1);
     return !own.id || (place.id && tlsf->blocks[place.id].offset < tlsf->blocks[own.id].offset) ? place : own;
 }
 

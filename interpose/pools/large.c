@@ -85,6 +85,7 @@ void mt_large_prepare(struct mt_theap *heap, unsigned origin, size_t requested, 
         if (is_small(heap->near.slots[i].usable) == is_small(usable)) mt_large_clear(heap, &heap->near.slots[i]);
     if (!has_room(heap, usable)) return;
     if (!heap->near.looks_in) heap->near.looks_in = MT_MID_FREES_PER_LOOK;
+    heap->near.has_slots = true;
     *slot = (struct mt_large_slot){.note = mt_note_make(requested, origin) | MT_NOTE_AGAIN,
                                    .requested = requested,
                                    .usable = usable,

@@ -63,7 +63,7 @@ static bool empty_slot(struct mt_large_slot *slot, struct mt_mid_cached *found)
 static bool take_from_slots(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
 {
     size_t slack = mt_mid_cache_slack(bytes);
-    for (unsigned i = 0; i < MT_LARGE_SLOTS; i++)
+    for (unsigned i = 0; i < MT_LARGE_SLOTS && near->has_slots; i++)
         if (mt_mid_cache_fits(near->slots[i].usable, bytes, slack) && empty_slot(&near->slots[i], found))
             return true;
     return false;

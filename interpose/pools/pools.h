@@ -124,7 +124,8 @@ struct mt_mid_near {
     size_t most_bytes;                  /* that may wait */
     size_t missed_bytes[MT_MID_MISSED]; /* the sizes of the last large ones that were not let in */
     uint32_t missed_count;
-    uint32_t trust; /* 0: large blocks were not asked for again of late */
+    uint16_t trust; /* 0: large blocks were not asked for again of late */
+    bool has_slots; /* one of them was given to a size */
     struct mt_large_sampler sampler;
     struct mt_mid_cached blocks[MT_MID_NEAR];
     struct mt_large_slot slots[MT_LARGE_SLOTS];
