@@ -338,7 +338,18 @@ static bool are_many(const struct mt_core *core, struct mt_shard *shard)
 
 bool mt_groups_are_many(const struct mt_core *core, struct mt_shard *shard)
 {
-    if (all_calls(core, shard) - shard->look_calls < MT_GROUP_CALLS) return false;
+    uint64_t calls = kept_calls(shard) - shard->look_kept_calls;
+    shard->look_samples++;
+    if (calls < MT_GROUP_CALLS) {
+        if (shard->look_samples < shard->look_samples_next) return false;
+        calls = all_calls(core, shard) - shard->look_calls;
+    }
+    if (calls < MT_GROUP_CALLS) {
+        uint64_t more = (MT_GROUP_CALLS - calls) * shard->look_samples / (calls ? calls : 1) / 2;
+        shard->look_samples_next = shard->look_samples +
+                                   (uint32_t)(more < MT_GROUP_SAMPLES ? more : MT_GROUP_SAMPLES);
+        return false;
+    }
     shard->look_next = 0;
     return true;
 }
@@ -366,7 +377,7 @@ static __attribute__((noinline)) void look_now(struct mt_core *core, struct mt_s
     if (!look_at_one(core, shard)) look(core, shard);
     uint64_t calls = shard->look_calls - before;
     shard->look_next = calls ? least_flushes(MT_GROUP_CALLS * (uint64_t)shard->look_flushes / calls) : 0;
-    shard->look_flushes = 0;
+    shard->look_flushes = shard->look_samples = shard->look_samples_next = 0;
     begin_again(shard);
     atomic_signal_fence(memory_order_seq_cst);
     shard->is_looking = 0;

@@ -125,7 +125,8 @@ enum {
     MT_GROUP_BATCHES = 4,
     MT_GROUP_BATCHES_ALONE = 64,
     MT_GROUP_PARTS = 32,
-    MT_GROUP_FLUSHES = 32
+    MT_GROUP_FLUSHES = 32,
+    MT_GROUP_SAMPLES = 8 /* without a count of calls, where these are few */
 };
 void mt_groups_look(struct mt_core *core, struct mt_shard *shard);
 /* So many calls have come since the last look that a flush should look: all, and those that no cell counts, which

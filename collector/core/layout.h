@@ -124,11 +124,12 @@ struct mt_shard {
     uint32_t is_followed; /* 1: some of its rows know what becomes of their blocks */
     /* at the last look, and the extremes of flushes since then */
     _Alignas(64) _Atomic int64_t look_bytes, look_high_bytes, look_low_bytes; /* of live_bytes */
-    uint64_t look_calls, look_kept_calls;  /* allocations and frees; those in allocation_count and free_count */
-    uint64_t look_print, look_small_print; /* see groups.h; the latter less that of large blocks, by origin */
-    uint64_t look_other_print;             /* less that of all that any row knows */
-    uint64_t look_row, look_row_print;     /* offset of a row whose large blocks changed then; 0 = none */
-    uint32_t look_flushes, look_next;      /* since then; of these, when calls are counted next */
+    uint64_t look_calls, look_kept_calls;     /* allocations and frees; those in allocation_count and free_count */
+    uint64_t look_print, look_small_print;    /* see groups.h; the latter less that of large blocks, by origin */
+    uint64_t look_other_print;                /* less that of all that any row knows */
+    uint64_t look_row, look_row_print;        /* offset of a row whose large blocks changed then; 0 = none */
+    uint32_t look_flushes, look_next;         /* since then; of these, when calls are counted next */
+    uint32_t look_samples, look_samples_next; /* the same of samples */
     _Atomic uint64_t frame_counts[4]; /* at the last frame: requested_bytes, live_bytes; what was counted in all */
     /* Blocks of 16 * n - 8 usable bytes that are neither in allocation_count and free_count nor in classes[]. */
     struct mt_class_counter steps[MT_STEP_COUNT];
