@@ -72,8 +72,7 @@ static bool take_from_slots(struct mt_mid_near *near, size_t bytes, struct mt_mi
 bool mt_mid_near_take(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
 {
     size_t slack = mt_mid_cache_slack(bytes);
-    unsigned count = bytes > MT_MID_NEAR_BYTES && near->bytes <= MT_MID_NEAR_BYTES ? 0 : near->count;
-    for (unsigned i = count; i-- > 0;) {
+    for (unsigned i = near->count; i-- > 0;) {
         if (!mt_mid_cache_fits(near->blocks[i].bytes, bytes, slack)) continue;
         *found = remove_at(near, i);
         return true;
@@ -148,7 +147,8 @@ unsigned mt_mid_near_put_large(struct mt_mid_near *near, struct mt_mid_cached bl
 
 bool mt_mid_near_take_large(struct mt_mid_near *near, size_t bytes, struct mt_mid_cached *found)
 {
-    bool is_found = mt_mid_near_take(near, bytes, found);
+    bool waits = near->bytes > MT_MID_NEAR_BYTES || near->has_slots; /* a large one, maybe */
+    bool is_found = waits && mt_mid_near_take(near, bytes, found);
     size_t slack = mt_mid_cache_slack(bytes);
     if (is_found && near->trust < TRUST) near->trust++;
     for (unsigned i = 0; i < MT_MID_MISSED && !is_found && !near->trust; i++)
