@@ -189,13 +189,17 @@ static void add_asked(struct mt_theap *heap, struct mt_bin *bin)
 static bool has_changed(struct mt_theap *heap)
 {
     struct mt_fall *fall = &heap->fall;
-    uint32_t now[MT_FALL_GROUPS];
+    uint32_t before[MT_FALL_GROUPS], now[MT_FALL_GROUPS];
     uint64_t all = 0, moved = 0;
-    memcpy(now, fall->asked, sizeof now);
+    memcpy(before, fall->asked, sizeof before);
     memset(fall->asked, 0, sizeof fall->asked);
     visit_own_bins(heap, add_asked);
-    for (unsigned i = 0; i < MT_FALL_GROUPS; i++) all += now[i] = fall->asked[i] - now[i];
-    for (unsigned i = 0; i < MT_FALL_GROUPS && all; i++) {
+    for (unsigned i = 0; i < MT_FALL_GROUPS; i++) all += now[i] = fall->asked[i] - before[i];
+    if (all < FALL_BYTES / MT_FALL_UNIT) { /* larger blocks were freed; these are looked at next time */
+        memcpy(fall->asked, before, sizeof before);
+        return false;
+    }
+    for (unsigned i = 0; i < MT_FALL_GROUPS; i++) {
         uint64_t share = (uint64_t)now[i] * WHOLE / all, last = fall->shares[i];
         if (share > last) moved += share - last;
         fall->shares[i] = (uint16_t)share;

@@ -247,6 +247,30 @@ START_TEST(bursts_of_the_same_sizes_stay_in_their_lists)
 }
 END_TEST
 
+START_TEST(large_blocks_that_are_freed_leave_the_lists_of_small_ones_alone)
+{
+    enum { COUNT = 200, SIZE = 512, FEW = 4, OTHER = 2048, OTHERS = 16, LARGE = 8 << 20 };
+    void *blocks[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) blocks[i] = mt_pools_allocate(SIZE);
+    for (unsigned i = 0; i < COUNT; i++) ck_assert(mt_pools_free(blocks[i]));
+    for (unsigned i = 0; i < OTHERS; i++) blocks[i] = mt_pools_allocate(OTHER);
+    for (unsigned i = 0; i < OTHERS; i++) ck_assert(mt_pools_free(blocks[i]));
+    mt_waiting_look(mt_theap_self);
+    for (unsigned i = 0; i < FEW; i++) blocks[i] = mt_pools_allocate(SIZE);
+    for (unsigned i = 0; i < FEW; i++) ck_assert(mt_pools_free(blocks[i]));
+    struct mt_bin *bin = mt_sub_bin(mt_theap_self, 0, mt_class_of(SIZE));
+    int64_t waiting = mt_waiting_length(bin);
+    ck_assert_int_gt(waiting, 0);
+    for (unsigned i = 0; i < FEW; i++) blocks[i] = mt_pools_allocate(OTHER);
+    void *large = mt_pools_allocate(LARGE);
+    mt_waiting_look(mt_theap_self);
+    ck_assert(mt_pools_free(large));
+    mt_waiting_look(mt_theap_self);
+    ck_assert_int_eq(mt_waiting_length(bin), waiting);
+    for (unsigned i = 0; i < FEW; i++) ck_assert(mt_pools_free(blocks[i]));
+}
+END_TEST
+
 static void note_sampled(struct mt_shard *shard, const void *block, uint64_t requested, uint64_t usable)
 {
     (void)block, (void)requested, (void)usable;
@@ -320,6 +344,7 @@ int main(void)
     tcase_add_test(tests, a_list_that_was_shortened_in_vain_may_be_longer_until_its_class_is_idle);
     tcase_add_test(tests, blocks_freed_in_any_order_leave_their_slabs_to_another_size);
     tcase_add_test(tests, bursts_of_the_same_sizes_stay_in_their_lists);
+    tcase_add_test(tests, large_blocks_that_are_freed_leave_the_lists_of_small_ones_alone);
     tcase_add_test(tests, slabs_of_sampled_blocks_go_with_their_last_one);
     tcase_add_test(tests, sampled_blocks_of_several_classes_share_slabs);
     suite_add_tcase(suite, tests);
