@@ -7,7 +7,10 @@
 #include "os.h"
 #include "stats.h"
 
-enum { TRIM_FROM = 16 << 20 };
+enum {
+    TRIM_FROM = 16 << 20,
+    TRIM_SELDOM = 32, /* so many times what lies free is handed out between two trims: each costs faults */
+};
 
 static void chunk_drop(struct mt_mid_arena *arena, struct mt_mid_chunk **link, uint32_t id)
 {
@@ -110,7 +113,7 @@ void mt_mid_arena_trim(struct mt_mid_arena *arena, struct mt_mid_chunk *chunk, u
     size_t begin = (size_t)(mt_tlsf_block(&arena->tlsf, id)->offset - (uintptr_t)chunk->base);
     size_t gap = chunk->reached > begin ? chunk->reached - begin : 0;
     /* So that what has to be touched again is a small part of what is handed out. */
-    if (gap < TRIM_FROM || gap < chunk->reached / 2 || arena->taken_bytes < gap) return;
+    if (gap < TRIM_FROM || gap < chunk->reached / 2 || arena->taken_bytes < gap * TRIM_SELDOM) return;
     arena->taken_bytes = 0;
     chunk->reached -= gap / 4;
     uint64_t from = (uintptr_t)chunk->base + chunk->reached;

@@ -231,6 +231,15 @@ START_TEST(what_idles_goes_back_without_its_neighbours)
 }
 END_TEST
 
+/* Sizes of which none waits for another. */
+static void hand_out(uint64_t bytes)
+{
+    for (uint64_t done = 0, size = 4000000; done < bytes; done += size) {
+        size = size < 20000000 ? size + 500000 : 4000000;
+        mt_pools_free(mt_pools_allocate(size));
+    }
+}
+
 static uint64_t purged_by_falling(unsigned count)
 {
     enum { LARGE = 2000000 };
@@ -250,14 +259,19 @@ static uint64_t purged_by_falling(unsigned count)
 
 START_TEST(a_part_of_what_is_free_at_the_end_goes_back)
 {
+    mt_mid_set_purge_delay(
+        UINT64_C(3600000000000));               /* however slow the machine is, nothing goes because it idles */
     ck_assert_uint_eq(purged_by_falling(8), 0); /* too little to be worth it */
     mt_pools_trim();
+    ck_assert_uint_eq(purged_by_falling(60), 0); /* too soon */
+    hand_out(UINT64_C(6) << 30);
     uint64_t purged = purged_by_falling(60);
     ck_assert_uint_ge(purged, 8000000);
     ck_assert_uint_le(purged, 24000000); /* once, not again and again */
     mt_pools_trim();
     ck_assert_uint_eq(mt_pools_tlsf_dirty(&core.segment->pools), 0);
     mt_balance_start(false);
+    hand_out(UINT64_C(6) << 30);
     ck_assert_uint_eq(purged_by_falling(60), 0);
 }
 END_TEST
