@@ -84,7 +84,7 @@ EXPORT void *malloc(size_t bytes)
     struct mt_theap *heap = mt_theap_self;
     void *block;
     const struct mt_bin *bin;
-    switch (mt_pools_allocate_fast(heap, bytes, CALLER, &block, &bin)) {
+    switch (mt_pools_allocate_fast(heap, bytes, (uintptr_t)CALLER, &block, &bin)) {
     case MT_POOLS_DONE: return block;
     case MT_POOLS_DUE: return mt_pools_due(heap, block, bytes);
     default: return malloc_slow(bytes, CALLER);
