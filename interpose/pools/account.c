@@ -89,10 +89,13 @@ void mt_account_flush_if_due(struct mt_theap *heap)
 {
     struct mt_shard *shard = heap->shard;
     bool is_due = LOAD(shard->live_bytes) - LOAD(shard->flushed_bytes) >= heap->batch_bytes;
-    /* A sample is a good occasion to look: it comes after so many bytes, whether the live bytes change or not. */
-    if (is_due)
+    /* A sample is a good occasion to look: it comes after so many bytes, whether the live bytes change or not. With
+     * several threads what groups are told the process's total is told too, so that neither is ahead of the other.
+     */
+    bool is_look = !is_due && mt_shard_is_sample_due(shard) && mt_groups_are_many(the_core, shard);
+    if (is_due || (is_look && !mt_is_alone()))
         mt_account_flush(heap);
-    else if (mt_shard_is_sample_due(shard) && mt_groups_are_many(the_core, shard))
+    else if (is_look)
         mt_shard_look(the_core, shard);
 }
 
